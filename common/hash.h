@@ -1,0 +1,25 @@
+/* hash.h - the one hash of the house: XXH3, compiled in from xxhash's header
+ *
+ * Object and task ids are 128-bit hashes that agents compute again from what they were given, so the function is part
+ * of the wire format. */
+#ifndef ROOST_COMMON_HASH_H
+#define ROOST_COMMON_HASH_H
+
+#include "common/id.h"
+
+#include <stddef.h>
+
+struct id_key hash128(const void *data, size_t size, uint64_t seed);
+uint64_t hash64(const void *data, size_t size, uint64_t seed);
+
+/* One step of a running state hash: order matters. */
+uint64_t hash_mix(uint64_t state, uint64_t value);
+
+/* The id of result `index` of a task. */
+struct object_id result_id(struct task_id task, uint32_t index);
+
+/* The id under which a pulled part of an object (a range or a column) is kept beside whole objects.
+ * A ref to a whole object gives the object's own id. */
+struct object_id part_id(roost_ref ref);
+
+#endif

@@ -1,0 +1,95 @@
+#include "common/id_map.h"
+#include "common/contract.h"
+
+#include <stdlib.h>
+
+enum { ID_MAP_CAPACITY_FIRST = 16 };
+
+void id_map_fini(struct id_map *map)
+{
+    free(map->slots);
+    *map = (struct id_map){ NULL, 0, 0 };
+}
+
+/* Ids are hashes or random, except for the prefix and counter of puts: one multiplication spreads those too. */
+static uint32_t home_of(const struct id_map *map, struct id_key key)
+{
+    return (uint32_t)(((key.hi ^ key.lo) * 0x9e3779b97f4a7c15u) >> 32) & (map->capacity - 1);
+}
+
+/* The slot of `key`, or the free one where it would go. */
+static struct id_map_slot *slot_of(const struct id_map *map, struct id_key key)
+{
+    for (uint32_t i = home_of(map, key);; i = (i + 1) & (map->capacity - 1)) {
+        struct id_map_slot *slot = &map->slots[i];
+        if ((slot->key.hi | slot->key.lo) == 0 || id_key_eq(slot->key, key)) {
+            return slot;
+        }
+    }
+}
+
+void *id_map_get(const struct id_map *map, struct id_key key)
+{
+    return map->count == 0 ? NULL : slot_of(map, key)->value;
+}
+
+static int grow(struct id_map *map)
+{
+    uint32_t capacity = map->capacity == 0 ? ID_MAP_CAPACITY_FIRST : map->capacity * 2;
+    if (capacity < map->capacity) {
+        return ROOST_ENOMEM;
+    }
+    struct id_map bigger = { calloc(capacity, sizeof *bigger.slots), capacity, map->count };
+    if (bigger.slots == NULL) {
+        return ROOST_ENOMEM;
+    }
+    for (uint32_t i = 0; i < map->capacity; i++) {
+        if (map->slots[i].value != NULL) {
+            *slot_of(&bigger, map->slots[i].key) = map->slots[i];
+        }
+    }
+    free(map->slots);
+    *map = bigger;
+    return 0;
+}
+
+int id_map_put(struct id_map *map, struct id_key key, void *value)
+{
+    ROOST_PRE((key.hi | key.lo) != 0);
+    ROOST_PRE(value != NULL);
+    if (map->count >= map->capacity / 4 * 3) {
+        int status = grow(map);
+        if (status != 0) {
+            return status;
+        }
+    }
+    struct id_map_slot *slot = slot_of(map, key);
+    ROOST_PRE(slot->value == NULL);
+    *slot = (struct id_map_slot){ key, value };
+    map->count++;
+    return 0;
+}
+
+void *id_map_remove(struct id_map *map, struct id_key key)
+{
+    if (map->count == 0) {
+        return NULL;
+    }
+    struct id_map_slot *slot = slot_of(map, key);
+    void *value = slot->value;
+    if (value == NULL) {
+        return NULL;
+    }
+    /* close the gap: move back each follower whose home lies at or before it */
+    uint32_t mask = map->capacity - 1, gap = (uint32_t)(slot - map->slots);
+    for (uint32_t i = (gap + 1) & mask; map->slots[i].value != NULL; i = (i + 1) & mask) {
+        uint32_t home = home_of(map, map->slots[i].key);
+        if (((i - home) & mask) >= ((i - gap) & mask)) {
+            map->slots[gap] = map->slots[i];
+            gap = i;
+        }
+    }
+    map->slots[gap] = (struct id_map_slot){ { 0, 0 }, NULL };
+    map->count--;
+    return value;
+}
