@@ -1,0 +1,116 @@
+#include "common/job.h"
+#include "common/bytes.h"
+#include "common/error.h"
+#include "common/hash.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static size_t count_strings(char *const *strings)
+{
+    size_t count = 0;
+    while (strings[count] != NULL) {
+        count++;
+    }
+    return count;
+}
+
+static void put(char **to, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    memcpy(*to, text, size);
+    *to += size;
+}
+
+int job_write(const struct job_draft *draft, struct job_spec **job_out)
+{
+    const char *prefix = draft->worker_prefix == NULL ? "" : draft->worker_prefix;
+    size_t args_count = count_strings(draft->args), env_count = count_strings(draft->env);
+    size_t bytes = sizeof(struct job_spec) + strlen(draft->name) + strlen(draft->program) + strlen(prefix) + 3;
+    for (size_t i = 0; i < args_count; i++) {
+        bytes += strlen(draft->args[i]) + 1;
+    }
+    for (size_t i = 0; i < env_count; i++) {
+        bytes += strlen(draft->env[i]) + 1;
+    }
+    bytes = align_up(bytes, 8);
+    if (bytes > JOB_BYTES_MAX || args_count + env_count > JOB_STRINGS_MAX) {
+        return error_set(ROOST_ETOOBIG, "arguments and environment: %zu bytes in %zu strings, at most %d in %d", bytes,
+                         args_count + env_count, JOB_BYTES_MAX, JOB_STRINGS_MAX);
+    }
+    struct job_spec *job = calloc(1, bytes);
+    if (job == NULL) {
+        return ROOST_ENOMEM;
+    }
+    *job = (struct job_spec){ JOB_LAYOUT, (uint32_t)bytes, draft->program_hash, draft->driver_pid,
+                              (uint32_t)args_count, (uint32_t)env_count };
+    char *to = (char *)(job + 1);
+    put(&to, draft->name);
+    put(&to, draft->program);
+    put(&to, prefix);
+    for (size_t i = 0; i < args_count; i++) {
+        put(&to, draft->args[i]);
+    }
+    for (size_t i = 0; i < env_count; i++) {
+        put(&to, draft->env[i]);
+    }
+    *job_out = job;
+    return 0;
+}
+
+int job_check(const void *bytes, size_t size)
+{
+    const struct job_spec *job = bytes;
+    if (size < sizeof *job || size > JOB_BYTES_MAX || job->layout != JOB_LAYOUT || job->bytes != size ||
+        job->args_count > JOB_STRINGS_MAX || job->env_count > JOB_STRINGS_MAX) {
+        return error_set(ROOST_EINVAL, "job of %zu bytes: size, layout or counts", size);
+    }
+    const char *at = (const char *)(job + 1), *end = (const char *)bytes + size;
+    for (size_t i = 0; i < job_strings_count(job); i++) {
+        const char *nul = memchr(at, 0, (size_t)(end - at));
+        if (nul == NULL) {
+            return error_set(ROOST_EINVAL, "job of %zu bytes: string %zu does not end", size, i);
+        }
+        at = nul + 1;
+    }
+    return end - at < 8 ? 0 : error_set(ROOST_EINVAL, "job of %zu bytes: bytes that nothing names", size);
+}
+
+void job_strings(const struct job_spec *job, const char **strings_out)
+{
+    const char *at = (const char *)(job + 1);
+    for (size_t i = 0; i < job_strings_count(job); i++) {
+        strings_out[i] = at;
+        at += strlen(at) + 1;
+    }
+}
+
+int job_hash_file(const char *path, struct id_key *hash_out)
+{
+    int status = 0, file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
+    if (file < 0 || fstat(file, &about) != 0) {
+        status = error_from_errno("program %s", path);
+        goto end;
+    }
+    if (about.st_size == 0) {
+        *hash_out = hash128("", 0, 0);
+        goto end;
+    }
+    void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (bytes == MAP_FAILED) {
+        status = error_from_errno("program %s", path);
+        goto end;
+    }
+    *hash_out = hash128(bytes, (size_t)about.st_size, 0);
+    munmap(bytes, (size_t)about.st_size);
+end:
+    if (file >= 0) {
+        close(file);
+    }
+    return status;
+}

@@ -1,0 +1,91 @@
+/* client_page.h - the memory that one client and its agent share, and how they first meet
+ *
+ * The agent makes one memfd per client, lays it out with client_page_layout() and passes it over its Unix socket; both
+ * sides compute the same layout from the same constants and check it against the head. The socket then carries only
+ * file descriptors: further pin pages.
+ *
+ *     head | bells | requests | replies | taken | submits | tasks | completes | touched | pins
+ */
+#ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
+#define ROOST_OBJECTSTORE_CLIENT_PAGE_H
+
+#include "common/id.h"
+#include "common/limits.h"
+#include "common/ring.h"
+#include "common/task_ring.h"
+
+#include <stdatomic.h>
+
+enum { CLIENT_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10 };
+#define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
+
+enum client_role { CLIENT_DRIVER = 1, CLIENT_WORKER };
+
+struct client_page_head {
+    uint64_t magic;
+    uint32_t layout, slot, generation, role;
+    uint64_t bytes;
+    _Alignas(64) _Atomic uint32_t agent_sleeps; /* set by the agent before it sleeps: ring its eventfd */
+};
+
+struct client_page_layout {
+    size_t bells;     /* CLIENT_DOORBELLS words, one cache line each (common/doorbell.h); 0 is the library's thread */
+    size_t requests;  /* ring of CLIENT_REQUEST_RING_BYTES */
+    size_t replies;   /* ring of CLIENT_REPLY_RING_BYTES */
+    size_t taken;     /* ring of CLIENT_SMALL_RING_BYTES */
+    size_t submits;   /* task ring of CLIENT_TASK_SLOTS */
+    size_t tasks;     /* task ring of WORKER_TASK_SLOTS */
+    size_t completes; /* ring of CLIENT_SMALL_RING_BYTES */
+    size_t touched;   /* CLIENT_TOUCHED words: table indices, newest over oldest; the first word counts */
+    size_t pins;      /* the first pin page (objectstore/pins.h) */
+    size_t bytes;     /* of the whole, a multiple of the page size */
+};
+
+struct client_page_layout client_page_layout(void);
+
+/* Lays out zeroed memory of layout.bytes. */
+void client_page_format(void *memory, uint32_t slot, uint32_t generation, enum client_role role);
+
+/* Is this memory laid out as we would? ROOST_EVERSION with a text. */
+int client_page_check(const void *memory, size_t bytes);
+
+/* ---- the first words over the Unix socket (SOCK_SEQPACKET, one packet each) */
+
+enum connect_kind { CONNECT_HELLO = 1, CONNECT_WELCOME, CONNECT_PINS, CONNECT_PINS_GIVEN };
+
+/* With one descriptor, the job (common/job.h) in a memfd, from a driver; with none from a worker. */
+struct connect_hello {
+    uint32_t kind, layout;  /* CONNECT_HELLO, WIRE_LAYOUT */
+    uint32_t role, reserved;
+    uint64_t token;         /* a worker's, from $ROOST_WORKER; else 0 */
+};
+
+/* With descriptors when status is 0: the client page, the agent's eventfd, the table (read-only), then for each segment
+ * a writable and a read-only one. */
+struct connect_welcome {
+    uint32_t kind, layout;
+    int32_t status;
+    uint32_t slot, generation, segments;
+    struct node_id node;
+    struct job_id job;
+    uint64_t prefix;        /* id.hi of what the client itself puts */
+    int64_t agent_pid;
+    uint64_t page_bytes, table_bytes;
+    uint64_t segment_bytes[STORE_SEGMENTS_MAX];
+    uint32_t segment_is_huge[STORE_SEGMENTS_MAX];
+    char node_name[64];
+    char text[256];         /* why not, when status is not 0 */
+};
+
+/* "One more pin page of at least so many slots"; the answer brings a memfd. */
+struct connect_pins {
+    uint32_t kind, reserved;
+    uint64_t slots;
+};
+struct connect_pins_given {
+    uint32_t kind;
+    int32_t status;
+    uint64_t slots, bytes;
+};
+
+#endif
