@@ -30,6 +30,7 @@ enum core_event_kind {
     CORE_RING_ENTRY,   /* one committed entry of a client's ring; bounds checked, contents not trusted */
     CORE_CLIENT_UP,
     CORE_CLIENT_GONE, /* comes after every entry that the client committed */
+    CORE_DRAINED,     /* every ring has been read to its end since the last such event */
     CORE_DONE         /* a command with a token ended: spawn, pull, retire, commit; status, value */
 };
 
@@ -56,13 +57,17 @@ struct core_event {
         } ring;
         struct {
             struct core_client client;
-            int32_t status;
-            uint64_t token; /* UP: of the spawn that made it, 0 for a driver */
+            int32_t status;    /* GONE: the wait status of the process */
+            uint64_t token;    /* UP: of the spawn that made it, 0 for a driver */
+            int64_t pid;
+            struct id_key job; /* UP, of a driver: a new job's random id */
         } client;
         struct {
             uint64_t token;
             int32_t status;
             uint64_t value;
+            const void *data;
+            size_t bytes;
         } done;
     } u; /* borrowed for the step */
 };
@@ -82,6 +87,7 @@ enum core_command_kind {
     CORE_TABLE,    /* one entry of the shared table is written, or retired */
     CORE_WRITE,    /* bytes into the store */
     CORE_TASK,     /* an attempt into a worker's task ring */
+    CORE_DRAIN,    /* run a turn that reads every ring */
     CORE_WAKE,
     CORE_CLOSE
 };
@@ -107,6 +113,9 @@ void core_out_clear(struct core_out *out);
 /* Append a command; returns its zeroed body of `body_bytes`, aligned to 16, valid until the arena is cleared.
  * Overflow is a broken contract: the core promised out_bytes_max. */
 void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, uint64_t token, size_t body_bytes);
+
+/* CORE_ARM: a CORE_TICK with this key at `at_ns`. Arming a key again moves it. */
+void core_arm(struct core_out *out, uint64_t key, uint64_t at_ns);
 
 /* Zeroed memory beside the commands, for what a body points to. Lives as long as they do. */
 void *core_alloc(struct core_out *out, size_t bytes);
