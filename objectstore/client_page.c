@@ -1,7 +1,8 @@
 #include "objectstore/client_page.h"
 #include "common/bytes.h"
 #include "common/error.h"
-#include "objectstore/pins.h"
+
+enum { PAGE_BYTES = 4096 };
 
 _Static_assert(sizeof(struct doorbell) <= CLIENT_BELL_BYTES, "one bell a cache line");
 
@@ -24,10 +25,9 @@ struct client_page_layout client_page_layout(void)
     layout.submits = part(&end, task_ring_bytes(CLIENT_TASK_SLOTS));
     layout.tasks = part(&end, task_ring_bytes(WORKER_TASK_SLOTS));
     layout.completes = part(&end, ring_bytes(CLIENT_SMALL_RING_BYTES));
-    layout.touched = part(&end, (size_t)CLIENT_TOUCHED * sizeof(uint32_t));
-    end = align_up(end, CLIENT_PAGE_ALIGNMENT);
-    layout.pins = part(&end, pins_page_bytes(CLIENT_PINS_FIRST));
-    layout.bytes = align_up(end, CLIENT_PAGE_ALIGNMENT);
+    end = align_up(end, PAGE_BYTES);
+    layout.pins = part(&end, pins_page_bytes(0));
+    layout.bytes = align_up(end, PAGE_BYTES);
     return layout;
 }
 
@@ -41,7 +41,6 @@ void client_page_format(void *memory, uint32_t slot, uint32_t generation, enum c
     task_ring_format(base + layout.submits, CLIENT_TASK_SLOTS);
     task_ring_format(base + layout.tasks, WORKER_TASK_SLOTS);
     ring_format(base + layout.completes, CLIENT_SMALL_RING_BYTES);
-    pins_page_format(base + layout.pins, CLIENT_PINS_FIRST);
     *(struct client_page_head *)memory = (struct client_page_head){
         CLIENT_PAGE_MAGIC, CLIENT_PAGE_LAYOUT, slot, generation, role, layout.bytes
     };

@@ -4,7 +4,7 @@
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
  * file descriptors: further pin pages.
  *
- *     head | bells | requests | replies | taken | submits | tasks | completes | touched | pins
+ *     head | bells | requests | replies | taken | submits | tasks | completes | pins
  */
 #ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
 #define ROOST_OBJECTSTORE_CLIENT_PAGE_H
@@ -14,6 +14,7 @@
 #include "common/limits.h"
 #include "common/ring.h"
 #include "common/task_ring.h"
+#include "objectstore/pins.h"
 
 enum { CLIENT_PAGE_LAYOUT = 1, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELL_BYTES = 64 };
 #define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
@@ -43,8 +44,7 @@ struct client_page_layout {
     size_t submits;   /* task ring of CLIENT_TASK_SLOTS */
     size_t tasks;     /* task ring of WORKER_TASK_SLOTS */
     size_t completes; /* ring of CLIENT_SMALL_RING_BYTES */
-    size_t touched;   /* CLIENT_TOUCHED words: table indices, newest over oldest; the first word counts */
-    size_t pins;      /* the first pin page (objectstore/pins.h) */
+    size_t pins;      /* pin page 0 (objectstore/pins.h) */
     size_t bytes;     /* of the whole, a multiple of the page size */
 };
 
@@ -84,15 +84,14 @@ struct connect_welcome {
     char text[256];         /* why not, when status is not 0 */
 };
 
-/* "One more pin page of at least so many slots"; the answer brings a memfd. */
+/* "Pin page so-and-so, please", in ascending order from 1; the answer brings a memfd of pins_page_bytes(page). */
 struct connect_pins {
-    uint32_t kind, reserved;
-    uint64_t slots;
+    uint32_t kind, page;
 };
 struct connect_pins_given {
     uint32_t kind;
     int32_t status;
-    uint64_t slots, bytes;
+    uint32_t page, reserved;
 };
 
 #endif
