@@ -3,17 +3,17 @@
  * Owns the book of one segment: its blocks, taken and free, without gaps, in one treap by offset; each node knows the
  * largest free block below it. So first fit, look-up by offset and "largest" are walks from the root.
  *
- * Happy path: alloc (the leftmost block that fits is split) -> shrink? -> free (the block is merged with free
- * neighbours). Failures:   no room or no memory, from alloc alone. Blocks free <= taken + 1, as two free ones are never
- * neighbours; alloc keeps blocks for 2 * taken + 2, so shrink always finds one. Invariants: blocks cover [0, bytes); no
- * two free neighbours; sums agree (extent_is_valid). Thread:     the owner's.
+ * Happy path: alloc (the leftmost block that fits is split) -> shrink? -> free (merged with its free neighbours).
+ * Failures:   no room or no memory, from alloc alone. There are at most taken + 1 free blocks, as two are never
+ *             neighbours; alloc keeps room for that many, so shrink always finds a block.
+ * Invariants: blocks cover [0, bytes); no two free neighbours; sums and maxima agree (extent_is_valid).
+ * Thread:     the owner's.
  *
  * Why first fit: low addresses are used again first, which clients have mapped already, and it fills the segment. 1 GiB
- * from empty until the first refusal, mean of 20 seeds (the unit test prints these): log-uniform sizes of 1 KiB to 64 MiB
- * 98.7 %, uniform ones of 1 KiB to 64 MiB 97.7 %, log-uniform ones of 1 KiB to 1 MiB 100.0 %. Mean live bytes when each
- * refusal evicts the oldest until it fits: 92.8 % for the first sizes, 100.0 % for the last. A free and an alloc among
- * 100,000 extents in random order: 3.3 us, most of it cache misses.
- */
+ * from empty until the first refusal, mean of 20 seeds (the unit test prints these): log-uniform sizes of 1 KiB to
+ * 64 MiB 98.7 %, uniform ones of 1 KiB to 64 MiB 97.7 %, log-uniform ones of 1 KiB to 1 MiB 100.0 %. Mean live bytes
+ * when each refusal evicts the oldest until it fits: 92.8 % for the first sizes, 100.0 % for the last. A free and an
+ * alloc among 100,000 extents in random order: 3.3 us, most of it cache misses. */
 #include "objectstore/extent.h"
 #include "common/contract.h"
 #include "common/error.h"
