@@ -52,10 +52,7 @@ void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, u
     return append(out, kind, to, token, body_bytes) + 1;
 }
 
-void core_arm(struct core_out *out, uint64_t key, uint64_t at_ns)
-{
-    append(out, CORE_ARM, 0, key, 0)->at_ns = at_ns;
-}
+void core_arm(struct core_out *out, uint64_t key, uint64_t at_ns) { append(out, CORE_ARM, 0, key, 0)->at_ns = at_ns; }
 
 void *core_alloc(struct core_out *out, size_t bytes) { return core_put(out, CORE_FILLER, 0, 0, bytes); }
 

@@ -8,6 +8,8 @@
 #ifndef ROOST_COMMON_CORE_H
 #define ROOST_COMMON_CORE_H
 
+#include "common/id.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -57,8 +59,8 @@ struct core_event {
         } ring;
         struct {
             struct core_client client;
-            int32_t status;    /* GONE: the wait status of the process */
-            uint64_t token;    /* UP: of the spawn that made it, 0 for a driver */
+            int32_t status; /* GONE: the wait status of the process */
+            uint64_t token; /* UP: of the spawn that made it, 0 for a driver */
             int64_t pid;
             struct id_key job; /* UP, of a driver: a new job's random id */
         } client;
@@ -74,27 +76,27 @@ struct core_event {
 
 /* Which of these a core uses, and what the body of each is, stands in the core's own header. */
 enum core_command_kind {
-    CORE_FILLER,   /* memory of core_alloc(); core_next() steps over it */
-    CORE_SEND,     /* to: core_peer_key(); body: a struct proto_message whose pointers lead into the same arena */
-    CORE_REPLY,    /* to: core_client_key(); body: a wire entry */
-    CORE_ARM,      /* token: the timer's key; at_ns. Arming again moves it */
+    CORE_FILLER, /* memory of core_alloc(); core_next() steps over it */
+    CORE_SEND,   /* to: core_peer_key(); body: a struct proto_message whose pointers lead into the same arena */
+    CORE_REPLY,  /* to: core_client_key(); body: a wire entry */
+    CORE_ARM,    /* token: the timer's key; at_ns. Arming again moves it */
     CORE_DISARM,
     CORE_SPAWN,
     CORE_KILL,
     CORE_PULL,
     CORE_SPILL,
     CORE_COMMIT,
-    CORE_TABLE,    /* one entry of the shared table is written, or retired */
-    CORE_WRITE,    /* bytes into the store */
-    CORE_TASK,     /* an attempt into a worker's task ring */
-    CORE_DRAIN,    /* run a turn that reads every ring */
+    CORE_TABLE, /* one entry of the shared table is written, or retired */
+    CORE_WRITE, /* bytes into the store */
+    CORE_TASK,  /* an attempt into a worker's task ring */
+    CORE_DRAIN, /* run a turn that reads every ring */
     CORE_WAKE,
     CORE_CLOSE
 };
 
 struct core_command {
     enum core_command_kind kind;
-    uint32_t size;      /* bytes of the body that follows, aligned to 16 */
+    uint32_t size; /* bytes of the body that follows, aligned to 16 */
     uint64_t to, token, at_ns;
 };
 

@@ -97,15 +97,9 @@ static void next_number(struct agent_bell *bell, bool asleep)
     ROOST_YIELD_POINT();
 }
 
-void agent_bell_asleep(struct agent_bell *bell)
-{
-    next_number(bell, true);
-}
+void agent_bell_asleep(struct agent_bell *bell) { next_number(bell, true); }
 
-void agent_bell_awake(struct agent_bell *bell)
-{
-    next_number(bell, false);
-}
+void agent_bell_awake(struct agent_bell *bell) { next_number(bell, false); }
 
 int agent_bell_open_event(int *fd_out)
 {
@@ -212,10 +206,7 @@ void waiter_set_wake_ns(uint64_t wake_ns)
 
 /* ---- the policy ---- */
 
-void waiter_init(struct waiter *waiter, struct doorbell *bell)
-{
-    *waiter = (struct waiter) { .bell = bell };
-}
+void waiter_init(struct waiter *waiter, struct doorbell *bell) { *waiter = (struct waiter){ .bell = bell }; }
 
 void waiter_begin(struct waiter *waiter, int timeout_ms)
 {

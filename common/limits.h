@@ -7,20 +7,20 @@
 #include "common/bytes.h"
 
 enum {
-    ROOST_SMALL_BYTES = 4096,            /* rides inside a message; anything bigger is named by a ref */
+    ROOST_SMALL_BYTES = 4096, /* rides inside a message; anything bigger is named by a ref */
 
     /* store */
-    STORE_PATIENCE_MS = 10000,           /* a create that does not fit waits so long, then ROOST_EFULL */
-    STORE_SEGMENTS_MAX = 16,             /* segments of one store */
-    STORE_ALIGNMENT = 64,                /* of every payload */
-    STORE_ENTRY_PER_BYTES = 4096,        /* a table entry for so many bytes of store */
+    STORE_PATIENCE_MS = 10000,    /* a create that does not fit waits so long, then ROOST_EFULL */
+    STORE_SEGMENTS_MAX = 16,      /* segments of one store */
+    STORE_ALIGNMENT = 64,         /* of every payload */
+    STORE_ENTRY_PER_BYTES = 4096, /* a table entry for so many bytes of store */
     STORE_ENTRIES_MIN = 1 << 20,
     STORE_ENTRIES_MAX = 1 << 24,
     STORE_SLAB_BYTES_MIN = 64 << 10,
     STORE_SLAB_BYTES_MAX = 16 << 20,
-    STORE_LARGE_BYTES = 4 << 20,         /* from here on an object is an extent of its own */
-    STORE_SLABS_SHARE = 4,               /* all slab leases together: at most 1/4 of the store */
-    STORE_FORWARDS_MAX = 8,              /* results that only name another result, one after the other */
+    STORE_LARGE_BYTES = 4 << 20, /* from here on an object is an extent of its own */
+    STORE_SLABS_SHARE = 4,       /* all slab leases together: at most 1/4 of the store */
+    STORE_FORWARDS_MAX = 8,      /* results that only name another result, one after the other */
 
     /* one client of an agent */
     CLIENT_REQUEST_RING_BYTES = 256 << 10,
@@ -33,42 +33,42 @@ enum {
     CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
 
     /* workers */
-    WORKER_TASK_SLOTS = 64,              /* pushed to a worker and not yet taken */
-    WORKERS_PER_CPU_MAX = 64,            /* counting blocked ones; then ROOST_ELIMIT for the newest */
-    WORKER_IDLE_MS = 60000,              /* an idle worker above the prestarted ones ends after so long */
-    WORKER_START_MS = 30000,             /* a worker that has not connected by then is killed */
-    WORKER_LINE_BYTES_MAX = 4096,        /* of output; longer lines are cut into several */
+    WORKER_TASK_SLOTS = 64,       /* pushed to a worker and not yet taken */
+    WORKERS_PER_CPU_MAX = 64,     /* counting blocked ones; then ROOST_ELIMIT for the newest */
+    WORKER_IDLE_MS = 60000,       /* an idle worker above the prestarted ones ends after so long */
+    WORKER_START_MS = 30000,      /* a worker that has not connected by then is killed */
+    WORKER_LINE_BYTES_MAX = 4096, /* of output; longer lines are cut into several */
 
     /* rings between processes (ring.h, task_ring.h) */
     RING_BYTES_MIN = 64,
     RING_BYTES_MAX = 1 << 30,
     TASK_SLOT_BYTES = 512,
-    TASK_PAYLOAD_BYTES_MAX = 480,        /* inline in a slot; a bigger spec is named by segment, offset and size */
+    TASK_PAYLOAD_BYTES_MAX = 480, /* inline in a slot; a bigger spec is named by segment, offset and size */
     TASK_RING_SLOTS_MAX = 1 << 16,
 
     /* waiting (objectstore.md, rings and waiting) */
     WAIT_PAUSE_NS = 1000,
-    WAIT_SLEEP_NS_MAX = 1000000000,      /* a sleeper looks at its peer again at least this often */
+    WAIT_SLEEP_NS_MAX = 1000000000, /* a sleeper looks at its peer again at least this often */
     WAIT_YIELD_BAN_NS = 100000000,
 
     /* between machines */
-    PROTO_FRAME_BYTES_MAX = 16 << 20,    /* one framed batch */
-    PROTO_CREDIT_BYTES = 64 << 20,       /* sent and not acknowledged, each way; a peer over it is cut */
+    PROTO_FRAME_BYTES_MAX = 16 << 20, /* one framed batch */
+    PROTO_CREDIT_BYTES = 64 << 20,    /* sent and not acknowledged, each way; a peer over it is cut */
     PROTO_TEXT_BYTES_MAX = 4096,
     HEARTBEAT_MS = 500,
-    NODE_SUSPECT_MS = 2000,              /* silence until nothing new is placed there */
-    NODE_DEAD_MS = 5000,                 /* silence until its tasks are tried elsewhere */
+    NODE_SUSPECT_MS = 2000, /* silence until nothing new is placed there */
+    NODE_DEAD_MS = 5000,    /* silence until its tasks are tried elsewhere */
     NODES_MAX = 16384,
 
     /* transfer */
     PULL_CHUNK_BYTES = 4 << 20,
-    PULL_STREAMS_MAX = 4,                /* per peer and direction */
-    PULL_LARGE_BYTES = 32 << 20,         /* from here on over several streams */
+    PULL_STREAMS_MAX = 4,        /* per peer and direction */
+    PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
-    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
-    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
-    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
+    PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
+    PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
     TASK_MOVES_MAX = 2,
 };
 

@@ -41,18 +41,17 @@ void client_page_format(void *memory, uint32_t slot, uint32_t generation, enum c
     task_ring_format(base + layout.submits, CLIENT_TASK_SLOTS);
     task_ring_format(base + layout.tasks, WORKER_TASK_SLOTS);
     ring_format(base + layout.completes, CLIENT_SMALL_RING_BYTES);
-    *(struct client_page_head *)memory = (struct client_page_head){
-        CLIENT_PAGE_MAGIC, CLIENT_PAGE_LAYOUT, slot, generation, role, layout.bytes
-    };
+    *(struct client_page_head *)memory =
+        (struct client_page_head){ CLIENT_PAGE_MAGIC, CLIENT_PAGE_LAYOUT, slot, generation, role, layout.bytes };
 }
 
 int client_page_check(const void *memory, size_t bytes)
 {
     const struct client_page_head *head = memory;
-    if (bytes != client_page_layout().bytes || head->magic != CLIENT_PAGE_MAGIC ||
-        head->layout != CLIENT_PAGE_LAYOUT || head->bytes != bytes) {
-        return error_set(ROOST_EVERSION, "the agent lays out %zu bytes for a client, this library %zu (layout %d)", bytes,
-                         client_page_layout().bytes, CLIENT_PAGE_LAYOUT);
+    if (bytes != client_page_layout().bytes || head->magic != CLIENT_PAGE_MAGIC || head->layout != CLIENT_PAGE_LAYOUT ||
+        head->bytes != bytes) {
+        return error_set(ROOST_EVERSION, "the agent lays out %zu bytes for a client, this library %zu (layout %d)",
+                         bytes, client_page_layout().bytes, CLIENT_PAGE_LAYOUT);
     }
     return 0;
 }

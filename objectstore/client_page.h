@@ -62,9 +62,9 @@ enum connect_kind { CONNECT_HELLO = 1, CONNECT_WELCOME, CONNECT_PINS, CONNECT_PI
 
 /* With one descriptor, the job (common/job.h) in a memfd, from a driver; with none from a worker. */
 struct connect_hello {
-    uint32_t kind, layout;  /* CONNECT_HELLO, WIRE_LAYOUT */
+    uint32_t kind, layout; /* CONNECT_HELLO, WIRE_LAYOUT */
     uint32_t role, reserved;
-    uint64_t token;         /* a worker's, from $ROOST_WORKER; else 0 */
+    uint64_t token; /* a worker's, from $ROOST_WORKER; else 0 */
 };
 
 /* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), the
@@ -75,13 +75,13 @@ struct connect_welcome {
     uint32_t slot, generation, segments;
     struct node_id node;
     struct job_id job;
-    uint64_t prefix;        /* id.hi of what the client itself puts */
+    uint64_t prefix; /* id.hi of what the client itself puts */
     int64_t agent_pid;
     uint64_t page_bytes, table_bytes;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     uint32_t segment_is_huge[STORE_SEGMENTS_MAX];
     char node_name[64];
-    char text[256];         /* why not, when status is not 0 */
+    char text[256]; /* why not, when status is not 0 */
 };
 
 /* "Pin page so-and-so, please", in ascending order from 1; the answer brings a memfd of pins_page_bytes(page). */

@@ -45,7 +45,7 @@ void fibers_begin(uint64_t seed)
 {
     for (unsigned i = 0; i < FIBERS_MAX; i++) {
         unsigned char *stack = world.fibers[i].stack;
-        world.fibers[i] = (struct fiber) { .stack = stack };
+        world.fibers[i] = (struct fiber){ .stack = stack };
     }
     world.count = 0;
     world.random = seed;
@@ -67,25 +67,13 @@ void fibers_add(void (*run)(void *arg), void *arg)
     }
 }
 
-void fibers_kill_at(unsigned fiber, uint64_t step)
-{
-    world.fibers[fiber].kill_at = step;
-}
+void fibers_kill_at(unsigned fiber, uint64_t step) { world.fibers[fiber].kill_at = step; }
 
-bool fibers_is_killed(unsigned fiber)
-{
-    return world.fibers[fiber].killed;
-}
+bool fibers_is_killed(unsigned fiber) { return world.fibers[fiber].killed; }
 
-void fibers_set_yield_ns(uint64_t ns)
-{
-    world.yield_ns = ns;
-}
+void fibers_set_yield_ns(uint64_t ns) { world.yield_ns = ns; }
 
-void fibers_set_timeouts(bool wanted)
-{
-    world.timeouts = wanted;
-}
+void fibers_set_timeouts(bool wanted) { world.timeouts = wanted; }
 
 static void enter(void)
 {
@@ -197,10 +185,7 @@ enum fibers_end fibers_run(void)
 
 /* ---- hooks ---- */
 
-uint64_t hook_now_ns(void)
-{
-    return world.now_ns += CLOCK_STEP_NS;
-}
+uint64_t hook_now_ns(void) { return world.now_ns += CLOCK_STEP_NS; }
 
 void hook_yield(void)
 {

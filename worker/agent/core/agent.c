@@ -34,9 +34,9 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
     }
     agent->config = *config;
     agent->cpus_free = config->cpus_hundredths;
-    struct list_node *lists[] = { &agent->objects, &agent->unknown, &agent->unnamed, &agent->failing,
-                                  &agent->finished, &agent->clients, &agent->tasks, &agent->ready,
-                                  &agent->jobs, &agent->room_requests };
+    struct list_node *lists[] = { &agent->objects,  &agent->unknown,      &agent->unnamed, &agent->failing,
+                                  &agent->finished, &agent->clients,      &agent->tasks,   &agent->ready,
+                                  &agent->jobs,     &agent->room_requests };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);
     }
@@ -65,8 +65,8 @@ void agent_destroy(struct agent *agent)
     for (uint32_t i = 0; i < agent->config.segments_count; i++) {
         extent_fini(&agent->segments[i]);
     }
-    struct id_map *maps[] = { &agent->objects_by_id, &agent->objects_by_serial, &agent->leases, &agent->tasks_by_id,
-                              &agent->attempts_by_run, &agent->clients_by_key };
+    struct id_map *maps[] = { &agent->objects_by_id, &agent->objects_by_serial, &agent->leases,
+                              &agent->tasks_by_id,   &agent->attempts_by_run,   &agent->clients_by_key };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         id_map_fini(maps[i]);
     }
@@ -167,13 +167,13 @@ static bool is_valid(const void *core)
     if (used != agent->counts.bytes_used) {
         return false;
     }
-    LIST_EACH(at, &agent->objects) {
+    LIST_EACH (at, &agent->objects) {
         if (!object_is_valid(CONTAINER_OF(at, struct object, all))) {
             return false;
         }
     }
     int64_t cpus = agent->config.cpus_hundredths;
-    LIST_EACH(at, &agent->tasks) {
+    LIST_EACH (at, &agent->tasks) {
         const struct task *task = CONTAINER_OF(at, struct task, all);
         if ((task->state == TASK_RUNNING) != (task->attempt != NULL)) {
             return false;

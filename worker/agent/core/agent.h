@@ -29,7 +29,10 @@
 
 enum agent_token_kind { AGENT_TOKEN_RETIRE = 1, AGENT_TOKEN_SPAWN, AGENT_TOKEN_PULL, AGENT_TOKEN_SERVE, AGENT_TIMER };
 
-static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial) { return (uint64_t)kind << 56 | serial; }
+static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
+{
+    return (uint64_t)kind << 56 | serial;
+}
 static inline enum agent_token_kind agent_token_kind(uint64_t token) { return (enum agent_token_kind)(token >> 56); }
 static inline uint64_t agent_token_serial(uint64_t token) { return token & ((UINT64_C(1) << 56) - 1); }
 
@@ -41,39 +44,39 @@ struct agent_config {
     uint32_t segments_count;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     bool segment_is_huge[STORE_SEGMENTS_MAX];
-    uint64_t patience_ns;          /* 0: STORE_PATIENCE_MS */
-    uint32_t prestart_workers;     /* per job */
-    uint32_t workers_max;          /* blocked ones included */
-    bool alone;                    /* no head: everything is decided here */
+    uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
+    uint32_t prestart_workers; /* per job */
+    uint32_t workers_max;      /* blocked ones included */
+    bool alone;                /* no head: everything is decided here */
 };
 
 /* CORE_RING_ENTRY of a submits ring: the entry, then the spec, already copied and checked by spec_check(). */
 struct agent_submit {
-    struct wire_entry head;        /* kind: AGENT_SUBMIT; token: the ticket */
+    struct wire_entry head; /* kind: AGENT_SUBMIT; token: the ticket */
     uint64_t scope;
-    struct wire_place place;       /* of the SPEC lease, when the spec came in one; bytes 0: inline */
+    struct wire_place place; /* of the SPEC lease, when the spec came in one; bytes 0: inline */
     const struct spec *spec;
 };
 enum { AGENT_SUBMIT = WIRE_KINDS };
 
 struct agent_task {
-    struct wire_task task;         /* spec_bytes and place are set; is_inline is for the host to decide */
-    const struct spec *spec;       /* valid until the attempt has ended */
+    struct wire_task task;   /* spec_bytes and place are set; is_inline is for the host to decide */
+    const struct spec *spec; /* valid until the attempt has ended */
 };
 
 enum agent_entry_op { AGENT_ENTRY_PUBLISH = 1, AGENT_ENTRY_RETIRE };
 
 struct agent_entry {
     enum agent_entry_op op;
-    struct wire_object object;     /* id alone for RETIRE */
-    int32_t status;                /* of an object that failed without an error object; then there is no place */
+    struct wire_object object; /* id alone for RETIRE */
+    int32_t status;            /* of an object that failed without an error object; then there is no place */
     uint32_t version;
 };
 
 struct agent_write {
     struct wire_place place;
     size_t bytes;
-    const void *data;              /* in the command arena, or valid until the core's next step */
+    const void *data; /* in the command arena, or valid until the core's next step */
 };
 
 struct agent_spawn {
@@ -86,9 +89,9 @@ enum agent_pull_op { AGENT_PULL_RECEIVE = 1, AGENT_PULL_SEND, AGENT_PULL_CANCEL 
 struct agent_pull {
     enum agent_pull_op op;
     struct core_peer peer;
-    uint64_t transfer;             /* the receiver's token: names the transfer on the wire */
+    uint64_t transfer; /* the receiver's token: names the transfer on the wire */
     struct wire_place place;
-    uint64_t offset, size;         /* inside the place */
+    uint64_t offset, size; /* inside the place */
 };
 
 struct agent;

@@ -36,26 +36,26 @@ enum object_state {
 struct object {
     struct object_id id;
     enum object_state state;
-    uint64_t serial;               /* of this record: names it in tokens */
-    struct list_node all;          /* agent.objects, in order of creation */
-    struct wire_object value;      /* place and sizes while HERE; sizes also when they are known */
-    int32_t status;                /* of FAILED */
-    struct lease *lease;           /* the slab or extent that holds the bytes, while HERE or DYING */
-    struct object **contains;      /* value.refs of them: what the object names; each counted in its containers */
-    roost_ref *refs;               /* the same as refs, ranges and all; owned */
+    uint64_t serial;                    /* of this record: names it in tokens */
+    struct list_node all;               /* agent.objects, in order of creation */
+    struct wire_object value;           /* place and sizes while HERE; sizes also when they are known */
+    int32_t status;                     /* of FAILED */
+    struct lease *lease;                /* the slab or extent that holds the bytes, while HERE or DYING */
+    struct object **contains;           /* value.refs of them: what the object names; each counted in its containers */
+    roost_ref *refs;                    /* the same as refs, ranges and all; owned */
     uint32_t scopes, tasks, containers; /* how many name it */
-    uint32_t pins;                 /* attempts and transfers that need the bytes here */
-    uint32_t drain;                /* UNKNOWN: the turn in which it was asked for */
-    struct list_node unknown;      /* agent.unknown while UNKNOWN */
-    struct list_node unnamed;      /* agent.unnamed from the moment nothing names it until the step's end */
-    struct list_node consumers;    /* struct input.consumer: tasks that wait for the value */
-    struct list_node waits;        /* struct wait_ref.of_object */
-    struct task *producer;         /* whose result it is, while that record lives */
+    uint32_t pins;                      /* attempts and transfers that need the bytes here */
+    uint32_t drain;                     /* UNKNOWN: the turn in which it was asked for */
+    struct list_node unknown;           /* agent.unknown while UNKNOWN */
+    struct list_node unnamed;           /* agent.unnamed from the moment nothing names it until the step's end */
+    struct list_node consumers;         /* struct input.consumer: tasks that wait for the value */
+    struct list_node waits;             /* struct wait_ref.of_object */
+    struct task *producer;              /* whose result it is, while that record lives */
 };
 
 /* NULL for what was never heard of, and for what is dying. */
 struct object *object_find(struct agent *agent, struct object_id id);
-struct object *object_demand(struct agent *agent, struct object_id id); /* found or new, UNKNOWN */
+struct object *object_demand(struct agent *agent, struct object_id id);                /* found or new, UNKNOWN */
 void object_expect(struct agent *agent, struct object *object, struct task *producer); /* UNKNOWN -> PENDING */
 /* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits. */
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
@@ -87,17 +87,17 @@ bool object_write(struct agent *agent, struct object *object, uint32_t format, c
 
 /* Memory of the store in somebody's hands: a slab or an extent of a client, or the agent's own. */
 struct lease {
-    struct id_key key;             /* segment and offset: agent.leases */
-    struct list_node of_client;    /* client.leases while a client may write there; else alone */
+    struct id_key key;          /* segment and offset: agent.leases */
+    struct list_node of_client; /* client.leases while a client may write there; else alone */
     struct client *client;
     enum wire_room purpose;
     struct wire_place place;
-    uint32_t objects;              /* announced objects that lie in it and are not yet reclaimed */
-    bool is_given_back;            /* no client writes there any more */
+    uint32_t objects;   /* announced objects that lie in it and are not yet reclaimed */
+    bool is_given_back; /* no client writes there any more */
 };
 
 struct room_request {
-    struct list_node waiting;      /* agent.room_requests, in order of rank */
+    struct list_node waiting; /* agent.room_requests, in order of rank */
     struct client *client;
     uint64_t token, bytes, rank, deadline_ns;
     uint32_t purpose, bell;
@@ -122,9 +122,9 @@ void room_expire(struct agent *agent);
 /* ------------------------------------------------------------------ clients (client.c) */
 
 struct scope {
-    uint64_t number;               /* 0, or an attempt's run */
+    uint64_t number; /* 0, or an attempt's run */
     struct client *client;
-    struct id_map held;            /* object id -> struct hold */
+    struct id_map held; /* object id -> struct hold */
     struct list_node holds;
 };
 
@@ -133,7 +133,7 @@ struct hold {
     struct object *object;
 };
 
-struct pending_refs {              /* WIRE_REFS of an object that has not been announced yet */
+struct pending_refs { /* WIRE_REFS of an object that has not been announced yet */
     struct list_node of_client;
     struct object_id container;
     roost_ref *refs;
@@ -144,17 +144,17 @@ enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_IDLE, WORKER_BUSY, WORK
 
 struct client {
     struct core_client key;
-    struct list_node all;          /* agent.clients */
+    struct list_node all; /* agent.clients */
     uint64_t prefix;
     int64_t pid;
     struct job *job;
     struct scope base;
-    struct list_node leases;       /* struct lease.of_client */
-    struct list_node refs;         /* struct pending_refs */
-    struct list_node waits;        /* struct wait.of_client */
-    uint64_t refs_count;           /* in all pending_refs */
+    struct list_node leases; /* struct lease.of_client */
+    struct list_node refs;   /* struct pending_refs */
+    struct list_node waits;  /* struct wait.of_client */
+    uint64_t refs_count;     /* in all pending_refs */
     enum worker_state worker;
-    struct worker *as_worker;      /* NULL for a driver */
+    struct worker *as_worker; /* NULL for a driver */
 };
 
 struct client *client_find(struct agent *agent, struct core_client key);
@@ -162,7 +162,8 @@ struct scope *client_scope(struct agent *agent, struct client *client, uint64_t 
 void client_up(struct agent *agent, const struct core_event *event);
 void client_entry(struct agent *agent, const struct core_event *event);
 void client_gone(struct agent *agent, struct core_client key, int32_t status);
-/* The refs that were told ahead of `object`, now the caller's; NULL for none. False: told otherwise, the client is broken. */
+/* The refs that were told ahead of `object`, now the caller's; NULL for none. False: told otherwise, the client is
+ * broken. */
 bool client_take_refs(struct agent *agent, struct client *client, const struct wire_object *object,
                       roost_ref **refs_out);
 void clients_fini(struct agent *agent);
@@ -176,7 +177,7 @@ void scope_fini(struct agent *agent, struct scope *scope);
 /* ------------------------------------------------------------------ waits (wait.c) */
 
 struct wait_ref {
-    struct list_node of_object;    /* object.waits, until it is ready */
+    struct list_node of_object; /* object.waits, until it is ready */
     struct wait *wait;
     roost_ref ref;
     int8_t ready;
@@ -185,10 +186,10 @@ struct wait_ref {
 struct wait {
     struct list_node of_client;
     struct client *client;
-    struct attempt *blocked;       /* whose CPU is back while this waits */
+    struct attempt *blocked; /* whose CPU is back while this waits */
     uint64_t token, scope;
     uint32_t total, arrived, wanted, ready, flags, bell;
-    struct wait_ref *refs;         /* total of them */
+    struct wait_ref *refs; /* total of them */
 };
 
 void wait_entry(struct agent *agent, struct client *client, const struct wire_wait *entry);
@@ -205,13 +206,13 @@ void wait_fail_newest_blocked(struct agent *agent);
 enum task_state { TASK_WAITING = 1, TASK_READY, TASK_RUNNING, TASK_DONE };
 
 struct input {
-    struct list_node consumer;     /* object.consumers while it is waited for */
+    struct list_node consumer; /* object.consumers while it is waited for */
     struct task *task;
-    struct object *object;         /* counted in its tasks; NULL once let go */
+    struct object *object; /* counted in its tasks; NULL once let go */
     bool is_pinned;
 };
 
-struct inputs {                    /* some of a task's inputs, found together */
+struct inputs { /* some of a task's inputs, found together */
     struct list_node of_task;
     uint32_t count;
     struct input input[];
@@ -220,25 +221,25 @@ struct inputs {                    /* some of a task's inputs, found together */
 struct task {
     struct task_id id;
     enum task_state state;
-    struct list_node all, of_job;  /* agent.tasks; job.tasks */
-    struct list_node queue;        /* agent.ready while READY, agent.finished once DONE */
-    struct spec *spec;             /* owned */
+    struct list_node all, of_job; /* agent.tasks; job.tasks */
+    struct list_node queue;       /* agent.ready while READY, agent.finished once DONE */
+    struct spec *spec;            /* owned */
     struct job *job;
-    struct list_node handles;      /* struct inputs: named, but neither waited for nor read */
-    struct list_node inputs;       /* struct inputs: what must be here; grows when a gather's list has arrived */
-    uint32_t missing;              /* inputs that are not here yet */
-    bool is_spread_out;            /* the gathers' lists have been turned into inputs */
-    struct object *bad_input;      /* the first input that failed: so will the task, at the step's end */
-    struct list_node failing;      /* agent.failing until then */
-    struct object **results;       /* returns of them; NULL once gone */
+    struct list_node handles; /* struct inputs: named, but neither waited for nor read */
+    struct list_node inputs;  /* struct inputs: what must be here; grows when a gather's list has arrived */
+    uint32_t missing;         /* inputs that are not here yet */
+    bool is_spread_out;       /* the gathers' lists have been turned into inputs */
+    struct object *bad_input; /* the first input that failed: so will the task, at the step's end */
+    struct list_node failing; /* agent.failing until then */
+    struct object **results;  /* returns of them; NULL once gone */
     uint32_t results_left;
     uint32_t attempts, deaths;
-    struct attempt *attempt;       /* while RUNNING */
+    struct attempt *attempt; /* while RUNNING */
 };
 
-struct given {                     /* a result that a running attempt has given */
-    struct wire_object value;      /* id none: not given */
-    roost_ref *refs;               /* owned */
+struct given {                /* a result that a running attempt has given */
+    struct wire_object value; /* id none: not given */
+    roost_ref *refs;          /* owned */
 };
 
 struct attempt {
@@ -246,10 +247,10 @@ struct attempt {
     struct task *task;
     struct worker *worker;
     struct scope scope;
-    struct lease *spec_lease;      /* where a spec lies that is too large for a slot; else NULL */
-    uint32_t blocked;              /* waits that gave the CPU back */
+    struct lease *spec_lease; /* where a spec lies that is too large for a slot; else NULL */
+    uint32_t blocked;         /* waits that gave the CPU back */
     bool has_cpu;
-    struct given *given;           /* returns of them */
+    struct given *given; /* returns of them */
 };
 
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit);
@@ -277,25 +278,25 @@ void attempt_unblock(struct agent *agent, struct attempt *attempt);
 /* ------------------------------------------------------------------ workers and jobs (worker.c) */
 
 struct worker {
-    struct list_node of_job;       /* job.workers */
+    struct list_node of_job; /* job.workers */
     enum worker_state state;
-    uint64_t token;                /* of its spawn */
+    uint64_t token; /* of its spawn */
     struct job *job;
-    struct client *client;         /* once it has connected */
-    struct attempt *attempt;       /* while BUSY */
-    uint64_t since_ns;             /* of its state */
+    struct client *client;   /* once it has connected */
+    struct attempt *attempt; /* while BUSY */
+    uint64_t since_ns;       /* of its state */
 };
 
 struct job {
     struct job_id id;
-    struct list_node all;          /* agent.jobs */
+    struct list_node all; /* agent.jobs */
     struct client *driver;
     struct list_node workers, tasks;
     uint32_t workers_count, idle_count, starting_count;
-    uint32_t starts_failed;        /* in a row */
-    bool has_ended;                /* its driver is gone */
-    bool has_connected;            /* a worker of it came as far as roost_open() */
-    struct wire_failure *broken;   /* why its workers cannot start, once that is clear; owned */
+    uint32_t starts_failed;      /* in a row */
+    bool has_ended;              /* its driver is gone */
+    bool has_connected;          /* a worker of it came as far as roost_open() */
+    struct wire_failure *broken; /* why its workers cannot start, once that is clear; owned */
 };
 
 struct job *job_find(struct agent *agent, struct job_id id);
@@ -314,15 +315,15 @@ void workers_fini(struct agent *agent);
 
 struct agent {
     struct agent_config config;
-    uint64_t now_ns, serial;       /* serial: the last one given out */
-    struct core_out *out;          /* of the step at hand */
+    uint64_t now_ns, serial; /* serial: the last one given out */
+    struct core_out *out;    /* of the step at hand */
     struct extents segments[STORE_SEGMENTS_MAX];
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, failing, finished, clients, tasks, ready, jobs, room_requests;
-    uint32_t drain;                /* turns so far in which every ring was read */
-    int64_t cpus_free;             /* hundredths; below zero when woken attempts wait for nobody */
+    uint32_t drain;    /* turns so far in which every ring was read */
+    int64_t cpus_free; /* hundredths; below zero when woken attempts wait for nobody */
     uint32_t workers_count;
-    uint64_t slab_bytes;           /* leased as slabs */
+    uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
     bool dispatch_due, room_due;
     struct agent_counts counts;

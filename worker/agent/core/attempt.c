@@ -97,7 +97,7 @@ static void end(struct agent *agent, struct attempt *attempt)
     if (attempt->has_cpu) {
         give_cpu(agent, attempt);
     }
-    LIST_EACH(at, &attempt->worker->client->waits) {
+    LIST_EACH (at, &attempt->worker->client->waits) {
         struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
         wait->blocked = wait->blocked == attempt ? NULL : wait->blocked;
     }
@@ -156,8 +156,8 @@ static bool publish(struct agent *agent, struct attempt *attempt)
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct given *given = &attempt->given[i];
         struct object *object = task->results[i];
-        struct lease *lease =
-            given->value.size > 0 ? room_lease_of(agent, attempt->worker->client, &given->value) : NULL;
+        struct lease *lease = given->value.size > 0 ? room_lease_of(agent, attempt->worker->client, &given->value)
+                                                    : NULL;
         if (lease == NULL && given->value.size > 0) {
             return false;
         }
@@ -180,8 +180,8 @@ static void take_back(struct agent *agent, struct attempt *attempt)
 {
     for (uint32_t i = 0; i < attempt->task->spec->returns; i++) {
         struct wire_object *value = &attempt->given[i].value;
-        struct lease *lease =
-            object_id_is_none(value->id) ? NULL : room_lease_of(agent, attempt->worker->client, value);
+        struct lease *lease = object_id_is_none(value->id) ? NULL
+                                                           : room_lease_of(agent, attempt->worker->client, value);
         if (lease != NULL && lease->purpose == WIRE_ROOM_OBJECT) {
             room_give_back(agent, attempt->worker->client, &lease->place);
         }
@@ -239,10 +239,9 @@ void attempt_worker_died(struct agent *agent, struct attempt *attempt, int32_t w
     } else if ((int64_t)task->deaths <= task->spec->max_retries) {
         task_try_again(agent, task);
     } else {
-        struct wire_failure failure = { .status = ROOST_EWORKER,
-                                        .signal = signal_number,
-                                        .attempts = (int32_t)task->attempts,
-                                        .pid = pid };
+        struct wire_failure failure = {
+            .status = ROOST_EWORKER, .signal = signal_number, .attempts = (int32_t)task->attempts, .pid = pid
+        };
         if (signal_number != 0) {
             snprintf(failure.text, sizeof failure.text, "killed by signal %d (%s)", signal_number,
                      strsignal(signal_number));

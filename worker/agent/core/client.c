@@ -73,7 +73,7 @@ void scope_free(struct agent *agent, struct scope *scope, struct object_id id)
 
 void scope_fini(struct agent *agent, struct scope *scope)
 {
-    LIST_EACH_SAFE(at, &scope->holds) {
+    LIST_EACH_SAFE (at, &scope->holds) {
         drop(agent, CONTAINER_OF(at, struct hold, of_scope));
     }
     id_map_fini(&scope->held);
@@ -92,7 +92,7 @@ struct scope *client_scope(struct agent *agent, struct client *client, uint64_t 
 
 static struct pending_refs *pending_find(struct client *client, struct object_id container)
 {
-    LIST_EACH(at, &client->refs) {
+    LIST_EACH (at, &client->refs) {
         struct pending_refs *pending = CONTAINER_OF(at, struct pending_refs, of_client);
         if (object_id_eq(pending->container, container)) {
             return pending;
@@ -338,7 +338,7 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status)
     }
     scope_fini(agent, &client->base);
     room_client_gone(agent, client);
-    LIST_EACH_SAFE(at, &client->refs) {
+    LIST_EACH_SAFE (at, &client->refs) {
         pending_destroy(client, CONTAINER_OF(at, struct pending_refs, of_client));
     }
     list_remove(&client->all);
@@ -350,17 +350,17 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status)
 /* The agent ends: records only, nothing is told to anybody. */
 void clients_fini(struct agent *agent)
 {
-    LIST_EACH_SAFE(at, &agent->clients) {
+    LIST_EACH_SAFE (at, &agent->clients) {
         struct client *client = CONTAINER_OF(at, struct client, all);
-        LIST_EACH_SAFE(wait_at, &client->waits) {
+        LIST_EACH_SAFE (wait_at, &client->waits) {
             struct wait *wait = CONTAINER_OF(wait_at, struct wait, of_client);
             free(wait->refs);
             free(wait);
         }
-        LIST_EACH_SAFE(refs_at, &client->refs) {
+        LIST_EACH_SAFE (refs_at, &client->refs) {
             pending_destroy(client, CONTAINER_OF(refs_at, struct pending_refs, of_client));
         }
-        LIST_EACH_SAFE(hold_at, &client->base.holds) {
+        LIST_EACH_SAFE (hold_at, &client->base.holds) {
             free(CONTAINER_OF(hold_at, struct hold, of_scope));
         }
         id_map_fini(&client->base.held);

@@ -69,7 +69,7 @@ void object_expect(struct agent *agent, struct object *object, struct task *prod
 /* Tells tasks and waits that the object has a value now, or never will. */
 static void tell(struct agent *agent, struct object *object)
 {
-    LIST_EACH_SAFE(at, &object->consumers) {
+    LIST_EACH_SAFE (at, &object->consumers) {
         task_input_changed(agent, CONTAINER_OF(at, struct input, consumer));
     }
     wait_object_changed(agent, object);
@@ -195,8 +195,8 @@ static void let_go(struct agent *agent, struct object *object)
         task_forget_result(agent, object->producer, object);
         object->producer = NULL;
     }
-    struct agent_entry *entry =
-        core_put(agent->out, CORE_TABLE, 0, agent_token(AGENT_TOKEN_RETIRE, object->serial), sizeof *entry);
+    struct agent_entry *entry = core_put(agent->out, CORE_TABLE, 0, agent_token(AGENT_TOKEN_RETIRE, object->serial),
+                                         sizeof *entry);
     entry->op = AGENT_ENTRY_RETIRE;
     entry->object.id = object->id;
 }
@@ -223,7 +223,7 @@ void object_reclaimed(struct agent *agent, uint64_t serial)
 void object_check_unknown(struct agent *agent)
 {
     uint32_t drain = agent->drain++;
-    LIST_EACH_SAFE(at, &agent->unknown) {
+    LIST_EACH_SAFE (at, &agent->unknown) {
         struct object *object = CONTAINER_OF(at, struct object, unknown);
         if (object->drain == drain) {
             core_put(agent->out, CORE_DRAIN, 0, 0, 0); /* asked for during this turn: one more, whole */
@@ -251,7 +251,7 @@ bool object_is_valid(const struct object *object)
 
 void objects_fini(struct agent *agent)
 {
-    LIST_EACH_SAFE(at, &agent->objects) {
+    LIST_EACH_SAFE (at, &agent->objects) {
         struct object *object = CONTAINER_OF(at, struct object, all);
         free(object->contains);
         free(object->refs);

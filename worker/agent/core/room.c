@@ -102,8 +102,7 @@ static void enqueue(struct agent *agent, const struct room_request *request)
     struct room_request *queued = agent_alloc(sizeof *queued);
     *queued = *request;
     struct list_node *place = agent->room_requests.previous;
-    while (place != &agent->room_requests &&
-           CONTAINER_OF(place, struct room_request, waiting)->rank > request->rank) {
+    while (place != &agent->room_requests && CONTAINER_OF(place, struct room_request, waiting)->rank > request->rank) {
         place = place->previous;
     }
     list_insert_before(place->next, &queued->waiting);
@@ -126,8 +125,8 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
         client_broken(agent, client, "ROOM with a size, purpose or bell out of range");
         return;
     }
-    uint64_t patience =
-        agent->config.patience_ns != 0 ? agent->config.patience_ns : (uint64_t)STORE_PATIENCE_MS * 1000000;
+    uint64_t patience = agent->config.patience_ns != 0 ? agent->config.patience_ns
+                                                       : (uint64_t)STORE_PATIENCE_MS * 1000000;
     struct room_request request = { .client = client,
                                     .token = asked->head.token,
                                     .bytes = asked->bytes,
@@ -147,7 +146,7 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
 
 void room_retry(struct agent *agent)
 {
-    LIST_EACH_SAFE(at, &agent->room_requests) {
+    LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (!try_request(agent, request)) {
             return; /* nobody overtakes the first, or the largest would wait for ever */
@@ -160,7 +159,7 @@ void room_retry(struct agent *agent)
 uint64_t room_next_deadline(const struct agent *agent)
 {
     uint64_t next = UINT64_MAX;
-    LIST_EACH(at, (struct list_node *)(uintptr_t)&agent->room_requests) {
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&agent->room_requests) {
         const struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         next = request->deadline_ns < next ? request->deadline_ns : next;
     }
@@ -169,7 +168,7 @@ uint64_t room_next_deadline(const struct agent *agent)
 
 void room_expire(struct agent *agent)
 {
-    LIST_EACH_SAFE(at, &agent->room_requests) {
+    LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->deadline_ns <= agent->now_ns) {
             answer(agent, request, ROOST_EFULL, NULL);
@@ -194,7 +193,7 @@ struct lease *room_lease_of(struct agent *agent, struct client *client, const st
     if (exact != NULL && exact->client == client && exact->purpose == WIRE_ROOM_OBJECT) {
         return lies_in(object, exact) ? exact : NULL;
     }
-    LIST_EACH(at, &client->leases) {
+    LIST_EACH (at, &client->leases) {
         struct lease *lease = CONTAINER_OF(at, struct lease, of_client);
         if (lease->purpose != WIRE_ROOM_SLAB) {
             return NULL;
@@ -274,7 +273,7 @@ void room_give_back(struct agent *agent, struct client *client, const struct wir
 
 void room_client_gone(struct agent *agent, struct client *client)
 {
-    LIST_EACH_SAFE(at, &agent->room_requests) {
+    LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->client == client) {
             list_remove(&request->waiting);
@@ -282,14 +281,14 @@ void room_client_gone(struct agent *agent, struct client *client)
             agent->room_due = true;
         }
     }
-    LIST_EACH_SAFE(at, &client->leases) {
+    LIST_EACH_SAFE (at, &client->leases) {
         give_back(agent, CONTAINER_OF(at, struct lease, of_client));
     }
 }
 
 void room_fini(struct agent *agent)
 {
-    LIST_EACH_SAFE(at, &agent->room_requests) {
+    LIST_EACH_SAFE (at, &agent->room_requests) {
         free(CONTAINER_OF(at, struct room_request, waiting));
     }
     for (uint32_t i = 0; i < agent->leases.capacity; i++) { /* freeing has no order */

@@ -171,7 +171,7 @@ void task_input_changed(struct agent *agent, struct input *input)
 
 static void release(struct agent *agent, struct list_node *list)
 {
-    LIST_EACH_SAFE(at, list) {
+    LIST_EACH_SAFE (at, list) {
         struct inputs *inputs = CONTAINER_OF(at, struct inputs, of_task);
         for (uint32_t i = 0; i < inputs->count; i++) {
             struct input *input = &inputs->input[i];
@@ -454,7 +454,7 @@ void task_sweep(struct agent *agent)
     while (!list_is_empty(&agent->failing)) {
         fail_by_input(agent, CONTAINER_OF(agent->failing.next, struct task, failing));
     }
-    LIST_EACH_SAFE(at, &agent->finished) {
+    LIST_EACH_SAFE (at, &agent->finished) {
         struct task *task = CONTAINER_OF(at, struct task, queue);
         list_remove(&task->queue);
         if (task->results_left == 0) {
@@ -465,11 +465,11 @@ void task_sweep(struct agent *agent)
 
 void tasks_fini(struct agent *agent)
 {
-    LIST_EACH_SAFE(at, &agent->tasks) {
+    LIST_EACH_SAFE (at, &agent->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, all);
         struct list_node *lists[] = { &task->inputs, &task->handles };
         for (size_t l = 0; l < 2; l++) {
-            LIST_EACH_SAFE(inputs_at, lists[l]) {
+            LIST_EACH_SAFE (inputs_at, lists[l]) {
                 free(CONTAINER_OF(inputs_at, struct inputs, of_task));
             }
         }

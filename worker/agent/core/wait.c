@@ -18,7 +18,7 @@ enum { WAIT_REFS_MAX = 1 << 20, WAIT_READY_PER_ENTRY = 16384 };
 
 static struct wait *find(struct client *client, uint64_t token)
 {
-    LIST_EACH(at, &client->waits) {
+    LIST_EACH (at, &client->waits) {
         struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
         if (wait->token == token) {
             return wait;
@@ -158,7 +158,7 @@ void wait_end(struct agent *agent, struct client *client, uint64_t token)
 
 void wait_drop_all(struct agent *agent, struct client *client)
 {
-    LIST_EACH_SAFE(at, &client->waits) {
+    LIST_EACH_SAFE (at, &client->waits) {
         destroy(agent, CONTAINER_OF(at, struct wait, of_client));
     }
 }
@@ -182,8 +182,8 @@ void wait_object_changed(struct agent *agent, struct object *object)
 void wait_fail_newest_blocked(struct agent *agent)
 {
     struct wait *newest = NULL;
-    LIST_EACH(client_at, &agent->clients) {
-        LIST_EACH(at, &CONTAINER_OF(client_at, struct client, all)->waits) {
+    LIST_EACH (client_at, &agent->clients) {
+        LIST_EACH (at, &CONTAINER_OF(client_at, struct client, all)->waits) {
             struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
             if (wait->blocked != NULL && (newest == NULL || wait->blocked->run > newest->blocked->run)) {
                 newest = wait;

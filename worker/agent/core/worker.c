@@ -47,7 +47,7 @@ static void set_state(struct agent *agent, struct worker *worker, enum worker_st
 
 struct job *job_find(struct agent *agent, struct job_id id)
 {
-    LIST_EACH(at, &agent->jobs) {
+    LIST_EACH (at, &agent->jobs) {
         struct job *job = CONTAINER_OF(at, struct job, all);
         if (job_id_eq(job->id, id)) {
             return job;
@@ -106,13 +106,13 @@ void job_end(struct agent *agent, struct job *job)
     agent_note(agent, "job ends", job->id.lo, 0);
     job->has_ended = true;
     job->driver = NULL;
-    LIST_EACH_SAFE(at, &job->tasks) {
+    LIST_EACH_SAFE (at, &job->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, of_job);
         if (task->state == TASK_WAITING || task->state == TASK_READY) {
             task_cancel(agent, task);
         }
     }
-    LIST_EACH_SAFE(at, &job->workers) {
+    LIST_EACH_SAFE (at, &job->workers) {
         kill_worker(agent, CONTAINER_OF(at, struct worker, of_job));
     }
     destroy_if_over(agent, job);
@@ -125,7 +125,7 @@ static void job_break(struct agent *agent, struct job *job, const char *text)
     job->broken->status = ROOST_EWORKER;
     snprintf(job->broken->text, sizeof job->broken->text, "%s", text);
     log_error("event=workers_cannot_start text=\"%.200s\"", text);
-    LIST_EACH_SAFE(at, &job->tasks) {
+    LIST_EACH_SAFE (at, &job->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, of_job);
         if (task->state == TASK_WAITING || task->state == TASK_READY) {
             task_fail(agent, task, job->broken);
@@ -137,8 +137,8 @@ static void job_break(struct agent *agent, struct job *job, const char *text)
 
 static struct worker *find_starting(struct agent *agent, uint64_t token)
 {
-    LIST_EACH(job_at, &agent->jobs) {
-        LIST_EACH(at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+    LIST_EACH (job_at, &agent->jobs) {
+        LIST_EACH (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
             struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
             if (worker->token == token) {
                 return worker;
@@ -200,7 +200,8 @@ void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status
     job->starts_failed++;
     if (job->broken == NULL && (!job->has_connected || job->starts_failed >= WORKER_STARTS_FAILED_MAX)) {
         char why[WIRE_TEXT_BYTES_MAX];
-        snprintf(why, sizeof why, "the program ended with %s %d before roost_open(); is it the first call in main()?%s%.*s",
+        snprintf(why, sizeof why,
+                 "the program ended with %s %d before roost_open(); is it the first call in main()?%s%.*s",
                  WIFSIGNALED(wait_status) ? "signal" : "status",
                  WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
                  bytes > 0 ? " Its last words: " : "", (int)(bytes > 600 ? 600 : bytes), bytes > 0 ? text : "");
@@ -222,7 +223,7 @@ static struct worker *idle_worker(struct job *job)
     if (job->idle_count == 0) {
         return NULL;
     }
-    LIST_EACH(at, &job->workers) {
+    LIST_EACH (at, &job->workers) {
         struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
         if (worker->state == WORKER_IDLE && (found == NULL || worker->since_ns > found->since_ns)) {
             found = worker;
@@ -243,7 +244,7 @@ void worker_dispatch(struct agent *agent)
     int64_t wanted_cpus = agent->cpus_free;
     uint32_t scanned = 0;
     bool lacks_workers = false;
-    LIST_EACH_SAFE(at, &agent->ready) {
+    LIST_EACH_SAFE (at, &agent->ready) {
         struct task *task = CONTAINER_OF(at, struct task, queue);
         int64_t cpus = task->spec->cpus_hundredths;
         if (wanted_cpus < cpus || scanned++ == WORKER_SCAN_MAX) {
@@ -283,8 +284,8 @@ static uint64_t deadline_of(const struct agent *agent, const struct worker *work
 uint64_t worker_next_deadline(const struct agent *agent)
 {
     uint64_t next = UINT64_MAX;
-    LIST_EACH(job_at, (struct list_node *)(uintptr_t)&agent->jobs) {
-        LIST_EACH(at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+    LIST_EACH (job_at, (struct list_node *)(uintptr_t)&agent->jobs) {
+        LIST_EACH (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
             uint64_t deadline = deadline_of(agent, CONTAINER_OF(at, struct worker, of_job));
             next = deadline < next ? deadline : next;
         }
@@ -294,8 +295,8 @@ uint64_t worker_next_deadline(const struct agent *agent)
 
 void worker_expire(struct agent *agent)
 {
-    LIST_EACH(job_at, &agent->jobs) {
-        LIST_EACH_SAFE(at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+    LIST_EACH (job_at, &agent->jobs) {
+        LIST_EACH_SAFE (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
             struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
             if (deadline_of(agent, worker) <= agent->now_ns) {
                 log_info("event=%s token=%llx", worker->state == WORKER_IDLE ? "idle_too_long" : "did_not_connect",
@@ -309,13 +310,13 @@ void worker_expire(struct agent *agent)
 /* The agent ends: records only. */
 void workers_fini(struct agent *agent)
 {
-    LIST_EACH_SAFE(job_at, &agent->jobs) {
+    LIST_EACH_SAFE (job_at, &agent->jobs) {
         struct job *job = CONTAINER_OF(job_at, struct job, all);
-        LIST_EACH_SAFE(at, &job->workers) {
+        LIST_EACH_SAFE (at, &job->workers) {
             struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
             struct attempt *attempt = worker->attempt;
             if (attempt != NULL) {
-                LIST_EACH_SAFE(hold_at, &attempt->scope.holds) {
+                LIST_EACH_SAFE (hold_at, &attempt->scope.holds) {
                     free(CONTAINER_OF(hold_at, struct hold, of_scope));
                 }
                 for (uint32_t i = 0; i < attempt->task->spec->returns; i++) {
