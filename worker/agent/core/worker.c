@@ -235,6 +235,11 @@ static struct worker *idle_worker(struct job *job)
 /* Nobody runs, nobody can: then the newest that waits must give way. */
 static bool is_stuck(const struct agent *agent)
 {
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&agent->jobs) {
+        if (CONTAINER_OF(at, struct job, all)->starting_count > 0) {
+            return false;
+        }
+    }
     return agent->workers_count >= agent->config.workers_max && agent->counts.workers_idle == 0 &&
            agent->counts.tasks_running == agent->counts.tasks_blocked && agent->counts.tasks_running > 0;
 }
