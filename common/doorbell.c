@@ -29,7 +29,8 @@
 
 /* ---- towards a thread ---- */
 
-static void wake(struct doorbell *bell)
+/* False when another ringer was faster. */
+static bool wake(struct doorbell *bell)
 {
     ROOST_YIELD_POINT();
     /* release: who finds the word cleared sees what was published before it was */
@@ -38,17 +39,15 @@ static void wake(struct doorbell *bell)
     if (was_set) {
         hook_futex_wake(&bell->sleeping);
     }
+    return was_set;
 }
 
 bool doorbell_ring(struct doorbell *bell)
 {
     full_barrier(); /* what was published is visible before the flag is read */
     ROOST_YIELD_POINT();
-    if (atomic_load_explicit(&bell->sleeping, memory_order_relaxed) == 0) { /* relaxed: after the barrier */
-        return false;
-    }
-    wake(bell);
-    return true;
+    /* relaxed: after the barrier */
+    return atomic_load_explicit(&bell->sleeping, memory_order_relaxed) != 0 && wake(bell);
 }
 
 void doorbell_ring_always(struct doorbell *bell)
@@ -206,7 +205,14 @@ void waiter_set_wake_ns(uint64_t wake_ns)
 
 /* ---- the policy ---- */
 
+<<<<<<< HEAD
 void waiter_init(struct waiter *waiter, struct doorbell *bell) { *waiter = (struct waiter){ .bell = bell }; }
+=======
+void waiter_init(struct waiter *waiter, struct doorbell *bell)
+{
+    *waiter = (struct waiter) { .bell = bell, .wake_ns = waiter_wake_ns() };
+}
+>>>>>>> rings
 
 void waiter_begin(struct waiter *waiter, int timeout_ms)
 {
@@ -239,8 +245,8 @@ static bool try_yield(struct waiter *waiter, uint64_t now_ns)
     waiter->yields++;
     uint64_t after_ns = hook_now_ns();
     if (after_ns - now_ns > waiter->wake_ns) {
-        waiter->yield_banned_until_ns = after_ns +
-                                        WAIT_YIELD_BAN_NS; /* others compute here: a sleep is cheaper for all */
+        /* others compute here: a sleep is cheaper for all */
+        waiter->yield_banned_until_ns = after_ns + WAIT_YIELD_BAN_NS;
     }
     return true;
 }

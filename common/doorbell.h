@@ -21,7 +21,8 @@ struct doorbell {
     _Atomic uint32_t sleeping; /* 1: somebody sleeps here or is about to */
 };
 
-/* After publishing. True when there was somebody to wake; a system call only then. Any process, any thread. */
+/* After publishing. True when this call woke a sleeper, or kept one from falling asleep; a system call only then. Any
+ * process, any thread. */
 bool doorbell_ring(struct doorbell *bell);
 
 /* Wake whoever sleeps, whatever the flag says. For the agent after a death: a ringer killed between clearing the flag

@@ -257,7 +257,7 @@ int ring_take_until(struct ring_consumer *consumer, uint64_t place, void *copy_o
         }
     }
     ROOST_YIELD_POINT();
-    struct ring_header header;
+    struct ring_header header = { 0, 0 };
     int status = next_header(consumer, &header);
     if (status != 0) {
         return status;

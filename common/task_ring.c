@@ -128,7 +128,7 @@ int task_ring_attach(struct task_ring *ring, void *memory, uint32_t slots, uint3
                          (unsigned)TASK_RING_LAYOUT, slots, (unsigned)TASK_SLOT_BYTES);
     }
     struct task_ring attached = { .memory = memory, .slots = slots, .taker = taker };
-    uint64_t newest;
+    uint64_t newest = 0;
     int status = find_newest(&attached, &newest);
     if (status != 0) {
         return status;
