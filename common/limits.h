@@ -96,11 +96,30 @@ enum {
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
+<<<<<<< HEAD
     PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
     PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
     PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
+=======
+    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
+    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
+    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_COPIES_MAX = 32,           /* copies of one input that a decision looks at; it takes an even sample of more */
+    PLACEMENT_SOURCES_MAX = 256,         /* nodes whose outgoing bytes one task books; the largest shares count */
+    PLACEMENT_SCAN_MAX = 4096,           /* queued tasks judged in one turn; the rest wait for the next */
+    PLACEMENT_SPREADS_MAX = 64,          /* functions or jobs spread at once; later ones go to the least loaded */
+    PLACEMENT_EARLY_PERCENT = 5,         /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_MOVE_GAIN_PERCENT = 10,    /* a queued task moves only for more */
+    PLACEMENT_MOVE_MESSAGES = 4,         /* ... and for more than so many message times */
+>>>>>>> placement
     TASK_MOVES_MAX = 2,
+    DURATIONS_MAX = 1 << 16,             /* functions whose durations are known; the one longest unseen is forgotten */
+    DURATION_SAMPLES = 128,              /* then old samples begin to fade */
 };
+
+#define PLACEMENT_NIC_BYTES_PER_S  UINT64_C(1250000000) /* of a node whose network has not been measured: 10 Gbit/s */
+#define PLACEMENT_TASK_BYTES_MAX   (UINT64_C(1) << 44)  /* a task that misses more is booked as missing so much */
+#define PLACEMENT_DURATION_NS_MAX  (UINT64_C(1) << 50)  /* 13 days; longer counts as so long */
 
 #define HEAD_SPEC_BYTES_MAX ROOST_GIB(2) /* specs queued at the head; the rest wait at home */
 
