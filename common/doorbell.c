@@ -205,14 +205,10 @@ void waiter_set_wake_ns(uint64_t wake_ns)
 
 /* ---- the policy ---- */
 
-<<<<<<< HEAD
-void waiter_init(struct waiter *waiter, struct doorbell *bell) { *waiter = (struct waiter){ .bell = bell }; }
-=======
 void waiter_init(struct waiter *waiter, struct doorbell *bell)
 {
-    *waiter = (struct waiter) { .bell = bell, .wake_ns = waiter_wake_ns() };
+    *waiter = (struct waiter){ .bell = bell, .wake_ns = waiter_wake_ns() };
 }
->>>>>>> rings
 
 void waiter_begin(struct waiter *waiter, int timeout_ms)
 {

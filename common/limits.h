@@ -55,21 +55,21 @@ enum {
     PROTO_FRAME_BYTES_MAX = 16 << 20, /* one framed batch */
     PROTO_CREDIT_BYTES = 64 << 20,    /* sent and not acknowledged, each way; a peer over it is cut */
     PROTO_TEXT_BYTES_MAX = 4096,
-    PROTO_HELLO_BYTES_MAX = 64 << 10,    /* a stranger's first frame */
-    PROTO_BATCH_BYTES = 1 << 20,         /* a batch is closed here; a larger message has one to itself */
-    PROTO_ARENA_BYTES_MAX = 512 << 20,   /* what one frame may take decoded; then it is refused */
-    PROTO_OBJECTS_MAX = 1 << 16,         /* ids of one list in a message; longer lists travel as several */
-    PROTO_ITEMS_MAX = 1 << 14,           /* structs of one list in a message, likewise */
-    PROTO_HOLDERS_MAX = 64,              /* nodes named as holders of one object */
+    PROTO_HELLO_BYTES_MAX = 64 << 10,  /* a stranger's first frame */
+    PROTO_BATCH_BYTES = 1 << 20,       /* a batch is closed here; a larger message has one to itself */
+    PROTO_ARENA_BYTES_MAX = 512 << 20, /* what one frame may take decoded; then it is refused */
+    PROTO_OBJECTS_MAX = 1 << 16,       /* ids of one list in a message; longer lists travel as several */
+    PROTO_ITEMS_MAX = 1 << 14,         /* structs of one list in a message, likewise */
+    PROTO_HOLDERS_MAX = 64,            /* nodes named as holders of one object */
     PROTO_FORMAT_MAX = 255,
     PROTO_TOKEN_BYTES_MAX = 1024,
-    PROTO_ADDRESS_BYTES_MAX = 255,       /* host names and "host:port" */
+    PROTO_ADDRESS_BYTES_MAX = 255, /* host names and "host:port" */
     PROTO_JOB_BYTES_MAX = 1 << 20,
     PROTO_OUTPUT_BYTES_MAX = 64 << 10,
-    PROTO_TRAILER_BYTES_MAX = 64 << 20,  /* refs and column ends of one object */
-    PROTO_ROWS_MAX = 1 << 20,            /* of one query */
-    PROTO_COLUMNS_MAX = 64,              /* of a table of rows */
-    PROTO_CELLS_MAX = 1 << 15,           /* in one message */
+    PROTO_TRAILER_BYTES_MAX = 64 << 20, /* refs and column ends of one object */
+    PROTO_ROWS_MAX = 1 << 20,           /* of one query */
+    PROTO_COLUMNS_MAX = 64,             /* of a table of rows */
+    PROTO_CELLS_MAX = 1 << 15,          /* in one message */
     HEARTBEAT_MS = 500,
     NODE_SUSPECT_MS = 2000, /* silence until nothing new is placed there */
     NODE_DEAD_MS = 5000,    /* silence until its tasks are tried elsewhere */
@@ -96,30 +96,24 @@ enum {
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
-<<<<<<< HEAD
     PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
     PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
     PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
-=======
-    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
-    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
-    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
-    PLACEMENT_COPIES_MAX = 32,           /* copies of one input that a decision looks at; it takes an even sample of more */
-    PLACEMENT_SOURCES_MAX = 256,         /* nodes whose outgoing bytes one task books; the largest shares count */
-    PLACEMENT_SCAN_MAX = 4096,           /* queued tasks judged in one turn; the rest wait for the next */
-    PLACEMENT_SPREADS_MAX = 64,          /* functions or jobs spread at once; later ones go to the least loaded */
-    PLACEMENT_EARLY_PERCENT = 5,         /* of a gather's inputs exist: it may be placed early */
-    PLACEMENT_MOVE_GAIN_PERCENT = 10,    /* a queued task moves only for more */
-    PLACEMENT_MOVE_MESSAGES = 4,         /* ... and for more than so many message times */
->>>>>>> placement
+    PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
+    PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
+    PLACEMENT_SCAN_MAX = 4096,     /* queued tasks judged in one turn; the rest wait for the next */
+    PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
+    PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_MOVE_GAIN_PERCENT = 10, /* a queued task moves only for more */
+    PLACEMENT_MOVE_MESSAGES = 4,      /* ... and for more than so many message times */
     TASK_MOVES_MAX = 2,
-    DURATIONS_MAX = 1 << 16,             /* functions whose durations are known; the one longest unseen is forgotten */
-    DURATION_SAMPLES = 128,              /* then old samples begin to fade */
+    DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
+    DURATION_SAMPLES = 128,  /* then old samples begin to fade */
 };
 
-#define PLACEMENT_NIC_BYTES_PER_S  UINT64_C(1250000000) /* of a node whose network has not been measured: 10 Gbit/s */
-#define PLACEMENT_TASK_BYTES_MAX   (UINT64_C(1) << 44)  /* a task that misses more is booked as missing so much */
-#define PLACEMENT_DURATION_NS_MAX  (UINT64_C(1) << 50)  /* 13 days; longer counts as so long */
+#define PLACEMENT_NIC_BYTES_PER_S UINT64_C(1250000000) /* of a node whose network has not been measured: 10 Gbit/s */
+#define PLACEMENT_TASK_BYTES_MAX  (UINT64_C(1) << 44)  /* a task that misses more is booked as missing so much */
+#define PLACEMENT_DURATION_NS_MAX (UINT64_C(1) << 50)  /* 13 days; longer counts as so long */
 
 #define HEAD_SPEC_BYTES_MAX ROOST_GIB(2) /* specs queued at the head; the rest wait at home */
 

@@ -82,15 +82,12 @@ struct step {
 static const struct step one_step = { U128(0x2360ed051fc65da4, 0x4385df649fccf645),
                                       U128(0x4a696d4772617952, 0x4950202020202001) };
 
-static u128 step_apply(struct step step, u128 x)
-{
-    return step.multiplier * x + step.increment;
-}
+static u128 step_apply(struct step step, u128 x) { return step.multiplier * x + step.increment; }
 
 /* First a, then b. */
 static struct step step_then(struct step a, struct step b)
 {
-    return (struct step) { b.multiplier * a.multiplier, b.multiplier * a.increment + b.increment };
+    return (struct step){ b.multiplier * a.multiplier, b.multiplier * a.increment + b.increment };
 }
 
 /* The generator's state that belongs to a record: X(number + 1), where X(0) is 0. */

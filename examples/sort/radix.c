@@ -31,10 +31,7 @@ struct digits {
     unsigned count; /* digits; 0: all prefixes are equal */
 };
 
-static unsigned bits_of(uint64_t value)
-{
-    return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value);
-}
+static unsigned bits_of(uint64_t value) { return value == 0 ? 0 : 64 - (unsigned)__builtin_clzll(value); }
 
 /* ---- memory ---- */
 
@@ -66,7 +63,7 @@ void radix_memory_release(struct radix_memory *memory)
     if (memory->base != NULL) {
         munmap(memory->base, memory->size_bytes);
     }
-    *memory = (struct radix_memory) { NULL, 0 };
+    *memory = (struct radix_memory){ NULL, 0 };
 }
 
 /* ---- small runs ---- */
@@ -94,7 +91,7 @@ struct digit {
 
 static inline struct digit digit_at(const struct digits *digits, unsigned digit)
 {
-    return (struct digit) { digits->base, (UINT64_C(1) << digits->bits) - 1, digits->shift + digit * digits->bits };
+    return (struct digit){ digits->base, (UINT64_C(1) << digits->bits) - 1, digits->shift + digit * digits->bits };
 }
 
 static inline size_t digit_of(struct digit digit, struct sort_entry entry)
@@ -280,7 +277,7 @@ static struct sort_entry *entries_add(struct sort_entry *to, struct sort_piece p
     const unsigned char *end = (const unsigned char *)piece.data + piece.size;
     for (const unsigned char *record = piece.data; record != end; record += RECORD_BYTES) {
         struct sort_key key = key_load(record);
-        *to++ = (struct sort_entry) { key.prefix, key.rest << 48 | (uint64_t)(uintptr_t)record };
+        *to++ = (struct sort_entry){ key.prefix, key.rest << 48 | (uint64_t)(uintptr_t)record };
         low = key.prefix < low ? key.prefix : low;
         high = key.prefix > high ? key.prefix : high;
     }

@@ -21,7 +21,7 @@ static inline const unsigned char *entry_record(struct sort_entry entry)
 
 static inline struct sort_key entry_key(struct sort_entry entry)
 {
-    return (struct sort_key) { entry.prefix, entry.rest_and_address >> 48 };
+    return (struct sort_key){ entry.prefix, entry.rest_and_address >> 48 };
 }
 
 /* Memory for entries, on huge pages where there are any, to be kept from one sort to the next: making it costs more

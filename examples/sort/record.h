@@ -43,7 +43,7 @@ static inline struct sort_key key_load(const void *key)
     uint16_t rest;
     memcpy(&prefix, key, sizeof prefix);
     memcpy(&rest, (const unsigned char *)key + sizeof prefix, sizeof rest);
-    return (struct sort_key) { be64toh(prefix), be16toh(rest) };
+    return (struct sort_key){ be64toh(prefix), be16toh(rest) };
 }
 
 /* a <= b, without a branch. */

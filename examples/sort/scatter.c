@@ -87,7 +87,7 @@ static void columns_lay_out(size_t partitions, unsigned char *out, uint64_t *end
     uint64_t begin = 0;
     for (size_t p = 0; p < partitions; p++) {
         uint32_t inside = (uint32_t)((uintptr_t)(out + begin) % LINE_BYTES);
-        states[p] = (struct lane_state) { out + begin - inside, inside, inside };
+        states[p] = (struct lane_state){ out + begin - inside, inside, inside };
         begin += ends[p] * RECORD_BYTES;
         ends[p] = begin;
     }

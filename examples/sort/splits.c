@@ -13,10 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int keys_compare(const void *a, const void *b)
-{
-    return memcmp(a, b, KEY_BYTES);
-}
+static int keys_compare(const void *a, const void *b) { return memcmp(a, b, KEY_BYTES); }
 
 /* splitmix64's finaliser: a place in a stretch that no regular input can have been built around by accident */
 static uint64_t scramble(uint64_t x)

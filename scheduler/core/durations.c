@@ -32,10 +32,7 @@ void durations_fini(struct durations *durations)
     id_map_fini(&durations->by_function);
 }
 
-static bool has_name(struct id_key function)
-{
-    return (function.hi | function.lo) != 0;
-}
+static bool has_name(struct id_key function) { return (function.hi | function.lo) != 0; }
 
 uint64_t durations_estimate_ns(const struct durations *durations, struct id_key function)
 {

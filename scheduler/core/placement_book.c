@@ -19,10 +19,7 @@
 #include <stdlib.h>
 
 /* A task without CPUs has to count in a window too, or a node would be given any number of them. */
-uint64_t window_charge(uint64_t cpus)
-{
-    return cpus > 0 ? cpus : 1;
-}
+uint64_t window_charge(uint64_t cpus) { return cpus > 0 ? cpus : 1; }
 
 static void out_change(struct placement *placement, const struct placement_share *share, uint64_t bytes, bool more)
 {

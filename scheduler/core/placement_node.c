@@ -17,10 +17,7 @@
 
 enum { NODES_FIRST = 16, PRESSURE_BITS = 16 };
 
-static uint64_t kib_of(uint64_t bytes)
-{
-    return bytes / 1024 + (bytes % 1024 != 0 ? 1 : 0);
-}
+static uint64_t kib_of(uint64_t bytes) { return bytes / 1024 + (bytes % 1024 != 0 ? 1 : 0); }
 
 int placement_create(struct placement **placement_out)
 {
@@ -80,14 +77,8 @@ void placement_record(struct placement *placement, uint64_t what, uint64_t node,
     placement->hash = hash_mix(hash_mix(placement->hash, what << 32 | node), value);
 }
 
-uint64_t placement_hash(const struct placement *placement)
-{
-    return placement->hash;
-}
-uint64_t placement_steps(const struct placement *placement)
-{
-    return placement->steps;
-}
+uint64_t placement_hash(const struct placement *placement) { return placement->hash; }
+uint64_t placement_steps(const struct placement *placement) { return placement->steps; }
 
 /* ------------------------------------------------------------------------------------------------ one node */
 
@@ -112,10 +103,7 @@ bool node_is_big_enough(const struct node *node, struct ranking_need need)
     return node->cpus.capacity >= need.cpus && node->memory.capacity >= need.memory_kib;
 }
 
-uint64_t node_window(const struct node *node)
-{
-    return node->cpus.capacity * PLACEMENT_WINDOW_PER_CPU;
-}
+uint64_t node_window(const struct node *node) { return node->cpus.capacity * PLACEMENT_WINDOW_PER_CPU; }
 
 uint64_t node_wait_ns(const struct node *node, struct ranking_need need, bool early)
 {

@@ -12,10 +12,7 @@ void ranking_fini(struct ranking *ranking)
     *ranking = (struct ranking){ NULL, 0 };
 }
 
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static struct ranking_cell winner_of(struct ranking_cell a, struct ranking_cell b)
 {
@@ -76,10 +73,7 @@ uint32_t ranking_set(struct ranking *ranking, uint32_t node, uint64_t key, struc
     return write_cell(ranking, node, (struct ranking_cell){ key, capacity });
 }
 
-void ranking_remove(struct ranking *ranking, uint32_t node)
-{
-    write_cell(ranking, node, nobody);
-}
+void ranking_remove(struct ranking *ranking, uint32_t node) { write_cell(ranking, node, nobody); }
 
 uint64_t ranking_key(const struct ranking *ranking, uint32_t node)
 {

@@ -183,14 +183,8 @@ static void drive(struct shared *shared, uint64_t count, uint64_t window)
     }
 }
 
-static void drive_many(struct shared *shared, uint64_t count)
-{
-    drive(shared, count, SLOTS);
-}
-static void drive_one(struct shared *shared, uint64_t count)
-{
-    drive(shared, count, 1);
-}
+static void drive_many(struct shared *shared, uint64_t count) { drive(shared, count, SLOTS); }
+static void drive_one(struct shared *shared, uint64_t count) { drive(shared, count, 1); }
 
 /* ---- wake-ups: each round the other side is fast asleep ---- */
 

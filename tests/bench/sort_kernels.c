@@ -45,7 +45,7 @@ static double seconds(clockid_t clock)
 
 static struct clocks clocks_now(void)
 {
-    return (struct clocks) { seconds(CLOCK_MONOTONIC), seconds(CLOCK_PROCESS_CPUTIME_ID) };
+    return (struct clocks){ seconds(CLOCK_MONOTONIC), seconds(CLOCK_PROCESS_CPUTIME_ID) };
 }
 
 static void report(const char *phase, struct clocks since)
@@ -155,8 +155,8 @@ static void partition_pieces(const struct bench *bench, size_t partition, struct
     for (size_t map = 0; map < bench->maps; map++) {
         const uint64_t *ends = bench->ends + map * bench->partitions;
         uint64_t begin = partition == 0 ? 0 : ends[partition - 1];
-        pieces_out[map] = (struct sort_piece) { bench->columns + map_begin(bench, map) + begin,
-                                                ends[partition] - begin };
+        pieces_out[map] = (struct sort_piece){ bench->columns + map_begin(bench, map) + begin,
+                                               ends[partition] - begin };
     }
 }
 

@@ -102,10 +102,7 @@ static void file_write(const char *path, const void *bytes, size_t size)
     close(fd);
 }
 
-static int record_compare(const void *a, const void *b)
-{
-    return memcmp(a, b, KEY);
-}
+static int record_compare(const void *a, const void *b) { return memcmp(a, b, KEY); }
 
 /* 1,000 ASCII records in order. To be freed. */
 static unsigned char *sorted_thousand(void)

@@ -33,8 +33,8 @@ static struct sort_entry *entries_backwards(const unsigned char *records, size_t
     struct sort_entry *entries = malloc((count + 1) * sizeof *entries);
     CHECK(entries != NULL);
     for (size_t i = 0; i < count; i++) {
-        entries[i] = (struct sort_entry) { 0, (uint64_t)0xffff << 48 |
-                                                  (uintptr_t)(records + (count - 1 - i) * RECORD_BYTES) };
+        entries[i] = (struct sort_entry){ 0, (uint64_t)0xffff << 48 |
+                                                 (uintptr_t)(records + (count - 1 - i) * RECORD_BYTES) };
     }
     return entries;
 }

@@ -27,8 +27,8 @@ static void check_against_model(const unsigned char *records, const struct sort_
     CHECK_EQ(sorted_count, count);
     for (size_t i = 0; i < count; i++) {
         CHECK(entry_record(sorted[i]) == model[i]);
-        CHECK(memcmp(&(struct sort_key) { entry_key(sorted[i]).prefix, entry_key(sorted[i]).rest },
-                     &(struct sort_key) { key_load(model[i]).prefix, key_load(model[i]).rest },
+        CHECK(memcmp(&(struct sort_key){ entry_key(sorted[i]).prefix, entry_key(sorted[i]).rest },
+                     &(struct sort_key){ key_load(model[i]).prefix, key_load(model[i]).rest },
                      sizeof(struct sort_key)) == 0);
     }
     free(model);
@@ -57,8 +57,8 @@ TEST(radix, pieces_are_one_sequence_and_empty_ones_do_not_matter)
     struct radix_memory memory = { NULL, 0 };
     for (size_t p = 0; p < PIECES; p++) {
         size_t begin = COUNT * p * p / PIECES / PIECES, end = COUNT * (p + 1) * (p + 1) / PIECES / PIECES;
-        pieces[2 * p + 1] = (struct sort_piece) { records + begin * RECORD_BYTES, (end - begin) * RECORD_BYTES };
-        pieces[2 * p + 2] = (struct sort_piece) { records, 0 };
+        pieces[2 * p + 1] = (struct sort_piece){ records + begin * RECORD_BYTES, (end - begin) * RECORD_BYTES };
+        pieces[2 * p + 2] = (struct sort_piece){ records, 0 };
     }
     check_against_model(records, pieces, 2 * PIECES + 1, COUNT, &memory);
     radix_memory_release(&memory);

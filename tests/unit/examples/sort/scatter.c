@@ -31,7 +31,7 @@ static void check_against_model(enum pattern pattern, size_t count, size_t parti
     uint64_t ends[PARTITIONS_MAX];
     memset(memory, GUARD, size + 2 * GUARD_BYTES + 64);
 
-    CHECK_EQ(scatter(&splits, (struct sort_piece) { records, size }, out, ends, &fault), 0);
+    CHECK_EQ(scatter(&splits, (struct sort_piece){ records, size }, out, ends, &fault), 0);
 
     size_t at = 0;
     for (size_t p = 0; p < partitions; p++) {
@@ -83,7 +83,7 @@ TEST(scatter, nothing_in_gives_ends_of_zero)
 {
     struct splits splits = splits_of(NULL, 0, 3);
     uint64_t ends[3] = { 1, 1, 1 };
-    CHECK_EQ(scatter(&splits, (struct sort_piece) { NULL, 0 }, NULL, ends, &fault), 0);
+    CHECK_EQ(scatter(&splits, (struct sort_piece){ NULL, 0 }, NULL, ends, &fault), 0);
     CHECK(ends[0] == 0 && ends[1] == 0 && ends[2] == 0);
     splits_fini(&splits);
 }
@@ -93,7 +93,7 @@ TEST(scatter, half_a_record_is_refused_and_nothing_written)
     unsigned char *records = records_make(PATTERN_RANDOM, 2), out[2 * RECORD_BYTES] = { GUARD };
     struct splits splits = splits_of(records, 2, 2);
     uint64_t ends[2] = { 7, 7 };
-    CHECK_EQ(scatter(&splits, (struct sort_piece) { records, 150 }, out, ends, &fault), -EINVAL);
+    CHECK_EQ(scatter(&splits, (struct sort_piece){ records, 150 }, out, ends, &fault), -EINVAL);
     CHECK_TEXT(fault.text, "150 bytes are no whole number of 100-byte records: 50 are left over");
     CHECK(out[0] == GUARD && ends[0] == 7 && ends[1] == 7);
     splits_fini(&splits);
