@@ -31,6 +31,7 @@ enum {
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
     CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
+    CLIENT_LATE_BYTES_MAX = 16 << 20, /* answers that a client has not read beyond its ring; then it is ended */
 
     /* workers */
     WORKER_TASK_SLOTS = 64,       /* pushed to a worker and not yet taken */

@@ -13,7 +13,7 @@
  *   CORE_TABLE         body: struct agent_entry; a retired entry is answered by CORE_DONE once no pin names it
  *   CORE_WRITE         body: struct agent_write
  *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
- *   CORE_KILL          token: the spawn's; at_ns: the signal
+ *   CORE_KILL          token: the spawn's; to: the signal
  *   CORE_DRAIN         run a turn that reads every ring
  *   CORE_SEND          body: struct proto_message, to a peer
  *   CORE_PULL          body: struct agent_pull
