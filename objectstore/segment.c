@@ -36,18 +36,12 @@
 #endif
 
 /* glibc 2.31 and earlier have no wrappers, and <sys/mount.h> collides with <linux/mount.h>. */
-static int sys_fsopen(const char *kind)
-{
-    return (int)syscall(SYS_fsopen, kind, FSOPEN_CLOEXEC);
-}
+static int sys_fsopen(const char *kind) { return (int)syscall(SYS_fsopen, kind, FSOPEN_CLOEXEC); }
 static int sys_fsconfig(int fs, unsigned command, const char *key, const char *value)
 {
     return (int)syscall(SYS_fsconfig, fs, command, key, value, 0);
 }
-static int sys_fsmount(int fs)
-{
-    return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
-}
+static int sys_fsmount(int fs) { return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0); }
 
 /* A file on a tmpfs of its own, -1 with errno. The file keeps the mount alive. No path leads to it. */
 static int open_on_huge_tmpfs(uint64_t bytes)
@@ -82,7 +76,7 @@ union fd_message {
 static struct msghdr message_of(union fd_message *control, struct iovec *iov)
 {
     return (
-        struct msghdr) { .msg_iov = iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof *control };
+        struct msghdr){ .msg_iov = iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof *control };
 }
 
 static bool write_text(const char *path, const char *text, size_t size)
@@ -194,7 +188,7 @@ static int open_read_only(int fd)
 
 int segment_create(struct segment *segment, uint64_t bytes, enum segment_pages pages)
 {
-    *segment = (struct segment) { .rw = -1, .ro = -1 };
+    *segment = (struct segment){ .rw = -1, .ro = -1 };
     if (bytes == 0 || bytes > UINT64_C(1) << 46) {
         return error_set(ROOST_EINVAL, "a segment of %" PRIu64 " bytes", bytes);
     }
@@ -237,7 +231,7 @@ void segment_destroy(struct segment *segment)
     if (segment->ro >= 0) {
         close(segment->ro);
     }
-    *segment = (struct segment) { .rw = -1, .ro = -1 };
+    *segment = (struct segment){ .rw = -1, .ro = -1 };
 }
 
 static int populate(struct segment *segment, uint64_t offset, uint64_t bytes)

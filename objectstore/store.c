@@ -156,7 +156,7 @@ void store_fds(const struct store *store, struct store_fds *fds_out)
                              .segments_count = store->segments_count };
     for (uint32_t i = 0; i < store->segments_count; i++) {
         const struct segment *segment = &store->segments[i];
-        fds.segments[i] = (struct store_segment_fds) { segment->rw, segment->ro, segment->bytes };
+        fds.segments[i] = (struct store_segment_fds){ segment->rw, segment->ro, segment->bytes };
     }
     *fds_out = fds;
 }
@@ -233,8 +233,8 @@ static int make_room(struct store *store)
 
 static void wait_for_pins(struct store *store, uint32_t index, uint64_t generation, uint64_t token, bool is_entry)
 {
-    store->waiting[store->waiting_count++] = (struct store_waiting) { pins_name(index, generation), token, index,
-                                                                      is_entry };
+    store->waiting[store->waiting_count++] = (struct store_waiting){ pins_name(index, generation), token, index,
+                                                                     is_entry };
 }
 
 int store_move(struct store *store, uint32_t index, const struct table_entry *entry, uint64_t token)
@@ -303,10 +303,7 @@ int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
     return count;
 }
 
-void store_set_room_wanted(struct store *store, bool wanted)
-{
-    table_set_room_wanted(&store->table, wanted);
-}
+void store_set_room_wanted(struct store *store, bool wanted) { table_set_room_wanted(&store->table, wanted); }
 
 int store_pin(struct store *store, uint32_t index, uint64_t *pin_out)
 {
@@ -319,10 +316,7 @@ int store_pin(struct store *store, uint32_t index, uint64_t *pin_out)
     return status;
 }
 
-void store_unpin(struct store *store, uint64_t pin)
-{
-    pins_unpin(&store->pins, store->thread, pin);
-}
+void store_unpin(struct store *store, uint64_t pin) { pins_unpin(&store->pins, store->thread, pin); }
 
 int store_client_create(struct store *store, struct store_client **client_out)
 {

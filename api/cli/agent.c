@@ -26,10 +26,9 @@ int command_agent(int argc, char **argv)
         return EXIT_FAILED;
     }
     self[length] = '\0';
-    struct agent_options options = { .command = self,
-                                     .ready_fd = ROOST_NONE,
-                                     .lifeline_fd = ROOST_NONE,
-                                     .populate = true };
+    struct agent_options options = {
+        .command = self, .ready_fd = ROOST_NONE, .lifeline_fd = ROOST_NONE, .populate = true
+    };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case OPT_FOLDER:

@@ -1,10 +1,12 @@
-/* worker_exec.c - `roost worker-exec AGENT_PID PREFIX PROGRAM ARGUMENTS...`: becomes a worker that cannot outlive its agent
+/* worker_exec.c - `roost worker-exec AGENT_PID PREFIX PROGRAM ARGUMENTS...`: becomes a worker that cannot outlive its
+ * agent
  *
- * The kernel kills the process when its parent dies; then a look whether the parent died before that was asked for; then
- * the program, or the command that is to run it (PREFIX, split at blanks: "valgrind -q"). ARGUMENTS begin with the
+ * The kernel kills the process when its parent dies; then a look whether the parent died before that was asked for;
+ * then the program, or the command that is to run it (PREFIX, split at blanks: "valgrind -q"). ARGUMENTS begin with the
  * program's own argv[0].
  *
- * Failures: a message on stderr and status 126 or 127, as a shell does; the agent shows them as the worker's last words.
+ * Failures: a message on stderr and status 126 or 127, as a shell does; the agent shows them as the worker's last
+ * words.
  */
 #include "api/cli/command.h"
 

@@ -112,7 +112,8 @@ static void start_populating(struct daemon *daemon)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    daemon->populates = daemon->options->populate && pthread_create(&daemon->populate_thread, NULL, populate, daemon) == 0;
+    daemon->populates = daemon->options->populate &&
+                        pthread_create(&daemon->populate_thread, NULL, populate, daemon) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -234,7 +235,8 @@ static int start(struct daemon *daemon)
     loop_on_turn_end(daemon->loop, daemon_turn, daemon);
     status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
     if (status == 0 && options->lifeline_fd != ROOST_NONE) {
-        status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon, &daemon->lifeline);
+        status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon,
+                                  &daemon->lifeline);
     }
     if (status == 0) {
         status = guests_listen(daemon);
@@ -266,10 +268,10 @@ static void end(struct daemon *daemon)
     unix_listener_close(daemon->listener);
     if (daemon->loop != NULL) {
         end_workers(daemon);
-        LIST_EACH_SAFE(at, &daemon->guests) {
+        LIST_EACH_SAFE (at, &daemon->guests) {
             guest_destroy(CONTAINER_OF(at, struct guest, all));
         }
-        LIST_EACH_SAFE(at, &daemon->programs) {
+        LIST_EACH_SAFE (at, &daemon->programs) {
             struct program *program = CONTAINER_OF(at, struct program, all);
             program->driver = NULL;
             program_drop_if_unused(daemon, program);

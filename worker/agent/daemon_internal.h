@@ -25,8 +25,8 @@
 struct daemon;
 struct process;
 
-struct program {              /* what a job's workers run */
-    struct list_node all;     /* daemon.programs */
+struct program {          /* what a job's workers run */
+    struct list_node all; /* daemon.programs */
     struct job_id id;
     struct job_spec *job;     /* owned */
     struct guest *driver;     /* NULL when it is gone */
@@ -50,35 +50,35 @@ struct guest {
     struct loop_watch *pid_watch;
     struct unix_connection *connection; /* NULL once closed */
     struct store_client *store_client;
-    struct process *process;            /* of a worker */
-    unsigned char *late;                /* replies that found the ring full, in order; owned */
+    struct process *process; /* of a worker */
+    unsigned char *late;     /* replies that found the ring full, in order; owned */
     size_t late_bytes, late_capacity;
-    uint64_t bells;                     /* to ring at the end of the turn, a bit each */
-    bool is_dead;                       /* its process has ended; it goes at the end of the turn */
+    uint64_t bells; /* to ring at the end of the turn, a bit each */
+    bool is_dead;   /* its process has ended; it goes at the end of the turn */
 };
 
-struct output {               /* one stream of a worker, cut into lines */
+struct output { /* one stream of a worker, cut into lines */
     struct process *process;
     struct loop_watch *watch; /* NULL once at its end */
     int fd;
     bool is_stderr;
-    size_t held;              /* bytes of an unfinished line */
+    size_t held; /* bytes of an unfinished line */
     char line[WORKER_LINE_BYTES_MAX];
 };
 
 struct process {
-    struct list_node all;  /* daemon.processes */
+    struct list_node all; /* daemon.processes */
     struct daemon *daemon;
     struct program *program;
-    struct spawn *spawn;   /* NULL once it has ended */
+    struct spawn *spawn; /* NULL once it has ended */
     uint64_t token;
-    struct guest *guest;   /* once it has connected */
+    struct guest *guest; /* once it has connected */
     int wait_status;
     struct output outputs[2];
     char function[ROOST_NAME_BYTES_MAX + 1]; /* that it ran last */
-    char last_words[1024]; /* the end of its stderr */
-    uint32_t dropped;      /* lines that found the driver's ring full */
-    struct loop_task failed; /* tells the core that it could not be started */
+    char last_words[1024];                   /* the end of its stderr */
+    uint32_t dropped;                        /* lines that found the driver's ring full */
+    struct loop_task failed;                 /* tells the core that it could not be started */
 };
 
 struct daemon {
@@ -96,7 +96,7 @@ struct daemon {
     struct guest **slots; /* CLIENTS_MAX of them */
     uint32_t *generations;
     struct loop_timer core_timer, scan_timer;
-    struct loop_task again; /* one more turn, at once */
+    struct loop_task again;    /* one more turn, at once */
     uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
     size_t never_published_count, never_published_capacity;
     bool drain_wanted, is_stopping;

@@ -3,11 +3,10 @@
  * Owns the guests: the socket on which they say hello, the page of rings that each shares with the agent, and the watch
  * over each one's life.
  *
- * Happy path: connect -> hello -> page, table and segments handed over -> rings -> process ends -> rings read out -> gone.
- * Failures:   a hello that cannot be taken is answered with a status and a text, then the socket is closed.
- *             the socket closes, the process lives -> nothing: its rings and pins count until it is dead.
- * Invariant:  a slot is used again only with a new generation.
- * Thread: the loop's.
+ * Happy path: connect -> hello -> page, table and segments handed over -> rings -> process ends -> rings read out ->
+ * gone. Failures:   a hello that cannot be taken is answered with a status and a text, then the socket is closed. the
+ * socket closes, the process lives -> nothing: its rings and pins count until it is dead. Invariant:  a slot is used
+ * again only with a new generation. Thread: the loop's.
  */
 #define LOG_TOPIC "guest"
 #include "common/error.h"
@@ -52,7 +51,7 @@ void guest_destroy(struct guest *guest)
     if (guest->process != NULL) {
         guest->process->guest = NULL;
     }
-    LIST_EACH_SAFE(at, &daemon->programs) {
+    LIST_EACH_SAFE (at, &daemon->programs) {
         struct program *program = CONTAINER_OF(at, struct program, all);
         if (program->driver == guest) {
             program->driver = NULL;

@@ -27,7 +27,7 @@ enum { PROCESS_PATH_BYTES = 256, PROCESS_ARGS_AHEAD = 5 };
 
 struct process *process_find(struct daemon *daemon, uint64_t token)
 {
-    LIST_EACH(at, &daemon->processes) {
+    LIST_EACH (at, &daemon->processes) {
         struct process *process = CONTAINER_OF(at, struct process, all);
         if (process->token == token) {
             return process;
@@ -38,7 +38,7 @@ struct process *process_find(struct daemon *daemon, uint64_t token)
 
 struct program *program_find(struct daemon *daemon, struct job_id job)
 {
-    LIST_EACH(at, &daemon->programs) {
+    LIST_EACH (at, &daemon->programs) {
         struct program *program = CONTAINER_OF(at, struct program, all);
         if (job_id_eq(program->id, job)) {
             return program;
@@ -131,7 +131,7 @@ void process_kill(struct daemon *daemon, uint64_t token, int signal_number)
 
 void processes_end(struct daemon *daemon)
 {
-    LIST_EACH(at, &daemon->processes) {
+    LIST_EACH (at, &daemon->processes) {
         struct process *process = CONTAINER_OF(at, struct process, all);
         if (process->spawn != NULL) {
             spawn_kill(process->spawn, SIGKILL);

@@ -202,7 +202,7 @@ static void scan(struct daemon *daemon)
 
 static void drain_all(struct daemon *daemon)
 {
-    LIST_EACH(at, &daemon->guests) {
+    LIST_EACH (at, &daemon->guests) {
         struct guest *guest = CONTAINER_OF(at, struct guest, all);
         if (!guest->is_dead) {
             guest_say_late(guest);
@@ -218,7 +218,7 @@ static void drain_all(struct daemon *daemon)
 
 static void bury(struct daemon *daemon)
 {
-    LIST_EACH_SAFE(at, &daemon->guests) {
+    LIST_EACH_SAFE (at, &daemon->guests) {
         struct guest *guest = CONTAINER_OF(at, struct guest, all);
         if (guest->is_dead) {
             guest_is_over(guest);
@@ -228,7 +228,7 @@ static void bury(struct daemon *daemon)
 
 static bool anything_left(struct daemon *daemon)
 {
-    LIST_EACH(at, &daemon->guests) {
+    LIST_EACH (at, &daemon->guests) {
         struct guest *guest = CONTAINER_OF(at, struct guest, all);
         if (guest->is_dead || has_more(guest)) {
             return true;
@@ -244,7 +244,7 @@ void daemon_turn(void *arg)
     drain_all(daemon);
     bury(daemon);
     scan(daemon);
-    LIST_EACH(at, &daemon->guests) {
+    LIST_EACH (at, &daemon->guests) {
         guest_ring_bells(CONTAINER_OF(at, struct guest, all));
     }
     agent_bell_asleep(&daemon->node_page->bell);

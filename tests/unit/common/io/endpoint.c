@@ -58,15 +58,15 @@ static void on_frame(struct endpoint *endpoint, void *arg, const void *data, siz
     end->last_size = size;
     end->last_hash = hash64(data, size, 0);
     if (end->echoes) {
-        CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece) { data, size }, 1), 0);
+        CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece){ data, size }, 1), 0);
     }
     if (end->closes_at_frame) {
         endpoint_close(endpoint);
         endpoint_close(endpoint);
-        CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece) { data, size }, 1), ROOST_ESTATE);
+        CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece){ data, size }, 1), ROOST_ESTATE);
     }
     if (end->finishes_at_frame) {
-        CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece) { "no", 2 }, 1), 0);
+        CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece){ "no", 2 }, 1), 0);
         endpoint_finish(endpoint);
     }
     if (end->frames == end->frames_wanted) {
@@ -99,7 +99,7 @@ static const struct endpoint_handler handler = { on_open, on_frame, on_room, on_
 
 static void net_start(struct net *net, unsigned first_frame_ms, unsigned connections_max)
 {
-    *net = (struct net) { .listener = NULL };
+    *net = (struct net){ .listener = NULL };
     fixture_start(&net->fixture);
     CHECK_EQ(endpoint_listen(net->fixture.loop, "localhost", 0, first_frame_ms, connections_max, &handler, &net->server,
                              &net->listener),
@@ -239,9 +239,9 @@ TEST(endpoint, carries_frames_of_every_awkward_size)
         CHECK_EQ(net.client.last_size, sizes[i]);
         CHECK(net.client.last_hash == hash64(bytes, sizes[i], 0));
     }
-    CHECK_EQ(endpoint_send(net.client.endpoint, &(struct endpoint_piece) { bytes, PROTO_FRAME_BYTES_MAX + 1 }, 1),
+    CHECK_EQ(endpoint_send(net.client.endpoint, &(struct endpoint_piece){ bytes, PROTO_FRAME_BYTES_MAX + 1 }, 1),
              ROOST_ETOOBIG);
-    CHECK_EQ(endpoint_send(net.client.endpoint, &(struct endpoint_piece) { bytes, 0 }, 1), ROOST_ETOOBIG);
+    CHECK_EQ(endpoint_send(net.client.endpoint, &(struct endpoint_piece){ bytes, 0 }, 1), ROOST_ETOOBIG);
     free(bytes);
     net_end(&net);
 }
@@ -266,10 +266,7 @@ TEST(endpoint, reads_frames_that_come_in_single_bytes)
     net_end(&net);
 }
 
-static void count_release(void *arg)
-{
-    ++*(int *)arg;
-}
+static void count_release(void *arg) { ++*(int *)arg; }
 
 TEST(endpoint, sends_owned_memory_and_releases_it_once)
 {
@@ -352,10 +349,7 @@ TEST(endpoint, closes_a_connection_that_stays_silent)
     net_end(&net);
 }
 
-static void set_flag(void *arg)
-{
-    *(bool *)arg = true;
-}
+static void set_flag(void *arg) { *(bool *)arg = true; }
 
 TEST(endpoint, a_first_frame_ends_the_deadline)
 {
