@@ -35,9 +35,9 @@ TEST(doorbell, a_sleep_without_a_ring_ends_at_its_bound_and_leaves_the_bell_unar
 enum { LITMUS_ROUNDS = 100000 };
 
 static struct {
-    struct doorbell bell;
-    struct agent_bell agent;
-    struct agent_bell_ringer ringer;
+    struct doorbell bell __attribute__((__aligned__(64)));
+    struct agent_bell agent __attribute__((__aligned__(64)));
+    struct agent_bell_ringer ringer __attribute__((__aligned__(64)));
     _Atomic uint32_t data __attribute__((__aligned__(64)));
     _Atomic uint32_t round __attribute__((__aligned__(64)));
     _Atomic uint32_t ended __attribute__((__aligned__(64)));
@@ -52,10 +52,20 @@ static void wait_for(_Atomic uint32_t *word, uint32_t value)
     }
 }
 
+/* Both sides hold all three lines, so that a load is fast and a store is slow: the case in which a processor lets them
+ * pass. */
+static void touch(void)
+{
+    (void)atomic_load_explicit(&litmus.data, memory_order_relaxed);
+    (void)atomic_load_explicit(&litmus.bell.sleeping, memory_order_relaxed);
+    (void)atomic_load_explicit(&litmus.agent.sleep_number, memory_order_relaxed);
+}
+
 static void *litmus_ringer(void *arg)
 {
     for (uint32_t round = 1; round <= LITMUS_ROUNDS; round++) {
         wait_for(&litmus.round, round);
+        touch();
         atomic_store_explicit(&litmus.data, round, memory_order_release); /* as ring_commit() does */
         if (round % 2 == 0) {
             litmus.rung = doorbell_ring(&litmus.bell);
@@ -76,7 +86,8 @@ TEST(doorbell, the_ringer_sees_the_flag_or_the_sleeper_sees_the_data)
     CHECK_EQ(pthread_create(&ringer, NULL, litmus_ringer, NULL), 0);
     for (uint32_t round = 1; round <= LITMUS_ROUNDS; round++) {
         atomic_store_explicit(&litmus.round, round, memory_order_release);
-        for (uint32_t spins = round * 7 % 61; spins > 0; spins--) { /* meet the other side at any of its steps */
+        touch();
+        for (uint32_t spins = round * 7 % 127; spins > 0; spins--) { /* meet the other side at any of its steps */
             __asm__ volatile("" ::: "memory");
         }
         if (round % 2 == 0) {

@@ -261,6 +261,11 @@ TEST(ring, indices_that_go_back_or_ahead_break_the_side_that_sees_them)
     ring_commit(&f.producer);
     CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), 1);
     CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), 1);
+    ((uint64_t *)f.memory)[COMMITTED] -= 16; /* what was taken was never sent? */
+    struct ring_consumer misled = f.consumer;
+    CHECK(!ring_is_empty(&misled) && misled.broken);
+    CHECK_EQ(ring_take(&misled, copy, sizeof copy, &got), ROOST_EINVAL);
+    ((uint64_t *)f.memory)[COMMITTED] += 16;
     ring_consumed(&f.consumer);
     CHECK_EQ(ring_space(&f.producer), 256);
     ((uint64_t *)f.memory)[COMMITTED] -= 8;
