@@ -378,6 +378,36 @@ BULK_TEST(cuts_a_peer_whose_header_is_none)
     expect_cut(ops, (uint64_t[4]) { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX });
 }
 
+BULK_TEST(reads_a_header_that_comes_in_pieces_behind_a_range)
+{
+    static unsigned char to[16];
+    struct net net;
+    net_start(&net, ops, 0);
+    net.server.memory = to;
+    net.server.memory_bytes = sizeof to;
+    int fd = bare_connect(&net);
+    struct {
+        uint64_t first[4];
+        char bytes[8];
+        uint64_t second[4];
+        char more[8];
+    } wire = { { htole64(0x4b4c4252), 1, 0, htole64(8) },
+               "firstly",
+               { htole64(0x4b4c4252), 2, htole64(8), htole64(8) },
+               "further" };
+    enum { CUT = 32 + 8 + 10 }; /* in the second header */
+    CHECK_EQ(write(fd, &wire, CUT), CUT);
+    net.server.received_wanted = 1;
+    net_wait(&net, &net.server);
+    CHECK_EQ(write(fd, (char *)&wire + CUT, sizeof wire - CUT), sizeof wire - CUT);
+    net.server.received_wanted = 2;
+    net_wait(&net, &net.server);
+    CHECK_EQ(memcmp(to, "firstly\0further", 16), 0);
+    close(fd);
+    net.server.received_wanted = 0;
+    net_end(&net);
+}
+
 BULK_TEST(a_peer_that_goes_in_the_middle_of_a_range_ends_it_once)
 {
     struct net net;
