@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static uint64_t resident(const struct segment *segment)
@@ -64,6 +67,39 @@ TEST(segment, of_huge_pages_too)
     }
     segment_destroy(&segment);
     behaves(SEGMENT_HUGE);
+}
+
+/* 0: made and filled; 1: not; 2: this system lets no user have a namespace. */
+static int make_huge_as_a_user(void)
+{
+    struct segment segment;
+    if (setgid(65534) != 0 || setuid(65534) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) { /* else /proc/self is root's */
+        return 2;
+    }
+    if (segment_create(&segment, ROOST_MIB(2), SEGMENT_HUGE) != 0) {
+        return unshare(CLONE_NEWUSER) != 0 ? 2 : 1;
+    }
+    return segment_populate(&segment, ROOST_MIB(2)) == 0 && segment.is_huge ? 0 : 1;
+}
+
+TEST(segment, a_user_gets_huge_pages_through_a_namespace)
+{
+    struct segment segment;
+    if (geteuid() != 0 || segment_create(&segment, ROOST_MIB(2), SEGMENT_HUGE) != 0) {
+        TEST_SKIP("needs root, to become a user, and huge pages");
+    }
+    segment_destroy(&segment);
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(make_huge_as_a_user());
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 2) {
+        TEST_SKIP("no user namespaces here");
+    }
+    CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(segment, takes_what_it_can_get_when_not_told)
