@@ -11,8 +11,8 @@
 extern uint64_t fuzz_taken;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define FUZZ_CHECK(condition)                                                                                          \
-    ((condition) ? (void)0                                                                                             \
+#define FUZZ_CHECK(condition) \
+    ((condition) ? (void)0    \
                  : (fprintf(stderr, "%s:%d: FUZZ_CHECK(%s) failed\n", __FILE__, __LINE__, #condition), abort()))
 
 #endif

@@ -34,7 +34,8 @@ static void write_seed(const char *folder, const char *set, const char *name, st
     buffer->size = 0;
 }
 
-static void put_batch(struct proto_random *random, uint32_t number, uint32_t seen, int kind, struct proto_buffer *buffer)
+static void put_batch(struct proto_random *random, uint32_t number, uint32_t seen, int kind,
+                      struct proto_buffer *buffer)
 {
     must(proto_encode_batch_start(number, seen, buffer) == 0, "batch");
     for (int i = 0; i < (number > 0 ? 2 : 0); i++) {
@@ -60,7 +61,8 @@ static void put_hello(struct proto_random *random, uint64_t session, uint64_t se
 
 static void put_operation(struct proto_buffer *script, int operation, struct proto_buffer *frame)
 {
-    unsigned char start[3] = { (unsigned char)operation, (unsigned char)frame->size, (unsigned char)(frame->size >> 8) };
+    unsigned char start[3] = { (unsigned char)operation, (unsigned char)frame->size,
+                               (unsigned char)(frame->size >> 8) };
     must(frame->size <= UINT16_MAX && proto_buffer_append(script, start, sizeof start) == 0 &&
              proto_buffer_append(script, frame->bytes, frame->size) == 0,
          "script");
@@ -80,7 +82,8 @@ static void put_number(struct proto_buffer *script, int operation, unsigned numb
     must(proto_buffer_append(script, bytes, sizeof bytes) == 0, "script");
 }
 
-/* Up, two batches in, two out, a cut, and the way the session goes on: `kind` of messages, `session_peer` in the hello. */
+/* Up, two batches in, two out, a cut, and the way the session goes on: `kind` of messages, `session_peer` in the hello.
+ */
 static void put_script(struct proto_random *random, int kind, uint64_t session_peer, struct proto_buffer *script)
 {
     struct proto_buffer frame = { NULL, 0, 0 };
@@ -130,7 +133,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ROOST_COUNT_OF(kinds); i++) {
         char name[64];
         put_script(&random, kinds[i], i % 2, &buffer);
-        snprintf(name, sizeof name, "%s-%s", i % 2 == 0 ? "anew" : "resumed", proto_kind_name((enum proto_kind)kinds[i]));
+        snprintf(name, sizeof name, "%s-%s", i % 2 == 0 ? "anew" : "resumed",
+                 proto_kind_name((enum proto_kind)kinds[i]));
         write_seed(argv[1], "session", name, &buffer);
     }
     proto_buffer_fini(&buffer);

@@ -21,7 +21,10 @@ struct input {
 static struct input seeds[SEEDS_MAX];
 static size_t seeds_count;
 
-static int compare_names(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 static int is_seed(const struct dirent *entry) { return entry->d_name[0] != '.'; }
 
 static struct input read_input(const char *path)

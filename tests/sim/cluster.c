@@ -53,10 +53,7 @@ double sim_random(struct sim *sim)
     return (double)(sim->random >> 11) * (1.0 / 9007199254740992.0);
 }
 
-static bool has_bit(uint32_t nodes, int node)
-{
-    return (nodes >> node & 1) != 0;
-}
+static bool has_bit(uint32_t nodes, int node) { return (nodes >> node & 1) != 0; }
 
 /* ------------------------------------------------------------------------------------------------ what there is */
 

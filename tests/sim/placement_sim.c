@@ -11,14 +11,8 @@ static const struct sim_policy *const policies[PLACEMENT_POLICIES] = {
     &sim_snapshot_policy, &sim_sequential_policy, &sim_core_policy,
 };
 
-const char *placement_policy_name(int policy)
-{
-    return policies[policy]->name;
-}
-const char *placement_workload_name(int workload)
-{
-    return sim_workload_names[workload];
-}
+const char *placement_policy_name(int policy) { return policies[policy]->name; }
+const char *placement_workload_name(int workload) { return sim_workload_names[workload]; }
 
 struct placement_cell placement_run(int policy, int workload, int seeds)
 {

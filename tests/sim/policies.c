@@ -209,10 +209,7 @@ static void transferred(void *policy, struct sim *sim, int task, int source, dou
     (void)policy, (void)sim, (void)task, (void)source, (void)bytes;
 }
 
-static void started(void *policy, struct sim *sim, int task)
-{
-    (void)policy, (void)sim, (void)task;
-}
+static void started(void *policy, struct sim *sim, int task) { (void)policy, (void)sim, (void)task; }
 
 #define POLICY(name_, report_s_, place_)                                                                         \
     {                                                                                                            \

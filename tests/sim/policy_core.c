@@ -129,10 +129,7 @@ static void core_place(void *policy, struct sim *sim)
     free(ready.items);
 }
 
-static void core_report(void *policy, struct sim *sim)
-{
-    (void)policy, (void)sim;
-}
+static void core_report(void *policy, struct sim *sim) { (void)policy, (void)sim; }
 
 static void core_transferred(void *policy, struct sim *sim, int task, int source, double bytes)
 {

@@ -12,10 +12,7 @@ const char *const sim_workload_names[SIM_WORKLOADS] = {
     "tree_reduction", "map_heavy_tail", "join_reuse", "stencil",
 };
 
-static uint32_t any_node(struct sim *sim)
-{
-    return 1u << (int)(sim_random(sim) * SIM_NODES);
-}
+static uint32_t any_node(struct sim *sim) { return 1u << (int)(sim_random(sim) * SIM_NODES); }
 
 static uint32_t one_of_three(struct sim *sim, double probability)
 {

@@ -22,10 +22,7 @@
 static struct store *store;
 static struct extents extents;
 
-static struct object_id id_number(uint64_t number)
-{
-    return object_id_from(hash128(&number, sizeof number, 9));
-}
+static struct object_id id_number(uint64_t number) { return object_id_from(hash128(&number, sizeof number, 9)); }
 
 static void agent_start(void)
 {
@@ -45,10 +42,7 @@ static void agent_stop(void)
 }
 
 /* Every word of object `number` at version `version` says so. */
-static uint64_t word_of(uint64_t number, uint32_t version)
-{
-    return number << 32 | version;
-}
+static uint64_t word_of(uint64_t number, uint32_t version) { return number << 32 | version; }
 
 static bool is_intact(const struct store_view *view, uint64_t number)
 {
@@ -68,11 +62,11 @@ static bool lay_out(uint64_t number, uint32_t version, uint64_t size, struct tab
     if (extent_alloc(&extents, size, 64, &offset) != 0) {
         return false;
     }
-    uint64_t *words = store_bytes(store, (struct store_place) { offset, size, 0 });
+    uint64_t *words = store_bytes(store, (struct store_place){ offset, size, 0 });
     for (uint64_t i = 0; i < size / sizeof *words; i++) {
         words[i] = word_of(number, version);
     }
-    *entry_out = (struct table_entry) {
+    *entry_out = (struct table_entry){
         .id = id_number(number), .offset = offset, .size = size, .version = version, .state = TABLE_SEALED
     };
     return true;
@@ -87,7 +81,7 @@ static int reclaim(void)
     for (int i = 0; i < count; i++) {
         uint64_t size = extent_size(&extents, tokens[i]);
         CHECK(size > 0);
-        memset(store_bytes(store, (struct store_place) { tokens[i], size, 0 }), 0xff, size < 4096 ? size : 4096);
+        memset(store_bytes(store, (struct store_place){ tokens[i], size, 0 }), 0xff, size < 4096 ? size : 4096);
         extent_free(&extents, tokens[i]);
     }
     return count;

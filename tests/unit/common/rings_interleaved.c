@@ -423,10 +423,7 @@ TEST(rings_interleaved, one_slow_yield_forbids_yielding_for_a_while)
     CHECK_EQ(fibers_run(), FIBERS_DONE);
 }
 
-static bool bell_is_armed(void *bell)
-{
-    return atomic_load(&((struct doorbell *)bell)->sleeping) != 0;
-}
+static bool bell_is_armed(void *bell) { return atomic_load(&((struct doorbell *)bell)->sleeping) != 0; }
 
 TEST(rings_interleaved, a_wait_that_ends_at_the_second_look_leaves_nothing_armed)
 {

@@ -54,14 +54,8 @@ static void teardown(void)
     store_close(store);
 }
 
-static struct object_id id_number(uint64_t number)
-{
-    return object_id_from(hash128(&number, sizeof number, 3));
-}
-static roost_ref ref_number(uint64_t number)
-{
-    return object_ref(id_number(number));
-}
+static struct object_id id_number(uint64_t number) { return object_id_from(hash128(&number, sizeof number, 3)); }
+static roost_ref ref_number(uint64_t number) { return object_ref(id_number(number)); }
 
 static const struct store_place lease = { 65536, 131072, 1 };
 
@@ -138,7 +132,7 @@ TEST(map, shows_an_object_its_ranges_and_its_columns)
     struct store_view view = see(ref);
     CHECK_EQ(view.refs_count, 1);
     CHECK(view.refs[0].id.hi == id_number(99).hi && view.format == TABLE_USER);
-    CHECK_EQ(store_client_touched(client, (uint32_t[CLIENT_TOUCHED]) { 0 }), 8);
+    CHECK_EQ(store_client_touched(client, (uint32_t[CLIENT_TOUCHED]){ 0 }), 8);
     teardown();
 }
 
@@ -289,13 +283,13 @@ TEST(map, the_agents_own_pins_count_too)
 TEST(map, leases_are_whole_pages_inside_a_segment)
 {
     setup();
-    CHECK_EQ(store_map_lease(&map, (struct store_place) { 64, 4096, 1 }), ROOST_EINVAL);
-    CHECK_EQ(store_map_lease(&map, (struct store_place) { 4096, 64, 1 }), ROOST_EINVAL);
-    CHECK_EQ(store_map_lease(&map, (struct store_place) { 4096, 0, 1 }), ROOST_EINVAL);
-    CHECK_EQ(store_map_lease(&map, (struct store_place) { 4096, ROOST_MIB(8), 1 }), ROOST_EINVAL);
-    CHECK_EQ(store_map_lease(&map, (struct store_place) { 4096, 4096, 2 }), ROOST_EINVAL);
-    CHECK_EQ(store_map_lease(&map, (struct store_place) { UINT64_MAX - 4095, 4096, 1 }), ROOST_EINVAL);
-    CHECK(store_map_pointer(&map, (struct store_place) { ROOST_MIB(8), 1, 1 }) == NULL);
+    CHECK_EQ(store_map_lease(&map, (struct store_place){ 64, 4096, 1 }), ROOST_EINVAL);
+    CHECK_EQ(store_map_lease(&map, (struct store_place){ 4096, 64, 1 }), ROOST_EINVAL);
+    CHECK_EQ(store_map_lease(&map, (struct store_place){ 4096, 0, 1 }), ROOST_EINVAL);
+    CHECK_EQ(store_map_lease(&map, (struct store_place){ 4096, ROOST_MIB(8), 1 }), ROOST_EINVAL);
+    CHECK_EQ(store_map_lease(&map, (struct store_place){ 4096, 4096, 2 }), ROOST_EINVAL);
+    CHECK_EQ(store_map_lease(&map, (struct store_place){ UINT64_MAX - 4095, 4096, 1 }), ROOST_EINVAL);
+    CHECK(store_map_pointer(&map, (struct store_place){ ROOST_MIB(8), 1, 1 }) == NULL);
     teardown();
 }
 
@@ -349,10 +343,7 @@ static void open_view_with_mprotect(void)
     _exit(mprotect(page, 4096, PROT_READ | PROT_WRITE) != 0 && errno == EACCES ? 42 : 1);
 }
 
-static void write_without_lease(void)
-{
-    *(volatile unsigned char *)store_map_pointer(&map, lease) = 1;
-}
+static void write_without_lease(void) { *(volatile unsigned char *)store_map_pointer(&map, lease) = 1; }
 
 static void write_with_lease(void)
 {
@@ -373,10 +364,7 @@ static void write_beside_the_lease(void)
     ((volatile unsigned char *)store_map_pointer(&map, lease))[lease.size] = 1;
 }
 
-static void write_the_table(void)
-{
-    atomic_store(&map.table.header->room_wanted, 1);
-}
+static void write_the_table(void) { atomic_store(&map.table.header->room_wanted, 1); }
 
 TEST(map, only_a_leased_range_can_be_written)
 {

@@ -54,10 +54,7 @@ static void behaves(enum segment_pages pages)
     segment_destroy(&segment);
 }
 
-TEST(segment, of_small_pages_is_filled_punched_and_never_writable_through_its_view)
-{
-    behaves(SEGMENT_SMALL);
-}
+TEST(segment, of_small_pages_is_filled_punched_and_never_writable_through_its_view) { behaves(SEGMENT_SMALL); }
 
 TEST(segment, of_huge_pages_too)
 {

@@ -127,7 +127,7 @@ static const struct bulk_handler handler = { on_open, on_range, on_received, on_
 
 static void net_start(struct net *net, const struct bulk_ops *ops, unsigned first_range_ms)
 {
-    *net = (struct net) { .ops = ops };
+    *net = (struct net){ .ops = ops };
     fixture_start(&net->fixture);
     CHECK_EQ(ops->listen(net->fixture.loop, "127.0.0.1", 0, first_range_ms, 10, &handler, &net->server, &net->listener),
              0);
@@ -370,12 +370,12 @@ BULK_TEST(cuts_a_peer_whose_header_is_none)
 {
     const uint64_t magic = htole64(0x4b4c4252);
     const uint64_t most = htole64(ROOST_OBJECT_BYTES_MAX);
-    expect_cut(ops, (uint64_t[4]) { 0, 0, 0, 0 });
-    expect_cut(ops, (uint64_t[4]) { magic | htole64(UINT64_C(1) << 32), 1, 0, htole64(1) });
-    expect_cut(ops, (uint64_t[4]) { magic, 1, 0, 0 });
-    expect_cut(ops, (uint64_t[4]) { magic, 1, htole64(1), most });
-    expect_cut(ops, (uint64_t[4]) { magic, 1, htole64(UINT64_MAX), htole64(2) });
-    expect_cut(ops, (uint64_t[4]) { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX });
+    expect_cut(ops, (uint64_t[4]){ 0, 0, 0, 0 });
+    expect_cut(ops, (uint64_t[4]){ magic | htole64(UINT64_C(1) << 32), 1, 0, htole64(1) });
+    expect_cut(ops, (uint64_t[4]){ magic, 1, 0, 0 });
+    expect_cut(ops, (uint64_t[4]){ magic, 1, htole64(1), most });
+    expect_cut(ops, (uint64_t[4]){ magic, 1, htole64(UINT64_MAX), htole64(2) });
+    expect_cut(ops, (uint64_t[4]){ UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX });
 }
 
 BULK_TEST(reads_a_header_that_comes_in_pieces_behind_a_range)
@@ -476,7 +476,7 @@ BULK_TEST(two_hundred_connections_come_and_go_without_a_trace)
     net.server.memory = to;
     net.server.memory_bytes = sizeof to;
     for (int i = 0; i < 200; i++) {
-        net.client = (struct end) { .opened = 0 };
+        net.client = (struct end){ .opened = 0 };
         net.server.opened = net.server.closed = 0;
         net_connect(&net);
         struct bulk_range range = { 1, 0, sizeof to };
@@ -497,12 +497,12 @@ BULK_TEST(checks_what_it_is_told_to_send)
     struct net net;
     net_start(&net, ops, 0);
     net_connect(&net);
-    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range) { 1, 0, 0 }, ""), ROOST_EINVAL);
-    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range) { 1, UINT64_MAX, 2 }, ""), ROOST_EINVAL);
-    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range) { 1, 0, ROOST_OBJECT_BYTES_MAX + 1 }, ""), ROOST_EINVAL);
+    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range){ 1, 0, 0 }, ""), ROOST_EINVAL);
+    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range){ 1, UINT64_MAX, 2 }, ""), ROOST_EINVAL);
+    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range){ 1, 0, ROOST_OBJECT_BYTES_MAX + 1 }, ""), ROOST_EINVAL);
     CHECK(strncmp(bulk_peer(net.client.bulk), "127.0.0.1:", 10) == 0);
     bulk_close(net.client.bulk);
-    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range) { 1, 0, 1 }, ""), ROOST_ESTATE);
+    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range){ 1, 0, 1 }, ""), ROOST_ESTATE);
     bulk_close(net.client.bulk);
     net_wait(&net, &net.client);
     CHECK_EQ(net.client.status, ROOST_ECANCELED);

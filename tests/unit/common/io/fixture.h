@@ -30,10 +30,7 @@ static inline int open_fds(void)
 /* libnng is not instrumented, so the thread sanitizer does not see the atomic counts by which nng knows that a mutex of
  * its own has no other user when it destroys it. */
 __attribute__((__visibility__("default"))) const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:pthread_mutex_destroy\n";
-}
+const char *__tsan_default_suppressions(void) { return "race:pthread_mutex_destroy\n"; }
 
 struct fixture {
     struct loop *loop;

@@ -27,7 +27,7 @@ static void on_exit_of(void *arg, pid_t pid, int wait_status)
 static void start_shell(struct fixture *fixture, const char *script, int out, const char *cwd, char *const *envp,
                         bool ends_group, struct child *child)
 {
-    char *argv[] = { (char[]) { "sh" }, (char[]) { "-c" }, (char *)(uintptr_t)script, NULL };
+    char *argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char *)(uintptr_t)script, NULL };
     struct spawn_options options = { .path = "/bin/sh",
                                      .argv = argv,
                                      .envp = envp,
@@ -85,7 +85,7 @@ TEST(spawn, gives_directory_environment_output_and_an_empty_input)
 {
     struct child child = { .exits = 0 };
     char text[256];
-    char *envp[] = { (char[]) { "GREETING=hello" }, NULL };
+    char *envp[] = { (char[]){ "GREETING=hello" }, NULL };
     shell_output("pwd; echo $GREETING; cat; echo oops >&2", "/proc", envp, text, sizeof text, &child);
     CHECK_TEXT(text, "/proc\nhello\noops\n");
 }
@@ -143,7 +143,7 @@ TEST(spawn, says_why_a_program_cannot_be_started)
 {
     struct fixture fixture;
     fixture_start(&fixture);
-    char *argv[] = { (char[]) { "x" }, NULL };
+    char *argv[] = { (char[]){ "x" }, NULL };
     struct spawn_options options = { .path = "/no/such/program", .argv = argv, .stdout_fd = -1, .stderr_fd = -1 };
     struct spawn *spawn;
     CHECK_EQ(spawn_start(fixture.loop, &options, on_exit_of, NULL, &spawn), ROOST_ENOENT);

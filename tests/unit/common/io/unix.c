@@ -58,7 +58,7 @@ static const struct unix_handler handler = { on_open, on_message, on_closed };
 
 static void server_start(struct server *server, unsigned connections_max)
 {
-    *server = (struct server) { .opened = 0 };
+    *server = (struct server){ .opened = 0 };
     strcpy(server->directory, "/tmp/unix-test-XXXXXX");
     CHECK(mkdtemp(server->directory) != NULL);
     snprintf(server->path, sizeof server->path, "%s/socket", server->directory);

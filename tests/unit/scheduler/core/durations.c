@@ -2,10 +2,7 @@
 #include "common/limits.h"
 #include "tests/lib/test.h"
 
-static struct id_key function(uint64_t number)
-{
-    return (struct id_key){ 1, number };
-}
+static struct id_key function(uint64_t number) { return (struct id_key){ 1, number }; }
 
 TEST(durations, an_unmeasured_function_counts_the_prior)
 {
