@@ -8,6 +8,7 @@
 const struct command commands[] = {
     { "agent", "--folder DIR [--name NAME] [--cpus C] [--store-bytes N]", "run one node's agent in the foreground",
       command_agent },
+    { "head", "[--listen HOST:PORT] [--folder DIR] [--record FILE]", "run the head in the foreground", command_head },
     { "worker-exec", "", NULL, command_worker_exec },
     { NULL, NULL, NULL, NULL },
 };
