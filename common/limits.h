@@ -53,15 +53,17 @@ enum {
     WAIT_YIELD_BAN_NS = 100000000,
 
     /* between machines */
-    PROTO_FRAME_BYTES_MAX = 16 << 20, /* one framed batch */
-    PROTO_CREDIT_BYTES = 64 << 20,    /* sent and not acknowledged, each way; a peer over it is cut */
+    PROTO_VERSION_MIN = 1,               /* of the protocol, spoken here */
+    PROTO_VERSION_MAX = 1,
+    PROTO_FRAME_BYTES_MAX = 16 << 20,    /* one framed batch */
+    PROTO_CREDIT_BYTES = 64 << 20,       /* sent and not acknowledged, each way; a peer over it is cut */
     PROTO_TEXT_BYTES_MAX = 4096,
-    PROTO_HELLO_BYTES_MAX = 64 << 10,  /* a stranger's first frame */
-    PROTO_BATCH_BYTES = 1 << 20,       /* a batch is closed here; a larger message has one to itself */
-    PROTO_ARENA_BYTES_MAX = 512 << 20, /* what one frame may take decoded; then it is refused */
-    PROTO_OBJECTS_MAX = 1 << 16,       /* ids of one list in a message; longer lists travel as several */
-    PROTO_ITEMS_MAX = 1 << 14,         /* structs of one list in a message, likewise */
-    PROTO_HOLDERS_MAX = 64,            /* nodes named as holders of one object */
+    PROTO_HELLO_BYTES_MAX = 64 << 10,    /* a stranger's first frame */
+    PROTO_BATCH_BYTES = 1 << 20,         /* a batch is closed here; a larger message has one to itself */
+    PROTO_ARENA_BYTES_MAX = 256 << 20,   /* what one frame may take decoded; then it is refused */
+    PROTO_OBJECTS_MAX = 1 << 16,         /* ids of one list in a message; longer lists travel as several */
+    PROTO_ITEMS_MAX = 1 << 14,           /* structs of one list in a message, likewise */
+    PROTO_HOLDERS_MAX = 64,              /* nodes named as holders of one object */
     PROTO_FORMAT_MAX = 255,
     PROTO_TOKEN_BYTES_MAX = 1024,
     PROTO_ADDRESS_BYTES_MAX = 255, /* host names and "host:port" */
