@@ -99,16 +99,17 @@ enum {
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
-    PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
-    PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
-    PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
-    PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
-    PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
-    PLACEMENT_SCAN_MAX = 4096,     /* queued tasks judged in one turn; the rest wait for the next */
-    PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
-    PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
-    PLACEMENT_MOVE_GAIN_PERCENT = 10, /* a queued task moves only for more */
-    PLACEMENT_MOVE_MESSAGES = 4,      /* ... and for more than so many message times */
+    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
+    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
+    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_TOLL_PERCENT = 25,         /* of the time that missing bytes take is added: others wait behind them */
+    PLACEMENT_COPIES_MAX = 32,           /* copies of one input that a decision looks at; it takes an even sample of more */
+    PLACEMENT_SOURCES_MAX = 256,         /* nodes whose outgoing bytes one task books; the largest shares count */
+    PLACEMENT_SCAN_MAX = 1024,           /* tasks that one turn judges and leaves queued; the rest wait for the next */
+    PLACEMENT_SPREADS_MAX = 64,          /* functions or jobs spread at once; later ones go to the least loaded */
+    PLACEMENT_EARLY_PERCENT = 5,         /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_MOVE_GAIN_PERCENT = 10,    /* a queued task moves only for more */
+    PLACEMENT_MOVE_MESSAGES = 4,         /* ... and for more than so many message times */
     TASK_MOVES_MAX = 2,
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
     DURATION_SAMPLES = 128,  /* then old samples begin to fade */

@@ -3,6 +3,21 @@
 
 #include <stdlib.h>
 
+/* Under the address sanitizer what was not taken is poisoned, the gaps between pieces too. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON(bytes, size)   ASAN_POISON_MEMORY_REGION((bytes), (size))
+#define UNPOISON(bytes, size) ASAN_UNPOISON_MEMORY_REGION((bytes), (size))
+#else
+#define POISON(bytes, size)   ((void)(bytes), (void)(size))
+#define UNPOISON(bytes, size) ((void)(bytes), (void)(size))
+#endif
+
 enum { CHUNK_BYTES = 64 << 10, ARENA_ALIGNMENT = 16 };
 
 struct proto_chunk {
@@ -50,6 +65,7 @@ void proto_arena_clear(struct proto_arena *arena)
     if (kept != NULL) {
         kept->older = NULL;
         kept->used = 0;
+        POISON(kept->bytes, kept->size);
         arena->chunks = kept;
         arena->bytes = CHUNK_BYTES;
     }
@@ -77,6 +93,7 @@ static struct proto_chunk *add_chunk(struct proto_arena *arena, size_t size)
     chunk->used = 0;
     arena->chunks = chunk;
     arena->bytes += bytes;
+    POISON(chunk->bytes, chunk->size);
     return chunk;
 }
 
@@ -97,6 +114,7 @@ void *proto_arena_take(struct proto_arena *arena, size_t size)
     }
     void *taken = chunk->bytes + chunk->used;
     chunk->used += needed;
+    UNPOISON(taken, size);
     return taken;
 }
 

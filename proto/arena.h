@@ -21,7 +21,7 @@ struct proto_checks {
 struct proto_arena {
     struct proto_chunk *chunks; /* newest first; owned */
     size_t bytes, bytes_max;    /* of all chunks */
-    bool is_full; /* since it was cleared, something did not fit */
+    bool is_full;               /* since it was cleared, something did not fit */
     struct proto_checks checks;
 };
 

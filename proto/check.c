@@ -1,8 +1,9 @@
 /* check.c - is a decoded struct within its table?
  *
  * Runs over our structs only, so it serves both ways: what decode.c has taken apart, before anybody sees it, and what
- * encode.c is about to put together. The failure's line is built from the inside out: the field says what is wrong, each
- * level on the way up puts its own name before it ("COMPLETE: returns[3]: content: columns: 2000000, at most 1048576").
+ * encode.c is about to put together. The failure's line is built from the inside out: the field says what is wrong,
+ * each level on the way up puts its own name before it ("COMPLETE: returns[3]: content: columns: 2000000, at most
+ * 1048576").
  */
 #include "common/error.h"
 #include "proto/shape_internal.h"

@@ -1,4 +1,5 @@
-/* encode.c - structs to bytes: the table checks ours, fills protobuf-c's struct in the scratch arena, protobuf-c packs it
+/* encode.c - structs to bytes: the table checks ours, fills protobuf-c's struct in the scratch arena, protobuf-c packs
+ * it
  *
  * Failures:   before anything is appended, so the buffer is never left with half a message.
  * Invariants: protobuf-c's structs point into ours or into the scratch arena; they are not written to by packing.
@@ -237,7 +238,8 @@ int proto_encode_message(struct proto_arena *scratch, const struct proto_message
     wire.messages = bodies;
     wire.n_messages = 1;
     body.body_case = (Roost__V1__Message__BodyCase)message->kind;
-    return encode(scratch, kind->shape, kind->name, field_in(message, kind->ours), &wire, (void **)&body.publish, buffer);
+    return encode(scratch, kind->shape, kind->name, field_in(message, kind->ours), &wire, (void **)&body.publish,
+                  buffer);
 }
 
 static int encode_batch(struct proto_arena *scratch, const struct proto_frame *frame, struct proto_buffer *buffer)

@@ -475,9 +475,9 @@ struct proto_message {
     } u;
 };
 
-/* One frame of the stream. A batch has a number from 1 on and at least one message; number 0 has none and only says what
- * was seen. `seen`: the last batch of the receiver that the sender had applied, whole, before it added the first message
- * (session.h). */
+/* One frame of the stream. A batch has a number from 1 on and at least one message; number 0 has none and only says
+ * what was seen. `seen`: the last batch of the receiver that the sender had applied, whole, before it added the first
+ * message (session.h). */
 enum proto_frame_kind { PROTO_FRAME_HELLO = 1, PROTO_FRAME_REFUSAL, PROTO_FRAME_BATCH };
 
 struct proto_frame {

@@ -3,8 +3,9 @@
  * Owns the batches that the peer has not acknowledged, and what is due to the session's owner.
  *
  * Happy path: DOWN -> connected -> GREETING -> the peer's hello -> UP -> (batch)* -> disconnected -> DOWN.
- * The hello says both halves as its sender knows them. A session goes on (resumed) when each side knows the other's half;
- * both sides see the same two hellos, so both decide alike. Then everything after the hello's `seen` is sent again.
+ * The hello says both halves as its sender knows them. A session goes on (resumed) when each side knows the other's
+ * half; both sides see the same two hellos, so both decide alike. Then everything after the hello's `seen` is sent
+ * again.
  *
  * Failures:   before UP           -> the connection ends, the session stands.
  *             the peer forgot it  -> its hello says so: LOST here, and UP(resumed=false) on both sides. Our half stays:
@@ -36,10 +37,7 @@ struct session_batch {
     struct proto_buffer frame;
 };
 
-static struct session_batch *batch_of(struct list_node *node)
-{
-    return CONTAINER_OF(node, struct session_batch, link);
-}
+static struct session_batch *batch_of(struct list_node *node) { return CONTAINER_OF(node, struct session_batch, link); }
 
 static void batch_free(struct session_batch *batch)
 {
@@ -63,8 +61,7 @@ void session_init(struct session *session, uint64_t half, struct proto_arena *de
 
 static void forget_batches(struct session *session)
 {
-    LIST_EACH_SAFE(at, &session->kept)
-    {
+    LIST_EACH_SAFE (at, &session->kept) {
         batch_free(batch_of(at));
     }
     batch_free(session->open);
@@ -276,10 +273,7 @@ int session_add(struct session *session, const struct proto_message *message)
     return status;
 }
 
-uint64_t session_room_bytes(const struct session *session)
-{
-    return PROTO_CREDIT_BYTES - session->kept_bytes;
-}
+uint64_t session_room_bytes(const struct session *session) { return PROTO_CREDIT_BYTES - session->kept_bytes; }
 
 static void note_seen_sent(struct session *session, uint32_t seen)
 {
@@ -347,10 +341,10 @@ bool session_flush(struct session *session, uint64_t now_ns, struct proto_bytes 
 static int acknowledge(struct session *session, uint32_t seen)
 {
     if (seen > session->number_sent) {
-        return error_set(ROOST_EINVAL, "batch %u is acknowledged, the last one sent was %u", seen, session->number_sent);
+        return error_set(ROOST_EINVAL, "batch %u is acknowledged, the last one sent was %u", seen,
+                         session->number_sent);
     }
-    LIST_EACH_SAFE(at, &session->kept)
-    {
+    LIST_EACH_SAFE (at, &session->kept) {
         struct session_batch *batch = batch_of(at);
         if (batch->number > seen) {
             break;
@@ -460,7 +454,8 @@ static int take_frame(struct session *session, size_t size)
     case PROTO_FRAME_REFUSAL:
         return error_set(session->frame.refusal.status, "refused by the peer: %s", session->frame.refusal.text);
     case PROTO_FRAME_BATCH:
-        return session->state == SESSION_UP ? take_batch(session, size) : error_set(ROOST_EINVAL, "a batch before the hello");
+        return session->state == SESSION_UP ? take_batch(session, size)
+                                            : error_set(ROOST_EINVAL, "a batch before the hello");
     }
     ROOST_IMPOSSIBLE("a kind of frame that decode.c lets through");
 }
@@ -484,7 +479,8 @@ int session_received(struct session *session, const void *bytes, size_t size, ui
         return error_set(ROOST_EDISCONNECTED, "a frame without a connection");
     }
     if (session->state == SESSION_GREETING && size > PROTO_HELLO_BYTES_MAX) {
-        return fail(session, error_set(ROOST_ETOOBIG, "a first frame of %zu bytes, at most %d", size, PROTO_HELLO_BYTES_MAX));
+        return fail(session,
+                    error_set(ROOST_ETOOBIG, "a first frame of %zu bytes, at most %d", size, PROTO_HELLO_BYTES_MAX));
     }
     proto_arena_clear(session->decoded);
     int status = proto_decode(session->decoded, bytes, size, &session->frame);
@@ -528,7 +524,4 @@ uint64_t session_suspect_at_ns(const struct session *session)
     return session->heard_ns + NODE_SUSPECT_MS * NS_PER_MS;
 }
 
-uint64_t session_dead_at_ns(const struct session *session)
-{
-    return session->heard_ns + NODE_DEAD_MS * NS_PER_MS;
-}
+uint64_t session_dead_at_ns(const struct session *session) { return session->heard_ns + NODE_DEAD_MS * NS_PER_MS; }

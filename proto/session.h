@@ -17,10 +17,10 @@
  * token, then session_connected() and session_received() with that frame. Two connections between the same two: the
  * newer one counts.
  *
- * `seen`. What a batch says it has seen is what its sender's core had applied, whole, when the batch was begun; a batch is
- * ended when that changes. While the messages of batch N are given to the core, what the core adds is still said to have
- * seen N - 1. Therefore a core emits DROP, and a LIST, not from the step of a message but from a timer armed for now,
- * which the host runs after the last message of a batch: only so is "after the DROP's `seen`" (rule 2) exact. */
+ * `seen`. What a batch says it has seen is what its sender's core had applied, whole, when the batch was begun; a batch
+ * is ended when that changes. While the messages of batch N are given to the core, what the core adds is still said to
+ * have seen N - 1. Therefore a core emits DROP, and a LIST, not from the step of a message but from a timer armed for
+ * now, which the host runs after the last message of a batch: only so is "after the DROP's `seen`" (rule 2) exact. */
 #ifndef ROOST_PROTO_SESSION_H
 #define ROOST_PROTO_SESSION_H
 
@@ -70,26 +70,26 @@ struct session_batch;
 /* Embedded by its owner; the members are the session's own. */
 struct session {
     enum session_state state;
-    bool is_established;          /* there is a common past: `peer`, the numbers and the kept batches mean something */
-    uint64_t self, peer;          /* the two halves, never used again: together they name the session */
-    struct cluster_id cluster;    /* ours, of the last hello */
-    uint32_t version;             /* spoken on this connection */
+    bool is_established;       /* there is a common past: `peer`, the numbers and the kept batches mean something */
+    uint64_t self, peer;       /* the two halves, never used again: together they name the session */
+    struct cluster_id cluster; /* ours, of the last hello */
+    uint32_t version;          /* spoken on this connection */
 
     /* out */
-    struct list_node kept;        /* of struct session_batch, ended, not acknowledged, ascending */
-    struct session_batch *next;   /* the first of them not sent on this connection, or NULL */
-    struct session_batch *open;   /* being filled, or NULL */
-    uint32_t number_last;         /* of the newest ended batch */
-    uint32_t number_sent;         /* the newest ever sent */
+    struct list_node kept;      /* of struct session_batch, ended, not acknowledged, ascending */
+    struct session_batch *next; /* the first of them not sent on this connection, or NULL */
+    struct session_batch *open; /* being filled, or NULL */
+    uint32_t number_last;       /* of the newest ended batch */
+    uint32_t number_sent;       /* the newest ever sent */
     uint32_t number_acknowledged;
-    uint64_t kept_bytes;          /* with the open one; at most PROTO_CREDIT_BYTES */
-    uint64_t flight_bytes;        /* sent on this connection and not acknowledged; at most window_bytes */
-    uint64_t window_bytes;        /* the peer's credit */
+    uint64_t kept_bytes;   /* with the open one; at most PROTO_CREDIT_BYTES */
+    uint64_t flight_bytes; /* sent on this connection and not acknowledged; at most window_bytes */
+    uint64_t window_bytes; /* the peer's credit */
 
     /* in */
-    uint32_t received, applied;   /* newest batch decoded; newest that the owner's core has taken whole */
-    uint32_t seen_sent;           /* newest acknowledgement handed out */
-    uint64_t last_bytes;          /* of batch `received` */
+    uint32_t received, applied;    /* newest batch decoded; newest that the owner's core has taken whole */
+    uint32_t seen_sent;            /* newest acknowledgement handed out */
+    uint64_t last_bytes;           /* of batch `received` */
     uint64_t unacknowledged_bytes; /* of the batches after seen_sent */
 
     uint64_t sent_ns, heard_ns;
@@ -110,8 +110,8 @@ void session_init(struct session *session, uint64_t half, struct proto_arena *de
                   uint64_t now_ns);
 void session_fini(struct session *session);
 
-/* A new connection. `hello` is borrowed for the call; its first group (versions, halves, seen, credit) is filled in here.
- * Errors: those of proto_encode_hello(), and then the session has no connection. */
+/* A new connection. `hello` is borrowed for the call; its first group (versions, halves, seen, credit) is filled in
+ * here. Errors: those of proto_encode_hello(), and then the session has no connection. */
 int session_connected(struct session *session, const struct proto_hello *hello, uint64_t now_ns);
 
 /* The connection is gone. What was not acknowledged is kept. Also when there was none. */
@@ -119,8 +119,8 @@ void session_disconnected(struct session *session);
 
 /* Adds a message to the open batch; everything it points to is borrowed for the call.
  * Errors: ROOST_ESTATE   not before the first UP, not between LOST and UP: nothing was lost that was not announced
- *         ROOST_EBUSY    the peer has left PROTO_CREDIT_BYTES unacknowledged: the session is lost, session_next() says so
- *         those of proto_encode_message(); the message is not sent, all else stands. */
+ *         ROOST_EBUSY    the peer has left PROTO_CREDIT_BYTES unacknowledged: the session is lost, session_next() says
+ * so those of proto_encode_message(); the message is not sent, all else stands. */
 int session_add(struct session *session, const struct proto_message *message);
 
 /* How many bytes of messages fit before ROOST_EBUSY. Senders of long lists wait while it is below half. */
@@ -132,11 +132,9 @@ uint64_t session_room_bytes(const struct session *session);
 bool session_flush(struct session *session, uint64_t now_ns, struct proto_bytes *frame_out);
 
 /* A frame came. All events of an earlier one have been taken out.
- * On failure the connection must be closed; it counts as closed already. What goes wrong before the hello has been taken
- * leaves the session as it was; what goes wrong later ends it, and a LOST event says so.
- * Errors: those of proto_decode()
- *         ROOST_EVERSION       no common version
- *         ROOST_EAUTH          of another cluster, or this very session
+ * On failure the connection must be closed; it counts as closed already. What goes wrong before the hello has been
+ * taken leaves the session as it was; what goes wrong later ends it, and a LOST event says so. Errors: those of
+ * proto_decode() ROOST_EVERSION       no common version ROOST_EAUTH          of another cluster, or this very session
  *         ROOST_EINVAL         a gap in the numbers, an acknowledgement of what was never sent, a frame out of place
  *         ROOST_ETOOBIG        over its credit, or a first frame that is too long
  *         ROOST_EDISCONNECTED  there is no connection

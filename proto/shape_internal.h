@@ -10,19 +10,19 @@
 #include "roost.pb-c.h"
 
 enum field_kind {
-    FIELD_ID,         /* 16 bytes; may be none, then absent, if min is 0 */
-    FIELD_U32,        /* also enums: min to max */
-    FIELD_I32,        /* -max to max, or only negative or 0 if min is 0 */
-    FIELD_U64,        /* min to max */
+    FIELD_ID,  /* 16 bytes; may be none, then absent, if min is 0 */
+    FIELD_U32, /* also enums: min to max */
+    FIELD_I32, /* -max to max, or only negative or 0 if min is 0 */
+    FIELD_U64, /* min to max */
     FIELD_BOOL,
-    FIELD_TEXT,       /* min to max bytes, no NUL among them */
-    FIELD_BYTES,      /* min to max bytes */
-    FIELD_IDS,        /* struct proto_objects, at most max, none of them none */
-    FIELD_NUMBERS,    /* struct proto_holders, at most max */
-    FIELD_TEXTS,      /* const char *const *, at most max of them */
-    FIELD_PART,       /* a struct inside ours; `shape` */
-    FIELD_OPTIONAL,   /* a pointer to a struct, or NULL; `shape` */
-    FIELD_LIST        /* an array of structs, min to max of them; `shape` */
+    FIELD_TEXT,     /* min to max bytes, no NUL among them */
+    FIELD_BYTES,    /* min to max bytes */
+    FIELD_IDS,      /* struct proto_objects, at most max, none of them none */
+    FIELD_NUMBERS,  /* struct proto_holders, at most max */
+    FIELD_TEXTS,    /* const char *const *, at most max of them */
+    FIELD_PART,     /* a struct inside ours; `shape` */
+    FIELD_OPTIONAL, /* a pointer to a struct, or NULL; `shape` */
+    FIELD_LIST      /* an array of structs, min to max of them; `shape` */
 };
 
 enum field_check { CHECK_NOTHING, CHECK_SPEC, CHECK_JOB };
@@ -32,9 +32,9 @@ struct shape;
 struct field {
     const char *name;
     enum field_kind kind;
-    enum field_check check;          /* of BYTES that are not empty */
-    uint16_t ours, ours_count;       /* offsets in the struct of message.h */
-    uint16_t wire, wire_count;       /* offsets in the struct of roost.pb-c.h */
+    enum field_check check;    /* of BYTES that are not empty */
+    uint16_t ours, ours_count; /* offsets in the struct of message.h */
+    uint16_t wire, wire_count; /* offsets in the struct of roost.pb-c.h */
     uint64_t min, max;
     const struct shape *shape;
 };

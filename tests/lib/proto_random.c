@@ -66,8 +66,8 @@ static void fill_field(struct proto_random *random, struct proto_arena *arena, c
     size_t *count = field_at(ours, field->ours_count);
     switch (field->kind) {
     case FIELD_ID:
-        *(struct id_key *)at =
-            field->min == 0 && proto_random_below(random, 2) == 0 ? (struct id_key){ 0, 0 } : some_id(random);
+        *(struct id_key *)at = field->min == 0 && proto_random_below(random, 2) == 0 ? (struct id_key){ 0, 0 }
+                                                                                     : some_id(random);
         break;
     case FIELD_U32:
         *(uint32_t *)at = (uint32_t)between(random, field->min, field->max);

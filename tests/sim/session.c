@@ -4,8 +4,8 @@
  * restarted or given up: what an end takes in between two of its own such UPs is one era of the other end, from 1 on,
  * without a hole, or it hears LOST. Once the network is whole again, everything arrives.
  * ROOST_SEED=n runs that seed alone. */
-#include "common/error.h"
 #include "proto/session.h"
+#include "common/error.h"
 #include "tests/lib/proto_random.h"
 #include "tests/lib/test.h"
 
@@ -27,12 +27,12 @@ struct end {
     struct in_flight inbox[INBOX_MAX];
     size_t inbox_count;
 
-    uint32_t era, said;            /* what it says: its era, and how many messages of it */
-    uint32_t heard_era, heard;     /* what it has taken in since its last UP(resumed=false): 0 if nothing yet */
-    uint32_t batch, seen;          /* the newest, in this session */
-    uint32_t newest_era;           /* of the peer, ever */
-    bool is_lost;                  /* LOST, and no UP since */
-    uint64_t halves;               /* how many it has begun with */
+    uint32_t era, said;        /* what it says: its era, and how many messages of it */
+    uint32_t heard_era, heard; /* what it has taken in since its last UP(resumed=false): 0 if nothing yet */
+    uint32_t batch, seen;      /* the newest, in this session */
+    uint32_t newest_era;       /* of the peer, ever */
+    bool is_lost;              /* LOST, and no UP since */
+    uint64_t halves;           /* how many it has begun with */
 };
 
 struct world {
@@ -46,12 +46,12 @@ struct world {
 static struct object_id ids[IDS_MAX];
 
 /* Says which seed it was before the check ends the program. */
-#define HOLDS(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "ROOST_SEED=%" PRIu64 " (%s)\n", world->seed, error_text());                               \
-        }                                                                                                              \
-        CHECK(condition);                                                                                              \
+#define HOLDS(condition)                                                                 \
+    do {                                                                                 \
+        if (!(condition)) {                                                              \
+            fprintf(stderr, "ROOST_SEED=%" PRIu64 " (%s)\n", world->seed, error_text()); \
+        }                                                                                \
+        CHECK(condition);                                                                \
     } while (0)
 
 static bool one_in(struct world *world, uint64_t n) { return proto_random_below(&world->random, n) == 0; }
@@ -73,7 +73,8 @@ static void forget(struct end *end, size_t index)
     end->inbox_count--;
 }
 
-static void send_to(struct world *world, struct end *end, size_t at, uint32_t connection, const void *bytes, size_t size)
+static void send_to(struct world *world, struct end *end, size_t at, uint32_t connection, const void *bytes,
+                    size_t size)
 {
     HOLDS(end->inbox_count < INBOX_MAX);
     memmove(&end->inbox[at + 1], &end->inbox[at], (end->inbox_count - at) * sizeof *end->inbox);
@@ -103,7 +104,8 @@ static void disconnect_end(struct world *world, int i)
     world->cuts++;
 }
 
-/* ---------------------------------------------------------------------------------------------- what an end takes in */
+/* ---------------------------------------------------------------------------------------------- what an end takes in
+ */
 
 static void take_message(struct world *world, struct end *end, uint64_t message)
 {
@@ -221,10 +223,7 @@ static void damage(struct world *world, int i)
     }
 }
 
-static void dial(struct world *world)
-{
-    connect_end(world, 0, ++world->connections);
-}
+static void dial(struct world *world) { connect_end(world, 0, ++world->connections); }
 
 static void step(struct world *world)
 {

@@ -151,16 +151,16 @@ TEST(decode, members_land_where_the_schema_says)
 }
 
 /* Lends a mutated publish to a check: what is wrong with it, in words. */
-#define REFUSED(status, words, ...)                                                                                    \
-    do {                                                                                                               \
-        Roost__V1__Publish publish = good_publish();                                                                   \
-        Roost__V1__Content content = ROOST__V1__CONTENT__INIT;                                                         \
-        Roost__V1__Failure failure = ROOST__V1__FAILURE__INIT;                                                         \
-        publish.content = &content;                                                                                    \
-        (void)failure;                                                                                                 \
-        __VA_ARGS__;                                                                                                   \
-        CHECK_EQ(decode_publish(&publish), (status));                                                                  \
-        CHECK_TEXT(error_text(), "message 0: PUBLISH: " words);                                                        \
+#define REFUSED(status, words, ...)                             \
+    do {                                                        \
+        Roost__V1__Publish publish = good_publish();            \
+        Roost__V1__Content content = ROOST__V1__CONTENT__INIT;  \
+        Roost__V1__Failure failure = ROOST__V1__FAILURE__INIT;  \
+        publish.content = &content;                             \
+        (void)failure;                                          \
+        __VA_ARGS__;                                            \
+        CHECK_EQ(decode_publish(&publish), (status));           \
+        CHECK_TEXT(error_text(), "message 0: PUBLISH: " words); \
     } while (0)
 
 TEST(decode, what_a_field_may_not_hold_is_refused_by_name)

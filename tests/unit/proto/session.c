@@ -308,7 +308,8 @@ TEST(session, a_peer_that_sends_beyond_its_credit_is_cut)
     greet(false);
     struct proto_buffer buffer = { NULL, 0, 0 };
     unsigned char *spec = calloc(1, 15 << 20);
-    struct proto_message message = { .kind = PROTO_SUBMIT, .u.submit = { .task = { 1, 1 }, .spec = { spec, 15 << 20 } } };
+    struct proto_message message = { .kind = PROTO_SUBMIT,
+                                     .u.submit = { .task = { 1, 1 }, .spec = { spec, 15 << 20 } } };
     int status = 0;
     uint32_t number = 1;
     for (; status == 0 && number < 10; number++) { /* end 1 takes them in, but is never flushed */
