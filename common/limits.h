@@ -94,6 +94,7 @@ enum {
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 
     /* transfer */
+    PULL_ADMITTED_BYTES = 256 << 20, /* of pulls that come at once; at least one always may */
     PULL_CHUNK_BYTES = 4 << 20,
     PULL_STREAMS_MAX = 4,        /* per peer and direction */
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
