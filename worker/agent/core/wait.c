@@ -46,14 +46,14 @@ static void answer(struct agent *agent, const struct wait *wait)
 }
 
 /* Lists the ref with `object`, whose record stays for as long. */
-static void listen(struct agent *agent, struct wait_ref *waiting, struct object *object)
+static void attend(struct agent *agent, struct wait_ref *waiting, struct object *object)
 {
     waiting->object = object;
     object_name(agent, object, &object->uses);
     list_append(&object->waits, &waiting->of_object);
 }
 
-static void stop_listening(struct agent *agent, struct wait_ref *waiting)
+static void stop_attending(struct agent *agent, struct wait_ref *waiting)
 {
     struct object *object = waiting->object;
     if (object != NULL) {
@@ -66,7 +66,7 @@ static void stop_listening(struct agent *agent, struct wait_ref *waiting)
 static void destroy(struct agent *agent, struct wait *wait)
 {
     for (uint32_t i = 0; i < wait->arrived; i++) {
-        stop_listening(agent, &wait->refs[i]);
+        stop_attending(agent, &wait->refs[i]);
     }
     if (wait->blocked != NULL) {
         attempt_unblock(agent, wait->blocked);
@@ -114,12 +114,12 @@ static void look_at(struct agent *agent, struct wait_ref *waiting, struct object
         struct object *bytes = is_pointer ? object : object_part(agent, object, waiting->ref);
         waiting->ready = bytes->state == OBJECT_HERE;
         if (waiting->ready == 0) {
-            listen(agent, waiting, bytes);
+            attend(agent, waiting, bytes);
             pull_want(agent, bytes, PROTO_PULL_BLOCKED);
         }
         return;
     }
-    listen(agent, waiting, object);
+    attend(agent, waiting, object);
     if (object->is_public && object->state != OBJECT_ELSEWHERE) {
         link_want(agent, object);
     }
@@ -214,7 +214,7 @@ void wait_object_changed(struct agent *agent, struct object *object)
     while (!list_is_empty(&changed)) {
         struct wait_ref *waiting = CONTAINER_OF(changed.next, struct wait_ref, of_object);
         struct wait *wait = waiting->wait;
-        stop_listening(agent, waiting);
+        stop_attending(agent, waiting);
         look_at(agent, waiting, object);
         wait->ready += waiting->ready != 0;
         if (wait->ready >= wait->wanted && wait->arrived == wait->total) {
