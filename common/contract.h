@@ -14,11 +14,11 @@ void contract_broken(const char *kind, const char *condition, const char *file, 
 #define ROOST_CONTRACT_(kind, condition) \
     ((condition) ? (void)0 : contract_broken((kind), #condition, __FILE__, __LINE__))
 
-#define ROOST_PRE(condition)        ROOST_CONTRACT_("precondition", condition)
-#define ROOST_POST(condition)       ROOST_CONTRACT_("postcondition", condition)
-#define ROOST_INVARIANT(condition)  ROOST_CONTRACT_("invariant", condition)
-#define ROOST_IMPLIES(if_, then_)   ROOST_CONTRACT_("implication", !(if_) || (then_))
-#define ROOST_IMPOSSIBLE(why)       contract_broken("impossible", (why), __FILE__, __LINE__)
+#define ROOST_PRE(condition)       ROOST_CONTRACT_("precondition", condition)
+#define ROOST_POST(condition)      ROOST_CONTRACT_("postcondition", condition)
+#define ROOST_INVARIANT(condition) ROOST_CONTRACT_("invariant", condition)
+#define ROOST_IMPLIES(if_, then_)  ROOST_CONTRACT_("implication", !(if_) || (then_))
+#define ROOST_IMPOSSIBLE(why)      contract_broken("impossible", (why), __FILE__, __LINE__)
 
 #ifdef NDEBUG
 #define ROOST_DEBUG_CHECK(condition) ((void)0)

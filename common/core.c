@@ -49,8 +49,7 @@ void *core_alloc(struct core_out *out, size_t bytes) { return core_put(out, CORE
 
 const struct core_command *core_next(const struct core_out *out, const struct core_command *command)
 {
-    const unsigned char *at =
-        command == NULL ? out->base : (const unsigned char *)(command + 1) + command->size;
+    const unsigned char *at = command == NULL ? out->base : (const unsigned char *)(command + 1) + command->size;
     while (at < out->base + out->used) {
         const struct core_command *next = (const struct core_command *)(const void *)at;
         if (next->kind != CORE_FILLER) {

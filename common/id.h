@@ -36,24 +36,18 @@ static inline int id_key_compare(struct id_key a, struct id_key b)
     return a.lo == b.lo ? 0 : (a.lo < b.lo ? -1 : 1);
 }
 
-#define ID_TYPE_(kind)                                                                                      \
-    struct kind##_id {                                                                                      \
-        uint64_t hi, lo;                                                                                    \
-    };                                                                                                      \
-    static inline bool kind##_id_eq(struct kind##_id a, struct kind##_id b)                                 \
-    {                                                                                                       \
-        return a.hi == b.hi && a.lo == b.lo;                                                                \
-    }                                                                                                       \
-    static inline bool kind##_id_is_none(struct kind##_id id) { return (id.hi | id.lo) == 0; }              \
-    static inline struct id_key kind##_id_key(struct kind##_id id) { return (struct id_key){ id.hi, id.lo }; } \
-    static inline struct kind##_id kind##_id_from(struct id_key key)                                        \
-    {                                                                                                       \
-        return (struct kind##_id){ key.hi, key.lo };                                                        \
-    }                                                                                                       \
-    static inline char *kind##_id_print(struct kind##_id id, char text_out[ID_TEXT_BYTES])                  \
-    {                                                                                                       \
-        return id_print(kind##_id_key(id), text_out);                                                       \
-    }                                                                                                       \
+#define ID_TYPE_(kind)                                                                                                \
+    struct kind##_id {                                                                                                \
+        uint64_t hi, lo;                                                                                              \
+    };                                                                                                                \
+    static inline bool kind##_id_eq(struct kind##_id a, struct kind##_id b) { return a.hi == b.hi && a.lo == b.lo; }  \
+    static inline bool kind##_id_is_none(struct kind##_id id) { return (id.hi | id.lo) == 0; }                        \
+    static inline struct id_key kind##_id_key(struct kind##_id id) { return (struct id_key){ id.hi, id.lo }; }        \
+    static inline struct kind##_id kind##_id_from(struct id_key key) { return (struct kind##_id){ key.hi, key.lo }; } \
+    static inline char *kind##_id_print(struct kind##_id id, char text_out[ID_TEXT_BYTES])                            \
+    {                                                                                                                 \
+        return id_print(kind##_id_key(id), text_out);                                                                 \
+    }                                                                                                                 \
     struct kind##_id_ends_here_
 
 ID_TYPE_(object);

@@ -12,7 +12,7 @@ struct list_node {
     struct list_node *next, *previous;
 };
 
-#define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline void list_init(struct list_node *node) { node->next = node->previous = node; }
 static inline bool list_is_empty(const struct list_node *list) { return list->next == list; }
@@ -40,7 +40,7 @@ static inline void list_remove(struct list_node *node)
 
 #define LIST_EACH(at, list) for (struct list_node *at = (list)->next; at != (list); at = at->next)
 /* The element at hand may be removed, no other. */
-#define LIST_EACH_SAFE(at, list)                                                                             \
+#define LIST_EACH_SAFE(at, list) \
     for (struct list_node *at = (list)->next, *at##_next = at->next; at != (list); at = at##_next, at##_next = at->next)
 
 #endif

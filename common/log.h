@@ -24,12 +24,11 @@ void log_write(const char *topic, enum log_level level, const char *format, ...)
 /* Puts `text` between double quotes, with quotes, backslashes and control bytes escaped; cut to fit. Returns `out`. */
 char *log_quote(const char *text, char *out, unsigned out_bytes);
 
-#define LOG_AT_(level, ...)                                                                                   \
-    (log_is_wanted(LOG_TOPIC, (level)) ? log_write(LOG_TOPIC, (level), __VA_ARGS__) : (void)0)
-#define log_error(...) LOG_AT_(LOG_ERROR, __VA_ARGS__)
-#define log_warn(...)  LOG_AT_(LOG_WARN, __VA_ARGS__)
-#define log_info(...)  LOG_AT_(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) LOG_AT_(LOG_DEBUG, __VA_ARGS__)
-#define log_trace(...) LOG_AT_(LOG_TRACE, __VA_ARGS__)
+#define LOG_AT_(level, ...) (log_is_wanted(LOG_TOPIC, (level)) ? log_write(LOG_TOPIC, (level), __VA_ARGS__) : (void)0)
+#define log_error(...)      LOG_AT_(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)       LOG_AT_(LOG_WARN, __VA_ARGS__)
+#define log_info(...)       LOG_AT_(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)      LOG_AT_(LOG_DEBUG, __VA_ARGS__)
+#define log_trace(...)      LOG_AT_(LOG_TRACE, __VA_ARGS__)
 
 #endif

@@ -39,8 +39,8 @@ TEST(id, text_and_back_is_the_same_id)
 
 TEST(id, what_is_no_id_is_refused_and_leaves_the_output)
 {
-    static const char *const wrong[] = { "", "12", "0123456789abcdef0123456789abcdeg", "0123456789ABCDEF0123456789abcdef",
-                                         "0123456789abcdef0123456789abcdef0" };
+    static const char *const wrong[] = { "", "12", "0123456789abcdef0123456789abcdeg",
+                                         "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcdef0" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct id_key id = { 1, 2 };
         CHECK_EQ(id_parse(wrong[i], &id), ROOST_EINVAL);
