@@ -39,6 +39,13 @@ enum {
     WORKER_START_MS = 30000,             /* a worker that has not connected by then is killed */
     WORKER_LINE_BYTES_MAX = 4096,        /* of output; longer lines are cut into several */
 
+    /* rings between processes (ring.h, task_ring.h) */
+    RING_BYTES_MIN = 64,
+    RING_BYTES_MAX = 1 << 30,
+    TASK_SLOT_BYTES = 512,
+    TASK_PAYLOAD_BYTES_MAX = 480,        /* inline in a slot; a bigger spec is named by segment, offset and size */
+    TASK_RING_SLOTS_MAX = 1 << 16,
+
     /* waiting (objectstore.md, rings and waiting) */
     WAIT_PAUSE_NS = 1000,
     WAIT_SLEEP_NS_MAX = 1000000000,      /* a sleeper looks at its peer again at least this often */
