@@ -4,20 +4,29 @@
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
  * file descriptors: further pin pages.
  *
- *     head | bells | requests | replies | taken | submits | tasks | completes | touched | pins
+ *     head | bells | requests | replies | taken | submits | tasks | completes | pins
  */
 #ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
 #define ROOST_OBJECTSTORE_CLIENT_PAGE_H
 
+#include "common/doorbell.h"
 #include "common/id.h"
 #include "common/limits.h"
 #include "common/ring.h"
 #include "common/task_ring.h"
+#include "objectstore/pins.h"
 
-#include <stdatomic.h>
-
-enum { CLIENT_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10 };
+enum { CLIENT_PAGE_LAYOUT = 1, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELL_BYTES = 64 };
 #define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
+#define NODE_PAGE_MAGIC   UINT64_C(0x65646f6e746f6f72)
+
+/* One per node, written by the agent, mapped read-only by its clients. */
+struct node_page {
+    uint64_t magic;
+    uint32_t layout, reserved;
+    uint64_t wake_ns; /* waiter_wake_ns(), measured once for the node */
+    _Alignas(64) struct agent_bell bell;
+};
 
 enum client_role { CLIENT_DRIVER = 1, CLIENT_WORKER };
 
@@ -25,19 +34,17 @@ struct client_page_head {
     uint64_t magic;
     uint32_t layout, slot, generation, role;
     uint64_t bytes;
-    _Alignas(64) _Atomic uint32_t agent_sleeps; /* set by the agent before it sleeps: ring its eventfd */
 };
 
 struct client_page_layout {
-    size_t bells;     /* CLIENT_DOORBELLS words, one cache line each (common/doorbell.h); 0 is the library's thread */
+    size_t bells;     /* CLIENT_DOORBELLS of CLIENT_BELL_BYTES, a struct doorbell in each; 0 is the library's thread */
     size_t requests;  /* ring of CLIENT_REQUEST_RING_BYTES */
     size_t replies;   /* ring of CLIENT_REPLY_RING_BYTES */
     size_t taken;     /* ring of CLIENT_SMALL_RING_BYTES */
     size_t submits;   /* task ring of CLIENT_TASK_SLOTS */
     size_t tasks;     /* task ring of WORKER_TASK_SLOTS */
     size_t completes; /* ring of CLIENT_SMALL_RING_BYTES */
-    size_t touched;   /* CLIENT_TOUCHED words: table indices, newest over oldest; the first word counts */
-    size_t pins;      /* the first pin page (objectstore/pins.h) */
+    size_t pins;      /* pin page 0 (objectstore/pins.h) */
     size_t bytes;     /* of the whole, a multiple of the page size */
 };
 
@@ -60,8 +67,8 @@ struct connect_hello {
     uint64_t token;         /* a worker's, from $ROOST_WORKER; else 0 */
 };
 
-/* With descriptors when status is 0: the client page, the agent's eventfd, the table (read-only), then for each segment
- * a writable and a read-only one. */
+/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), the
+ * table (read-only), then for each segment a writable and a read-only one. */
 struct connect_welcome {
     uint32_t kind, layout;
     int32_t status;
@@ -77,15 +84,14 @@ struct connect_welcome {
     char text[256];         /* why not, when status is not 0 */
 };
 
-/* "One more pin page of at least so many slots"; the answer brings a memfd. */
+/* "Pin page so-and-so, please", in ascending order from 1; the answer brings a memfd of pins_page_bytes(page). */
 struct connect_pins {
-    uint32_t kind, reserved;
-    uint64_t slots;
+    uint32_t kind, page;
 };
 struct connect_pins_given {
     uint32_t kind;
     int32_t status;
-    uint64_t slots, bytes;
+    uint32_t page, reserved;
 };
 
 #endif

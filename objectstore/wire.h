@@ -24,7 +24,12 @@
 #include "common/id.h"
 #include "common/limits.h"
 
-enum { WIRE_LAYOUT = 1, WIRE_REFS_PER_ENTRY = 1000, WIRE_TEXT_BYTES_MAX = 1024 };
+enum {
+    WIRE_LAYOUT = 1,
+    WIRE_REFS_PER_ENTRY = 1000,
+    WIRE_TEXT_BYTES_MAX = 1024,
+    WIRE_TASK_INLINE_BYTES = 384 /* of a spec inside a task ring's slot; a longer one lies in the store */
+};
 
 enum wire_kind {
     /* requests */
@@ -98,7 +103,7 @@ struct wire_object {
     uint64_t size;    /* of the payload */
     uint32_t columns, refs;
     uint32_t format;  /* enum table_format */
-    uint32_t reserved;
+    uint32_t stays;   /* 1: its maker looks at the bytes in place; do not move them while the announcing scope holds it */
 };
 
 struct wire_refs {
@@ -158,7 +163,7 @@ struct wire_ask {
 struct wire_locations {
     struct wire_entry head;
     int32_t status;
-    uint32_t total, count, reserved; /* `count` of the `total` follow; the last entry of an answer has last = 1 */
+    uint32_t total, count, reserved; /* `count` of the `total` follow, the rest in further entries */
     struct node_id nodes[];
 };
 
