@@ -288,15 +288,14 @@ static void absorb(struct extents *extents, uint32_t block, uint64_t *offset, ui
 }
 
 /* Cut the free block `index` to [offset, offset + size): what stays free in front keeps the block, the rest behind gets
- * one of its own. Returns the block of the middle, now taken. */
-static uint32_t carve(struct extents *extents, uint32_t index, uint64_t offset, uint64_t size)
+ * one of its own. The middle is taken. */
+static void carve(struct extents *extents, uint32_t index, uint64_t offset, uint64_t size)
 {
     uint64_t begin = at(extents, index)->offset, end = begin + at(extents, index)->size;
-    uint32_t middle = index;
     if (begin < offset) {
         at(extents, index)->size = offset - begin;
         refresh_path(extents, extents->root, begin);
-        middle = block_new(extents, offset, size, false);
+        uint32_t middle = block_new(extents, offset, size, false);
         extents->root = insert(extents, extents->root, middle);
     } else {
         at(extents, index)->size = size;
@@ -309,7 +308,6 @@ static uint32_t carve(struct extents *extents, uint32_t index, uint64_t offset, 
         uint32_t behind = block_new(extents, offset + size, end - (offset + size), true);
         extents->root = insert(extents, extents->root, behind);
     }
-    return middle;
 }
 
 int extent_alloc(struct extents *extents, uint64_t size, uint64_t alignment, uint64_t *offset_out)
