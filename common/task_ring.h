@@ -1,15 +1,16 @@
 /* task_ring.h - the slots of a lease: tasks from one producer, each claimed by exactly one taker
  *
- * A driver writes tasks, the leased worker claims the oldest, and what nobody has claimed can be taken back, newest first, by
- * the driver or by the agent: one compare-and-swap decides. Memory comes from the agent, which keeps it mapped. Results travel
- * in an ordinary ring (ring.h): a completion written into the slot costs four times more.
+ * A driver writes tasks, the leased worker claims the oldest, and what nobody has claimed can be taken back, newest
+ * first, by the driver or by the agent: one compare-and-swap decides. Memory comes from the agent, which keeps it
+ * mapped. Results travel in an ordinary ring (ring.h): a completion written into the slot costs four times more.
  *
- * Every push gets a ticket: counted from 1 * slots upward, never reused within the ring, so 0 is no ticket. The slot of a
- * ticket is ticket % slots, and is free for ticket + slots once its taker has copied the task out. So the ring is full when the
- * oldest unclaimed ticket is `slots` old, even if newer ones were taken back.
+ * Every push gets a ticket: counted upward from `slots`, never reused within the ring, so 0 is no ticket. The slot of a
+ * ticket is ticket % slots, and is free for ticket + slots once its taker has copied the task out. So the ring is full
+ * when the oldest unclaimed ticket is `slots` old, even if newer ones were taken back.
  *
- * Any side may be killed at any instruction. A push that did not end never existed. A slot that a dead taker had claimed and not
- * yet copied out says whose it is: task_ring_recover(). That task was not started: takers run their copy, after the slot is free.
+ * Any side may be killed at any instruction. A push that did not end never existed. A slot that a dead taker had
+ * claimed and not yet copied out says whose it is: task_ring_recover(). That task was not started: takers run their
+ * copy, after the slot is free.
  *
  * A handle belongs to one thread at a time. Nothing here blocks or rings a bell. */
 #ifndef ROOST_COMMON_TASK_RING_H
@@ -32,10 +33,10 @@ struct task_ring_memory; /* the shared layout; 64-byte aligned */
 struct task_ring {
     struct task_ring_memory *memory;
     uint32_t slots;
-    uint32_t taker;    /* who this handle is when it claims */
-    uint64_t next;     /* producer: the ticket of the next push */
-    uint64_t oldest;   /* taker: everything before this ticket is gone */
-    bool broken;       /* somebody wrote what cannot be; every call says ROOST_EINVAL from here on */
+    uint32_t taker;  /* who this handle is when it claims */
+    uint64_t next;   /* producer: the ticket of the next push */
+    uint64_t oldest; /* taker: everything before this ticket is gone */
+    bool broken;     /* somebody wrote what cannot be; every call says ROOST_EINVAL from here on */
 };
 
 enum task_slot_state { TASK_SLOT_FREE, TASK_SLOT_QUEUED, TASK_SLOT_CLAIMED };
@@ -54,29 +55,31 @@ size_t task_ring_bytes(uint32_t slots);
 /* Make an empty ring out of task_ring_bytes(slots) bytes, aligned to 64. Before anybody attaches. */
 void task_ring_format(void *memory, uint32_t slots);
 
-/* Producer, worker and agent attach the same way, each under its own taker number. The next push continues after the newest
- * ticket that is in the ring. O(slots).
- * ROOST_EVERSION: another layout or number of slots. ROOST_EINVAL: states that cannot be. */
+/* Producer, worker and agent attach the same way, each under its own taker number. The next push continues after the
+ * newest ticket that is in the ring. O(slots). ROOST_EVERSION: another layout or number of slots. ROOST_EINVAL: states
+ * that cannot be. */
 int task_ring_attach(struct task_ring *ring, void *memory, uint32_t slots, uint32_t taker);
 
 /* ---- producer: one handle ---- */
 
-/* Queue a task and publish it at once; ring the worker's bell after the last of a batch. `*ticket_out` may be NULL.
- * ROOST_EBUSY: full. ROOST_ETOOBIG: more than TASK_PAYLOAD_BYTES_MAX bytes. ROOST_EINVAL: a taker broke the ring. */
+/* Queue a task and publish it at once; ring the worker's bell after the last of a batch. `ticket_out` may be NULL.
+ * ROOST_EBUSY: full, without a text. ROOST_ETOOBIG: more than TASK_PAYLOAD_BYTES_MAX bytes. ROOST_EINVAL: a taker broke
+ * the ring. */
 int task_ring_push(struct task_ring *ring, uint64_t lease, uint32_t attempt, const void *payload, size_t bytes,
                    uint64_t *ticket_out);
 
 /* ---- takers ---- */
 
-/* Claim the oldest queued task and copy it out. 1: it is the caller's alone. 0: none is queued. ROOST_EINVAL. */
+/* Claim the oldest queued task and copy it out. 1: it is the caller's alone. 0: none is queued; also when other takers
+ * were faster all the time, and then task_ring_has_queued() is true. ROOST_EINVAL: somebody broke the ring. */
 int task_ring_claim(struct task_ring *ring, struct task_ring_item *out);
 
 /* Claim one ticket, or the newest that is queued (TASK_NEWEST, O(slots)), and copy it out.
  * 1: the caller's alone. 0: it is not queued (any more). ROOST_EINVAL. */
 int task_ring_take_back(struct task_ring *ring, uint64_t ticket, struct task_ring_item *out);
 
-/* Is anything queued? Costs one cache line; a worker's second look after doorbell_arm(). True when broken, so that the next
- * claim tells. */
+/* Might something be queued? Usually costs one cache line; a worker's second look after doorbell_arm(). True when
+ * broken, so that the next claim tells; never false while a task is queued. */
 bool task_ring_has_queued(struct task_ring *ring);
 
 /* How many are queued now. O(slots). */
