@@ -5,8 +5,8 @@
  * Happy path: ask -> said -> answered, in one or more entries -> done -> forget.
  * Failures:   an answer whose numbers do not fit the question, or that nobody waits for -> dropped; room goes back.
  *             no memory for a list -> done, with ROOST_ENOMEM.
- * Invariants: `done` is written last and once.
- * Thread:     whoever holds the host's lock; `done` is read without it. */
+ * Invariants: a question is done once, and nothing touches it afterwards.
+ * Thread:     whoever holds the host's lock. */
 #include "api/core/client_core_internal.h"
 #include "common/contract.h"
 
@@ -29,7 +29,7 @@ int client_ask(struct client_core *core, struct client_ask *ask)
     ask->items = NULL;
     ask->items_count = ask->items_capacity = ask->said = ask->answered = 0;
     ask->status = 0;
-    atomic_store_explicit(&ask->done, false, memory_order_relaxed);
+    ask->done = false;
     say(core, &ask->say, SAY_ASK);
     core_note(core, 50, ask->token);
     return 0;
@@ -70,10 +70,9 @@ static void finish(struct client_core *core, struct client_ask *ask, int status)
     id_map_remove(&core->asks_by_token, key_of(ask->token));
     ask->status = status;
     core_note(core, 51, ask->token);
-    void (*on_done)(struct client_ask *) = ask->on_done;
-    atomic_store_explicit(&ask->done, true, memory_order_release); /* a waiter may be gone from here on */
-    if (on_done != NULL) {
-        on_done(ask);
+    ask->done = true;
+    if (ask->on_done != NULL) {
+        ask->on_done(ask);
     }
 }
 

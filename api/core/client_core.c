@@ -28,11 +28,12 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
     if (core == NULL) {
         return ROOST_ENOMEM;
     }
-    struct list_node *lists[] = { &core->scopes,  &core->objects, &core->slabs,
-                                  &core->flights, &core->sayings, &core->doomed };
+    struct list_node *lists[] = { &core->scopes,  &core->objects, &core->flights, &core->sayings,
+                                  &core->doomed };
     for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
         list_init(lists[i]);
     }
+    slab_book_init(&core->slabs);
     core->pins_free = PIN_NONE;
     scope_init(core, &core->root, CLIENT_SCOPE, setup->root, setup->prefix);
     *core_out = core;
@@ -60,10 +61,7 @@ void client_core_destroy(struct client_core *core)
     {
         free(CONTAINER_OF(at, struct client_flight, node));
     }
-    LIST_EACH_SAFE(at, &core->slabs)
-    {
-        free(CONTAINER_OF(at, struct client_slab, node));
-    }
+    slab_book_fini(&core->slabs);
     id_map_fini(&core->asks_by_token);
     free(core->pins);
     free(core);
@@ -182,7 +180,7 @@ struct client_core_counts client_core_count(const struct client_core *core)
 {
     struct client_core_counts counts = { .scopes = list_count(&core->scopes),
                                          .objects = list_count(&core->objects),
-                                         .slabs = list_count(&core->slabs),
+                                         .slabs = core->slabs.count,
                                          .flights = list_count(&core->flights),
                                          .asks = core->asks_by_token.count,
                                          .sayings = list_count(&core->sayings) };

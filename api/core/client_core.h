@@ -24,8 +24,6 @@
 #include "common/spec.h"
 #include "objectstore/wire.h"
 
-#include <stdatomic.h>
-
 enum {
     CLIENT_SCOPE = 0,            /* of the client itself */
     CLIENT_FREES_LAZY = 64,      /* so many names given up are worth a message of their own */
@@ -33,7 +31,6 @@ enum {
 };
 
 struct client_core;
-struct client_slab;
 struct client_flight;
 
 struct client_core_setup {
@@ -61,26 +58,24 @@ int client_scope_id(struct client_core *core, uint64_t scope, struct object_id *
 
 /* ---- room for small objects: slabs leased from the agent ---- */
 
-/* Memory inside the newest slab, aligned to STORE_ALIGNMENT, for an object in the making. False when there is none:
- * ask for WIRE_ROOM_SLAB and add it. */
-bool client_slab_alloc(struct client_core *core, uint64_t bytes, struct wire_place *place_out,
-                       struct client_slab **slab_out);
-int client_slab_add(struct client_core *core, const struct wire_place *place); /* ROOST_ENOMEM: give it back */
-/* How large the next slab should be, given what was used so far. */
-uint64_t client_slab_bytes(const struct client_core *core, uint64_t object_bytes);
+/* Room inside the newest slab for an object in the making of at most STORE_LARGE_BYTES, trailer included.
+ * SLAB_WANTED: there is none; ask for WIRE_ROOM_SLAB of *slab_bytes_out, add it, try again. `now_ns` tells how fast slabs
+ * are used up. */
+int client_slab_take(struct client_core *core, uint64_t bytes, uint64_t now_ns, struct wire_place *place_out,
+                     uint64_t *slab_bytes_out);
+int client_slab_add(struct client_core *core, const struct wire_place *place, uint64_t now_ns); /* ROOST_ENOMEM */
 /* The object needs only `bytes` of what was allotted. */
-void client_slab_shrink(struct client_slab *slab, struct wire_place *place, uint64_t bytes);
+void client_slab_trim(struct client_core *core, struct wire_place *place, uint64_t bytes);
 
-/* Memory that will not become an object: back to its slab, or to the agent (slab NULL). */
-void client_room_drop(struct client_core *core, const struct wire_place *place, struct client_slab *slab);
+/* Memory that will not become an object: back to its slab, or to the agent. */
+void client_room_drop(struct client_core *core, const struct wire_place *place, bool in_slab);
 
 /* ---- private objects ---- */
 
-/* `wire` is sealed and belongs to the scope, which holds it once. Its memory came from `slab`, or is a lease of its own
- * (NULL). `refs` (wire->refs of them) are copied, and tied for as long as the object is private.
+/* `wire` is sealed and belongs to the scope, which holds it once. Its memory is in a slab, or a lease of its own. `refs` (wire->refs of them) are copied, and tied for as long as the object is private.
  * ROOST_ESTATE, ROOST_ENOMEM: nothing has changed, the memory is still the caller's. */
 int client_object_add(struct client_core *core, uint64_t scope, const struct wire_object *wire,
-                      const roost_ref *refs, struct client_slab *slab);
+                      const roost_ref *refs, bool in_slab);
 
 /* A look at a private object: its bytes stay where they are until client_object_unview(). False: it is not private. */
 bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out,
@@ -111,7 +106,7 @@ void client_submit_undo(struct client_core *core, struct client_flight *flight);
 /* A worker's result `index` of the attempt `run`: said at once, after what it names. The memory is the agent's then.
  * ROOST_ESTATE, ROOST_ENOMEM: nothing said, the memory is still the caller's. */
 int client_result(struct client_core *core, uint64_t run, uint32_t index, const struct wire_object *wire,
-                  const roost_ref *refs, struct client_slab *slab);
+                  const roost_ref *refs, bool in_slab);
 
 /* ---- questions ---- */
 
@@ -133,9 +128,9 @@ struct client_ask {
     uint32_t total, wanted;      /* WAIT */
     uint32_t flags;              /* WAIT */
     int8_t *ready;               /* WAIT: `total` zeros; becomes the answer */
-    void (*on_done)(struct client_ask *ask); /* NULL, or called under the host's lock */
+    void (*on_done)(struct client_ask *ask); /* NULL, or called last when it is answered, under the host's lock */
     /* the answer */
-    _Atomic bool done;           /* release: what stands below is written */
+    bool done;
     int32_t status;
     struct wire_place place;     /* ROOM */
     void *items;                 /* LOCATE: struct node_id; NODES: struct wire_node; free()d by client_forget() */

@@ -5,6 +5,7 @@
 #include "api/core/client_core.h"
 #include "common/hash.h"
 #include "common/id_map.h"
+#include "objectstore/slab.h"
 
 /* Anything that waits for its turn in the ring of requests. */
 enum saying_kind {
@@ -49,7 +50,7 @@ struct client_object {
     enum object_state state;
     struct wire_object wire;
     struct client_name *name;  /* NULL: dead, or a result */
-    struct client_slab *slab;  /* NULL: a lease of its own */
+    bool in_slab;              /* else a lease of its own */
     roost_ref *refs;           /* wire.refs of them; owned, gone once said */
     uint32_t refs_visited;     /* while LEAVING: looked below; while SAID: said */
     uint32_t views;
@@ -77,15 +78,6 @@ struct client_scope {
     struct id_map names;
 };
 
-struct client_slab {
-    struct list_node node;
-    struct wire_place place;
-    uint64_t used;
-    uint32_t making;    /* allotted and not yet objects, or private: this process still writes or reads here alone */
-    bool is_announced;  /* something in it is the agent's: what was used cannot be used again */
-    bool is_closed;     /* no longer allotted from: goes back when `making` is 0 */
-};
-
 struct client_flight {
     struct list_node node;
     uint64_t ticket;            /* 0: not published yet */
@@ -104,11 +96,10 @@ struct pin_slot {
 };
 
 struct client_core {
-    struct list_node scopes, objects, slabs, flights, sayings, doomed;
+    struct list_node scopes, objects, flights, sayings, doomed;
     struct client_scope root;
     struct id_map asks_by_token;
-    struct client_slab *slab; /* the one that is allotted from */
-    uint64_t slab_bytes_next;
+    struct slab_book slabs;
     struct pin_slot *pins;
     uint32_t pins_count, pins_free;
     uint64_t tokens;
@@ -146,7 +137,8 @@ void object_said(struct client_core *core, struct client_object *object);
 void object_destroy(struct client_core *core, struct client_object *object);
 
 /* slabs.c */
-void slab_left(struct client_core *core, struct client_slab *slab, bool announced);
+/* An object's room in a slab: it is the agent's, or free again. */
+void slab_left(struct client_core *core, const struct wire_place *place, bool announced);
 
 /* flights.c, asks.c */
 void flight_taken(struct client_core *core, uint64_t ticket);

@@ -71,14 +71,14 @@ static void pin_slot_give(struct client_core *core, struct client_object *object
 /* ---- making ---- */
 
 static struct client_object *object_new(struct client_core *core, const struct wire_object *wire, const roost_ref *refs,
-                                        struct client_slab *slab)
+                                        bool in_slab)
 {
     struct client_object *object = calloc(1, sizeof *object);
     if (object == NULL) {
         return NULL;
     }
     object->wire = *wire;
-    object->slab = slab;
+    object->in_slab = in_slab;
     object->state = OBJECT_PRIVATE;
     if (wire->refs > 0) {
         object->refs = malloc(wire->refs * sizeof *refs);
@@ -131,13 +131,13 @@ void object_untie_refs(struct client_core *core, struct client_object *object, s
 }
 
 int client_object_add(struct client_core *core, uint64_t number, const struct wire_object *wire, const roost_ref *refs,
-                      struct client_slab *slab)
+                      bool in_slab)
 {
     struct client_scope *scope = core_scope(core, number);
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    struct client_object *object = object_new(core, wire, refs, slab);
+    struct client_object *object = object_new(core, wire, refs, in_slab);
     if (object == NULL) {
         return ROOST_ENOMEM;
     }
@@ -202,11 +202,7 @@ static void object_release_name(struct client_core *core, struct client_object *
 
 static void object_give_back(struct client_core *core, struct client_object *object)
 {
-    if (object->slab != NULL) {
-        slab_left(core, object->slab, false);
-    } else {
-        say_room_back(core, &object->wire.place);
-    }
+    client_room_drop(core, &object->wire.place, object->in_slab);
     object_destroy(core, object);
 }
 
@@ -270,9 +266,8 @@ static struct client_object *next_private_below(const struct client_core *core, 
 static void object_leave(struct client_core *core, struct client_object *object)
 {
     struct client_name *name = object->name;
-    if (object->slab != NULL) {
-        slab_left(core, object->slab, true);
-        object->slab = NULL;
+    if (object->in_slab) {
+        slab_left(core, &object->wire.place, true);
     }
     object->wire.stays = object->views > 0;
     object->refs_visited = 0;
@@ -331,12 +326,12 @@ void object_orphan(struct client_core *core, struct client_object *object)
 }
 
 int client_result(struct client_core *core, uint64_t run, uint32_t index, const struct wire_object *wire,
-                  const roost_ref *refs, struct client_slab *slab)
+                  const roost_ref *refs, bool in_slab)
 {
     if (core_scope(core, run) == NULL) {
         return ROOST_ESTATE;
     }
-    struct client_object *object = object_new(core, wire, refs, slab);
+    struct client_object *object = object_new(core, wire, refs, in_slab);
     if (object == NULL) {
         return ROOST_ENOMEM;
     }
@@ -348,9 +343,8 @@ int client_result(struct client_core *core, uint64_t run, uint32_t index, const 
          below = next_private_below(core, object)) {
         object_announce(core, below);
     }
-    if (object->slab != NULL) {
-        slab_left(core, object->slab, true);
-        object->slab = NULL;
+    if (object->in_slab) {
+        slab_left(core, &object->wire.place, true);
     }
     object->refs_visited = 0;
     say(core, &object->say, SAY_OBJECT);

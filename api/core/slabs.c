@@ -1,96 +1,71 @@
-/* slabs.c - room for small objects
+/* slabs.c - room for small objects, through the store's book of slabs (objectstore/slab.h)
  *
- * Owns the slabs leased from the agent. Room is taken off the front of the newest; a slab that is used up goes back once
- * nothing in it is only this process's any more: then everything that lives in it is announced, and the agent's.
- *
- * Happy path: add -> alloc* -> (objects leave)* -> the next slab is added -> back.
- * Failures:   no slab has room -> the host asks for one, twice as large as the last.
- * Invariants: `making` counts room that is being written and private objects. What was used of a slab is used again only
- *             when all of it has gone without being announced.
+ * Happy path: take (wanted -> the host leases and adds one) -> the object leaves: announced or gone -> the slab, when
+ *             it is closed and empty, goes back by a saying.
  * Thread:     whoever holds the host's lock. */
 #include "api/core/client_core_internal.h"
-#include "common/contract.h"
 
-#include <stdlib.h>
-
-static void slab_back(struct client_core *core, struct client_slab *slab)
+static struct store_place store_place_of(const struct wire_place *place)
 {
-    say_room_back(core, &slab->place);
-    list_remove(&slab->node);
-    free(slab);
+    return (struct store_place) { place->offset, place->bytes, place->segment };
 }
 
-int client_slab_add(struct client_core *core, const struct wire_place *place)
+static struct wire_place wire_place_of(struct store_place place)
 {
-    struct client_slab *slab = calloc(1, sizeof *slab), *last = core->slab;
-    if (slab == NULL) {
-        return ROOST_ENOMEM;
+    return (struct wire_place) { place.offset, place.size, place.segment, 0 };
+}
+
+static void give_empty_back(struct client_core *core)
+{
+    struct store_place empty;
+    while (slab_next_empty(&core->slabs, &empty)) {
+        struct wire_place place = wire_place_of(empty);
+        say_room_back(core, &place);
     }
-    slab->place = *place;
-    list_append(&core->slabs, &slab->node);
-    core->slab = slab;
-    if (last != NULL) {
-        last->is_closed = true;
-        if (last->making == 0) {
-            slab_back(core, last);
-        }
+}
+
+int client_slab_take(struct client_core *core, uint64_t bytes, uint64_t now_ns, struct wire_place *place_out,
+                     uint64_t *slab_bytes_out)
+{
+    struct store_place place;
+    int status = slab_take(&core->slabs, bytes == 0 ? 1 : bytes, now_ns, &place, slab_bytes_out);
+    if (status == 0) {
+        *place_out = wire_place_of(place);
+    } else {
+        give_empty_back(core);
     }
+    return status;
+}
+
+int client_slab_add(struct client_core *core, const struct wire_place *place, uint64_t now_ns)
+{
+    int status = slab_add(&core->slabs, store_place_of(place), now_ns);
     core_note(core, 30, place->offset);
-    return 0;
+    give_empty_back(core); /* the one that was allotted from until now may hold nothing */
+    return status;
 }
 
-uint64_t client_slab_bytes(const struct client_core *core, uint64_t object_bytes)
+void client_slab_trim(struct client_core *core, struct wire_place *place, uint64_t bytes)
 {
-    uint64_t bytes = core->slab == NULL ? STORE_SLAB_BYTES_MIN : core->slab->place.bytes * 2;
-    uint64_t least = align_up(object_bytes, STORE_SLAB_BYTES_MIN);
-    bytes = bytes < least ? least : bytes;
-    return bytes < STORE_SLAB_BYTES_MAX ? bytes : STORE_SLAB_BYTES_MAX;
+    struct store_place trimmed = store_place_of(place);
+    slab_trim(&core->slabs, &trimmed, bytes == 0 ? 1 : bytes);
+    *place = wire_place_of(trimmed);
 }
 
-bool client_slab_alloc(struct client_core *core, uint64_t bytes, struct wire_place *place_out,
-                       struct client_slab **slab_out)
+void slab_left(struct client_core *core, const struct wire_place *place, bool announced)
 {
-    struct client_slab *slab = core->slab;
-    uint64_t wanted = align_up(bytes == 0 ? 1 : bytes, STORE_ALIGNMENT);
-    if (slab == NULL || wanted > slab->place.bytes - slab->used) {
-        return false;
+    if (announced) {
+        slab_hand_over(&core->slabs, store_place_of(place));
+    } else {
+        slab_drop(&core->slabs, store_place_of(place));
     }
-    *place_out = (struct wire_place) { slab->place.offset + slab->used, wanted, slab->place.segment, 0 };
-    *slab_out = slab;
-    slab->used += wanted;
-    slab->making++;
-    return true;
+    give_empty_back(core);
 }
 
-void client_slab_shrink(struct client_slab *slab, struct wire_place *place, uint64_t bytes)
+void client_room_drop(struct client_core *core, const struct wire_place *place, bool in_slab)
 {
-    uint64_t wanted = align_up(bytes == 0 ? 1 : bytes, STORE_ALIGNMENT);
-    ROOST_PRE(wanted <= place->bytes);
-    if (place->offset + place->bytes == slab->place.offset + slab->used) {
-        slab->used -= place->bytes - wanted; /* nothing was allotted behind it */
-    }
-    place->bytes = wanted;
-}
-
-void slab_left(struct client_core *core, struct client_slab *slab, bool announced)
-{
-    ROOST_PRE(slab->making > 0);
-    slab->making--;
-    slab->is_announced |= announced;
-    if (slab->making > 0) {
-        return;
-    }
-    if (slab->is_closed) {
-        slab_back(core, slab);
-    } else if (!slab->is_announced) {
-        slab->used = 0;
-    }
-}
-
-void client_room_drop(struct client_core *core, const struct wire_place *place, struct client_slab *slab)
-{
-    if (slab != NULL) {
-        slab_left(core, slab, false);
+    if (in_slab) {
+        slab_left(core, place, false);
     } else {
         say_room_back(core, place);
     }
