@@ -13,10 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct id_key key_of(uint64_t token)
-{
-    return (struct id_key) { 1, token };
-}
+static struct id_key key_of(uint64_t token) { return (struct id_key){ 1, token }; }
 
 int client_ask(struct client_core *core, struct client_ask *ask)
 {

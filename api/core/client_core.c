@@ -17,7 +17,7 @@
 static void scope_init(struct client_core *core, struct client_scope *scope, uint64_t number, struct task_id task,
                        uint64_t prefix)
 {
-    *scope = (struct client_scope) { .number = number, .task = task, .prefix = prefix };
+    *scope = (struct client_scope){ .number = number, .task = task, .prefix = prefix };
     list_init(&scope->names_list);
     list_append(&core->scopes, &scope->node);
 }
@@ -28,8 +28,7 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
     if (core == NULL) {
         return ROOST_ENOMEM;
     }
-    struct list_node *lists[] = { &core->scopes,  &core->objects, &core->flights, &core->sayings,
-                                  &core->doomed };
+    struct list_node *lists[] = { &core->scopes, &core->objects, &core->flights, &core->sayings, &core->doomed };
     for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
         list_init(lists[i]);
     }
@@ -45,20 +44,16 @@ void client_core_destroy(struct client_core *core)
     if (core == NULL) {
         return;
     }
-    LIST_EACH_SAFE(at, &core->scopes)
-    {
+    LIST_EACH_SAFE (at, &core->scopes) {
         client_scope_end(core, CONTAINER_OF(at, struct client_scope, node)->number);
     }
-    LIST_EACH_SAFE(at, &core->sayings)
-    {
+    LIST_EACH_SAFE (at, &core->sayings) {
         saying_destroy(core, CONTAINER_OF(at, struct client_saying, node));
     }
-    LIST_EACH_SAFE(at, &core->objects)
-    {
+    LIST_EACH_SAFE (at, &core->objects) {
         object_destroy(core, CONTAINER_OF(at, struct client_object, node));
     }
-    LIST_EACH_SAFE(at, &core->flights)
-    {
+    LIST_EACH_SAFE (at, &core->flights) {
         free(CONTAINER_OF(at, struct client_flight, node));
     }
     slab_book_fini(&core->slabs);
@@ -69,8 +64,7 @@ void client_core_destroy(struct client_core *core)
 
 struct client_scope *core_scope(const struct client_core *core, uint64_t number)
 {
-    LIST_EACH(at, &core->scopes)
-    {
+    LIST_EACH (at, &core->scopes) {
         struct client_scope *scope = CONTAINER_OF(at, struct client_scope, node);
         if (scope->number == number) {
             return scope;
@@ -99,8 +93,7 @@ void client_scope_end(struct client_core *core, uint64_t number)
     if (scope == NULL) {
         return;
     }
-    LIST_EACH(at, &core->flights)
-    {
+    LIST_EACH (at, &core->flights) {
         struct client_flight *flight = CONTAINER_OF(at, struct client_flight, node);
         if (flight->scope == scope) {
             flight->scope = NULL;
@@ -135,7 +128,7 @@ int client_scope_id(struct client_core *core, uint64_t number, struct object_id 
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    *id_out = (struct object_id) { scope->prefix, ++scope->puts };
+    *id_out = (struct object_id){ scope->prefix, ++scope->puts };
     core_note(core, 4, scope->puts);
     return 0;
 }
@@ -169,8 +162,7 @@ int client_core_ended(const struct client_core *core, const char **text_out)
 static uint64_t list_count(const struct list_node *list)
 {
     uint64_t count = 0;
-    LIST_EACH(at, list)
-    {
+    LIST_EACH (at, list) {
         count++;
     }
     return count;
@@ -184,8 +176,7 @@ struct client_core_counts client_core_count(const struct client_core *core)
                                          .flights = list_count(&core->flights),
                                          .asks = core->asks_by_token.count,
                                          .sayings = list_count(&core->sayings) };
-    LIST_EACH(at, &core->scopes)
-    {
+    LIST_EACH (at, &core->scopes) {
         counts.names += CONTAINER_OF(at, struct client_scope, node)->names.count;
     }
     return counts;
@@ -195,13 +186,11 @@ struct client_core_counts client_core_count(const struct client_core *core)
 static uint64_t reasons_to_tie(const struct client_core *core)
 {
     uint64_t reasons = 0;
-    LIST_EACH(at, &core->flights)
-    {
+    LIST_EACH (at, &core->flights) {
         const struct client_flight *flight = CONTAINER_OF(at, struct client_flight, node);
         reasons += flight->scope != NULL ? flight->ties_count : 0;
     }
-    LIST_EACH(at, &core->objects)
-    {
+    LIST_EACH (at, &core->objects) {
         const struct client_object *object = CONTAINER_OF(at, struct client_object, node);
         reasons += object->state == OBJECT_PRIVATE ? object->wire.refs : 0;
         reasons += object->state > OBJECT_LEAVING && object->name != NULL;
@@ -212,14 +201,12 @@ static uint64_t reasons_to_tie(const struct client_core *core)
 bool client_core_is_valid(const struct client_core *core)
 {
     uint64_t ties = 0;
-    LIST_EACH(at, &core->scopes)
-    {
+    LIST_EACH (at, &core->scopes) {
         const struct client_scope *scope = CONTAINER_OF(at, struct client_scope, node);
         if (list_count(&scope->names_list) != scope->names.count) {
             return false;
         }
-        LIST_EACH(name_at, &scope->names_list)
-        {
+        LIST_EACH (name_at, &scope->names_list) {
             const struct client_name *name = CONTAINER_OF(name_at, struct client_name, node);
             if (name->holds + name->ties == 0 || name->scope != scope || name_find(scope, name->id) != name ||
                 (name->object != NULL && name->object->name != name)) {
@@ -231,7 +218,4 @@ bool client_core_is_valid(const struct client_core *core)
     return ties == reasons_to_tie(core) && list_is_empty(&core->doomed);
 }
 
-uint64_t client_core_hash(const struct client_core *core)
-{
-    return core->hash;
-}
+uint64_t client_core_hash(const struct client_core *core) { return core->hash; }

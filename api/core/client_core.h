@@ -25,8 +25,8 @@
 #include "objectstore/wire.h"
 
 enum {
-    CLIENT_SCOPE = 0,            /* of the client itself */
-    CLIENT_FREES_LAZY = 64,      /* so many names given up are worth a message of their own */
+    CLIENT_SCOPE = 0,       /* of the client itself */
+    CLIENT_FREES_LAZY = 64, /* so many names given up are worth a message of their own */
     CLIENT_OUT_BYTES_MAX = 64 << 10,
 };
 
@@ -59,8 +59,8 @@ int client_scope_id(struct client_core *core, uint64_t scope, struct object_id *
 /* ---- room for small objects: slabs leased from the agent ---- */
 
 /* Room inside the newest slab for an object in the making of at most STORE_LARGE_BYTES, trailer included.
- * SLAB_WANTED: there is none; ask for WIRE_ROOM_SLAB of *slab_bytes_out, add it, try again. `now_ns` tells how fast slabs
- * are used up. */
+ * SLAB_WANTED: there is none; ask for WIRE_ROOM_SLAB of *slab_bytes_out, add it, try again. `now_ns` tells how fast
+ * slabs are used up. */
 int client_slab_take(struct client_core *core, uint64_t bytes, uint64_t now_ns, struct wire_place *place_out,
                      uint64_t *slab_bytes_out);
 int client_slab_add(struct client_core *core, const struct wire_place *place, uint64_t now_ns); /* ROOST_ENOMEM */
@@ -72,14 +72,14 @@ void client_room_drop(struct client_core *core, const struct wire_place *place, 
 
 /* ---- private objects ---- */
 
-/* `wire` is sealed and belongs to the scope, which holds it once. Its memory is in a slab, or a lease of its own. `refs` (wire->refs of them) are copied, and tied for as long as the object is private.
- * ROOST_ESTATE, ROOST_ENOMEM: nothing has changed, the memory is still the caller's. */
-int client_object_add(struct client_core *core, uint64_t scope, const struct wire_object *wire,
-                      const roost_ref *refs, bool in_slab);
+/* `wire` is sealed and belongs to the scope, which holds it once. Its memory is in a slab, or a lease of its own.
+ * `refs` (wire->refs of them) are copied, and tied for as long as the object is private. ROOST_ESTATE, ROOST_ENOMEM:
+ * nothing has changed, the memory is still the caller's. */
+int client_object_add(struct client_core *core, uint64_t scope, const struct wire_object *wire, const roost_ref *refs,
+                      bool in_slab);
 
 /* A look at a private object: its bytes stay where they are until client_object_unview(). False: it is not private. */
-bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out,
-                        uint64_t *pin_out);
+bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out);
 void client_object_unview(struct client_core *core, uint64_t pin);
 bool client_object_is_private(const struct client_core *core, struct object_id id);
 
@@ -93,8 +93,8 @@ uint32_t client_holds(const struct client_core *core, uint64_t scope, struct obj
 
 /* ---- calls ---- */
 
-/* A call is about to be published: what it names is announced, its arguments and results are tied until it is taken, its
- * results held (unless SPEC_UNHELD). `spec_place` is the SPEC lease it lies in, or NULL. The host publishes when
+/* A call is about to be published: what it names is announced, its arguments and results are tied until it is taken,
+ * its results held (unless SPEC_UNHELD). `spec_place` is the SPEC lease it lies in, or NULL. The host publishes when
  * client_core_has_more() is false, then says which ticket it got.
  * ROOST_ESTATE, ROOST_ENOMEM: nothing has changed. */
 int client_submit(struct client_core *core, uint64_t scope, const struct spec *spec,
@@ -119,21 +119,21 @@ struct client_saying {
 /* One question. The host's memory, unmoved between client_ask() and client_forget(). */
 struct client_ask {
     /* filled in by the host */
-    enum wire_kind kind;         /* WIRE_ROOM, WIRE_WAIT, WIRE_LOCATE, WIRE_NODES; WIRE_PREFETCH has no answer */
-    uint32_t bell;               /* the agent rings it when it has answered */
+    enum wire_kind kind; /* WIRE_ROOM, WIRE_WAIT, WIRE_LOCATE, WIRE_NODES; WIRE_PREFETCH has no answer */
+    uint32_t bell;       /* the agent rings it when it has answered */
     uint64_t scope;
-    uint64_t bytes;              /* ROOM */
-    uint32_t purpose;            /* ROOM */
-    const roost_ref *refs;       /* WAIT: `total` of them; LOCATE, PREFETCH: one. Borrowed until said */
-    uint32_t total, wanted;      /* WAIT */
-    uint32_t flags;              /* WAIT */
-    int8_t *ready;               /* WAIT: `total` zeros; becomes the answer */
+    uint64_t bytes;                          /* ROOM */
+    uint32_t purpose;                        /* ROOM */
+    const roost_ref *refs;                   /* WAIT: `total` of them; LOCATE, PREFETCH: one. Borrowed until said */
+    uint32_t total, wanted;                  /* WAIT */
+    uint32_t flags;                          /* WAIT */
+    int8_t *ready;                           /* WAIT: `total` zeros; becomes the answer */
     void (*on_done)(struct client_ask *ask); /* NULL, or called last when it is answered, under the host's lock */
     /* the answer */
     bool done;
     int32_t status;
-    struct wire_place place;     /* ROOM */
-    void *items;                 /* LOCATE: struct node_id; NODES: struct wire_node; free()d by client_forget() */
+    struct wire_place place; /* ROOM */
+    void *items;             /* LOCATE: struct node_id; NODES: struct wire_node; free()d by client_forget() */
     uint32_t items_count;
     /* the core's */
     struct client_saying say;
@@ -153,7 +153,8 @@ int client_prefetch(struct client_core *core, roost_ref ref);
 
 /* ---- the agent ---- */
 
-/* One checked entry from the ring of replies or of taken. Entries for people (OUTPUT) are the host's and not for here. */
+/* One checked entry from the ring of replies or of taken. Entries for people (OUTPUT) are the host's and not for here.
+ */
 void client_core_take(struct client_core *core, const struct wire_entry *entry);
 
 /* 0, or the status with which the job ended; its text. */
@@ -165,7 +166,8 @@ int client_core_ended(const struct client_core *core, const char **text_out);
 bool client_core_has_more(const struct client_core *core);
 /* Anything that should not wait for company? Names given up do, up to CLIENT_FREES_LAZY. */
 bool client_core_is_urgent(const struct client_core *core);
-/* Write entries into `out` (empty, of CLIENT_OUT_BYTES_MAX) until all is said or no room is left. They count as said. */
+/* Write entries into `out` (empty, of CLIENT_OUT_BYTES_MAX) until all is said or no room is left. They count as said.
+ */
 void client_core_emit(struct client_core *core, struct core_out *out);
 
 /* ---- for tests ---- */

@@ -15,7 +15,6 @@ enum saying_kind {
     SAY_ASK        /* a question of the host's */
 };
 
-
 struct say_entry {
     struct client_saying say;
     union {
@@ -49,14 +48,14 @@ struct client_object {
     struct list_node node;
     enum object_state state;
     struct wire_object wire;
-    struct client_name *name;  /* NULL: dead, or a result */
-    bool in_slab;              /* else a lease of its own */
-    roost_ref *refs;           /* wire.refs of them; owned, gone once said */
-    uint32_t refs_visited;     /* while LEAVING: looked below; while SAID: said */
+    struct client_name *name; /* NULL: dead, or a result */
+    bool in_slab;             /* else a lease of its own */
+    roost_ref *refs;          /* wire.refs of them; owned, gone once said */
+    uint32_t refs_visited;    /* while LEAVING: looked below; while SAID: said */
     uint32_t views;
     uint32_t pin_index, pin_generation;
     bool is_result;
-    uint64_t run;              /* the scope that announces it; for a result, its attempt */
+    uint64_t run; /* the scope that announces it; for a result, its attempt */
     uint32_t index;
     struct client_object *above; /* while LEAVING: the container that waits for it */
 };

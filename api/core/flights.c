@@ -27,8 +27,7 @@ static uint32_t count_refs(const struct spec *spec)
 static struct client_flight *flight_new(struct client_scope *scope, const struct spec *spec)
 {
     uint32_t results = (spec->flags & SPEC_UNHELD) != 0 ? 0 : spec->returns, ties = 0;
-    struct client_flight *flight =
-        calloc(1, sizeof *flight + (count_refs(spec) + results) * sizeof flight->ties[0]);
+    struct client_flight *flight = calloc(1, sizeof *flight + (count_refs(spec) + results) * sizeof flight->ties[0]);
     if (flight == NULL) {
         return NULL;
     }
@@ -141,8 +140,7 @@ void client_submit_undo(struct client_core *core, struct client_flight *flight)
 /* Calls are taken in about the order in which they were published: the search ends early. */
 void flight_taken(struct client_core *core, uint64_t ticket)
 {
-    LIST_EACH(at, &core->flights)
-    {
+    LIST_EACH (at, &core->flights) {
         struct client_flight *flight = CONTAINER_OF(at, struct client_flight, node);
         if (flight->ticket == ticket && ticket != 0) {
             core_note(core, 42, ticket);

@@ -27,7 +27,7 @@ struct client_name *name_need(struct client_scope *scope, struct object_id id)
     if (name == NULL) {
         return NULL;
     }
-    *name = (struct client_name) { .scope = scope, .id = id };
+    *name = (struct client_name){ .scope = scope, .id = id };
     if (id_map_put(&scope->names, object_id_key(id), name) != 0) {
         free(name);
         return NULL;

@@ -46,7 +46,7 @@ static int pin_slot_take(struct client_core *core, struct client_object *object)
             return ROOST_ENOMEM;
         }
         for (uint32_t i = core->pins_count; i < count; i++) {
-            pins[i] = (struct pin_slot) { NULL, 1, i + 1 < count ? i + 1 : PIN_NONE };
+            pins[i] = (struct pin_slot){ NULL, 1, i + 1 < count ? i + 1 : PIN_NONE };
         }
         core->pins_free = core->pins_count;
         core->pins_count = count;
@@ -162,8 +162,7 @@ int client_object_add(struct client_core *core, uint64_t number, const struct wi
 
 struct client_object *object_find_private(const struct client_core *core, struct object_id id)
 {
-    LIST_EACH(at, &core->scopes)
-    {
+    LIST_EACH (at, &core->scopes) {
         const struct client_name *name = name_find(CONTAINER_OF(at, struct client_scope, node), id);
         if (name != NULL && name->object != NULL && name->object->state == OBJECT_PRIVATE) {
             return name->object;
@@ -229,8 +228,7 @@ void client_object_unview(struct client_core *core, uint64_t pin)
 
 void objects_unview_scope(struct client_core *core, uint64_t scope)
 {
-    LIST_EACH_SAFE(at, &core->objects)
-    {
+    LIST_EACH_SAFE (at, &core->objects) {
         struct client_object *object = CONTAINER_OF(at, struct client_object, node);
         if (object->run != scope || object->views == 0) {
             continue;

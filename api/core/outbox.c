@@ -23,7 +23,7 @@ struct say_entry *say_entry_new(uint32_t kind, size_t bytes)
 {
     struct say_entry *entry = calloc(1, sizeof *entry);
     if (entry != NULL) {
-        entry->u.head = (struct wire_entry) { kind, (uint32_t)bytes, 0 };
+        entry->u.head = (struct wire_entry){ kind, (uint32_t)bytes, 0 };
     }
     return entry;
 }
@@ -83,8 +83,7 @@ void saying_destroy(struct client_core *core, struct client_saying *saying)
 
 void sayings_drop_scope(struct client_core *core, uint64_t scope)
 {
-    LIST_EACH_SAFE(at, &core->sayings)
-    {
+    LIST_EACH_SAFE (at, &core->sayings) {
         struct client_saying *saying = CONTAINER_OF(at, struct client_saying, node);
         bool is_its = (saying->kind == SAY_FREES && CONTAINER_OF(saying, struct say_frees, say)->scope == scope) ||
                       (saying->kind == SAY_OBJECT && CONTAINER_OF(saying, struct client_object, say)->run == scope);
@@ -94,10 +93,7 @@ void sayings_drop_scope(struct client_core *core, uint64_t scope)
     }
 }
 
-bool client_core_has_more(const struct client_core *core)
-{
-    return !list_is_empty(&core->sayings);
-}
+bool client_core_has_more(const struct client_core *core) { return !list_is_empty(&core->sayings); }
 
 bool client_core_is_urgent(const struct client_core *core)
 {
@@ -123,7 +119,7 @@ static void *put(struct core_out *out, uint32_t kind, size_t bytes)
         return NULL;
     }
     struct wire_entry *head = core_put(out, CORE_REPLY, 0, 0, padded);
-    *head = (struct wire_entry) { kind, (uint32_t)padded, 0 };
+    *head = (struct wire_entry){ kind, (uint32_t)padded, 0 };
     return head;
 }
 

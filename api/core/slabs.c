@@ -7,12 +7,12 @@
 
 static struct store_place store_place_of(const struct wire_place *place)
 {
-    return (struct store_place) { place->offset, place->bytes, place->segment };
+    return (struct store_place){ place->offset, place->bytes, place->segment };
 }
 
 static struct wire_place wire_place_of(struct store_place place)
 {
-    return (struct wire_place) { place.offset, place.size, place.segment, 0 };
+    return (struct wire_place){ place.offset, place.size, place.segment, 0 };
 }
 
 static void give_empty_back(struct client_core *core)
