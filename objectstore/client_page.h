@@ -2,9 +2,9 @@
  *
  * The agent makes one memfd per client, lays it out with client_page_layout() and passes it over its Unix socket; both
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
- * file descriptors: further pin pages.
+ * file descriptors: further pages of pins.
  *
- *     head | bells | requests | replies | taken | submits | tasks | completes | pins
+ *     head | bells | requests | replies | taken | submits | tasks | completes
  */
 #ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
 #define ROOST_OBJECTSTORE_CLIENT_PAGE_H
@@ -14,7 +14,6 @@
 #include "common/limits.h"
 #include "common/ring.h"
 #include "common/task_ring.h"
-#include "objectstore/pins.h"
 
 enum { CLIENT_PAGE_LAYOUT = 1, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELL_BYTES = 64 };
 #define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
@@ -44,13 +43,15 @@ struct client_page_layout {
     size_t submits;   /* task ring of CLIENT_TASK_SLOTS */
     size_t tasks;     /* task ring of WORKER_TASK_SLOTS */
     size_t completes; /* ring of CLIENT_SMALL_RING_BYTES */
-    size_t pins;      /* pin page 0 (objectstore/pins.h) */
     size_t bytes;     /* of the whole, a multiple of the page size */
 };
 
 struct client_page_layout client_page_layout(void);
 
-/* Lays out zeroed memory of layout.bytes. */
+/* Bell `index` (below CLIENT_DOORBELLS) of a page. */
+struct doorbell *client_page_bell(void *memory, uint32_t index);
+
+/* Lays out zeroed memory of layout.bytes. For the agent. */
 void client_page_format(void *memory, uint32_t slot, uint32_t generation, enum client_role role);
 
 /* Is this memory laid out as we would? ROOST_EVERSION with a text. */
@@ -62,26 +63,26 @@ enum connect_kind { CONNECT_HELLO = 1, CONNECT_WELCOME, CONNECT_PINS, CONNECT_PI
 
 /* With one descriptor, the job (common/job.h) in a memfd, from a driver; with none from a worker. */
 struct connect_hello {
-    uint32_t kind, layout;  /* CONNECT_HELLO, WIRE_LAYOUT */
+    uint32_t kind, layout; /* CONNECT_HELLO, WIRE_LAYOUT */
     uint32_t role, reserved;
-    uint64_t token;         /* a worker's, from $ROOST_WORKER; else 0 */
+    uint64_t token; /* a worker's, from $ROOST_WORKER; else 0 */
 };
 
-/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), the
- * table (read-only), then for each segment a writable and a read-only one. */
+/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), pin
+ * page 0 (objectstore/pins.h), the table (read-only), then for each segment a writable and a read-only one. */
 struct connect_welcome {
     uint32_t kind, layout;
     int32_t status;
     uint32_t slot, generation, segments;
     struct node_id node;
     struct job_id job;
-    uint64_t prefix;        /* id.hi of what the client itself puts */
+    uint64_t prefix; /* id.hi of what the client itself puts */
     int64_t agent_pid;
     uint64_t page_bytes, table_bytes;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     uint32_t segment_is_huge[STORE_SEGMENTS_MAX];
     char node_name[64];
-    char text[256];         /* why not, when status is not 0 */
+    char text[256]; /* why not, when status is not 0 */
 };
 
 /* "Pin page so-and-so, please", in ascending order from 1; the answer brings a memfd of pins_page_bytes(page). */

@@ -91,7 +91,7 @@ int pins_thread_start(struct pins *pins, struct pins_thread **thread_out);
 /* The thread ends; its pins go on, and others release them. NULL is fine. */
 void pins_thread_close(struct pins_thread *thread);
 
-enum { PINS_STALE = 1 };
+enum { PINS_STALE = 16 }; /* apart from the answers of map.h */
 
 /* Publish a pin on (index, generation), then look whether the entry still has that generation. 0: its bytes stay until
  * pins_unpin(*pin_out), which is never 0. PINS_STALE: it changed, nothing is pinned.

@@ -333,3 +333,10 @@ bool table_trailer(const struct table_entry *entry, uint64_t *trailer_offset_out
     *end_out = *trailer_offset_out + entry->columns * sizeof(uint64_t) + entry->refs * sizeof(roost_ref);
     return true;
 }
+
+bool table_object_bytes(uint64_t size, uint32_t columns, uint32_t refs, uint64_t *bytes_out)
+{
+    struct table_entry entry = { .size = size, .columns = columns, .refs = refs };
+    uint64_t trailer;
+    return table_trailer(&entry, &trailer, bytes_out);
+}

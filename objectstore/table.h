@@ -148,4 +148,7 @@ static inline bool table_room_is_wanted(const struct table *table)
  * columns nor refs. False when the numbers are larger than any object's: the entry is damaged. */
 bool table_trailer(const struct table_entry *entry, uint64_t *trailer_offset_out, uint64_t *end_out);
 
+/* What an object takes in a segment, from its offset on. False on overflow. */
+bool table_object_bytes(uint64_t size, uint32_t columns, uint32_t refs, uint64_t *bytes_out);
+
 #endif
