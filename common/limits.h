@@ -60,6 +60,21 @@ enum {
     NODE_DEAD_MS = 5000,                 /* silence until its tasks are tried elsewhere */
     NODES_MAX = 16384,
 
+    /* connections (common/io) */
+    LOOP_CLOSE_MS = 10000,               /* what was closed must be gone by then, else a broken contract */
+    STREAM_IOVS_MAX = 8,                 /* pieces of one send or receive: what nng takes */
+    STREAM_ACCEPT_RETRY_MS = 100,        /* pause after a failed accept, such as no descriptors left */
+    STREAM_DIAL_RETRY_MS = 20,           /* pause after a dial that should be tried again */
+    ENDPOINT_READ_BYTES = 32 << 10,      /* read buffer of a connection; longer frames get a buffer of their own */
+    ENDPOINT_BLOCK_BYTES = 16 << 10,     /* small outgoing frames are gathered in blocks of this size */
+    ENDPOINT_QUEUE_BYTES_MAX = 64 << 20, /* accepted for sending and not yet sent; then ROOST_EBUSY */
+    ENDPOINT_LINGER_MS = 1000,           /* a finished connection waits so long for the peer to close */
+    BULK_QUEUE_MAX = 256,                /* ranges queued on one stream; then ROOST_EBUSY */
+    UNIX_MESSAGE_BYTES_MAX = 64 << 10,   /* one message on an agent's socket */
+    UNIX_FDS_MAX = 40,                   /* descriptors beside one message: a welcome brings 3 + 2 per segment */
+    UNIX_QUEUE_MAX = 64,                 /* messages that a slow client has not taken; then ROOST_EBUSY */
+    NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
+
     /* transfer */
     PULL_CHUNK_BYTES = 4 << 20,
     PULL_STREAMS_MAX = 4,                /* per peer and direction */
