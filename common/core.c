@@ -34,7 +34,8 @@ void core_out_clear(struct core_out *out) { out->used = 0; }
 
 size_t core_out_left(const struct core_out *out) { return out->capacity - out->used; }
 
-void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, uint64_t token, size_t body_bytes)
+static struct core_command *append(struct core_out *out, enum core_command_kind kind, uint64_t to, uint64_t token,
+                                   size_t body_bytes)
 {
     size_t size = align_up(body_bytes, CORE_ALIGNMENT);
     ROOST_PRE(size <= UINT32_MAX);
@@ -42,8 +43,16 @@ void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, u
     struct core_command *command = (struct core_command *)(void *)(out->base + out->used);
     *command = (struct core_command){ .kind = kind, .size = (uint32_t)size, .to = to, .token = token };
     out->used += sizeof *command + size;
-    return memset(command + 1, 0, size);
+    memset(command + 1, 0, size);
+    return command;
 }
+
+void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, uint64_t token, size_t body_bytes)
+{
+    return append(out, kind, to, token, body_bytes) + 1;
+}
+
+void core_arm(struct core_out *out, uint64_t key, uint64_t at_ns) { append(out, CORE_ARM, 0, key, 0)->at_ns = at_ns; }
 
 void *core_alloc(struct core_out *out, size_t bytes) { return core_put(out, CORE_FILLER, 0, 0, bytes); }
 

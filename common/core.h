@@ -8,6 +8,8 @@
 #ifndef ROOST_COMMON_CORE_H
 #define ROOST_COMMON_CORE_H
 
+#include "common/id.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +32,7 @@ enum core_event_kind {
     CORE_RING_ENTRY,   /* one committed entry of a client's ring; bounds checked, contents not trusted */
     CORE_CLIENT_UP,
     CORE_CLIENT_GONE, /* comes after every entry that the client committed */
+    CORE_DRAINED,     /* every ring has been read to its end since the last such event */
     CORE_DONE         /* a command with a token ended: spawn, pull, retire, commit; status, value */
 };
 
@@ -56,39 +59,44 @@ struct core_event {
         } ring;
         struct {
             struct core_client client;
-            int32_t status;
+            int32_t status; /* GONE: the wait status of the process */
             uint64_t token; /* UP: of the spawn that made it, 0 for a driver */
+            int64_t pid;
+            struct id_key job; /* UP, of a driver: a new job's random id */
         } client;
         struct {
             uint64_t token;
             int32_t status;
             uint64_t value;
+            const void *data;
+            size_t bytes;
         } done;
     } u; /* borrowed for the step */
 };
 
 /* Which of these a core uses, and what the body of each is, stands in the core's own header. */
 enum core_command_kind {
-    CORE_FILLER,   /* memory of core_alloc(); core_next() steps over it */
-    CORE_SEND,     /* to: core_peer_key(); body: a struct proto_message whose pointers lead into the same arena */
-    CORE_REPLY,    /* to: core_client_key(); body: a wire entry */
-    CORE_ARM,      /* token: the timer's key; at_ns. Arming again moves it */
+    CORE_FILLER, /* memory of core_alloc(); core_next() steps over it */
+    CORE_SEND,   /* to: core_peer_key(); body: a struct proto_message whose pointers lead into the same arena */
+    CORE_REPLY,  /* to: core_client_key(); body: a wire entry */
+    CORE_ARM,    /* token: the timer's key; at_ns. Arming again moves it */
     CORE_DISARM,
     CORE_SPAWN,
     CORE_KILL,
     CORE_PULL,
     CORE_SPILL,
     CORE_COMMIT,
-    CORE_TABLE,    /* one entry of the shared table is written, or retired */
-    CORE_WRITE,    /* bytes into the store */
-    CORE_TASK,     /* an attempt into a worker's task ring */
+    CORE_TABLE, /* one entry of the shared table is written, or retired */
+    CORE_WRITE, /* bytes into the store */
+    CORE_TASK,  /* an attempt into a worker's task ring */
+    CORE_DRAIN, /* run a turn that reads every ring */
     CORE_WAKE,
     CORE_CLOSE
 };
 
 struct core_command {
     enum core_command_kind kind;
-    uint32_t size;      /* bytes of the body that follows, aligned to 16 */
+    uint32_t size; /* bytes of the body that follows, aligned to 16 */
     uint64_t to, token, at_ns;
 };
 
@@ -107,6 +115,9 @@ void core_out_clear(struct core_out *out);
 /* Append a command; returns its zeroed body of `body_bytes`, aligned to 16, valid until the arena is cleared.
  * Overflow is a broken contract: the core promised out_bytes_max. */
 void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, uint64_t token, size_t body_bytes);
+
+/* CORE_ARM: a CORE_TICK with this key at `at_ns`. Arming a key again moves it. */
+void core_arm(struct core_out *out, uint64_t key, uint64_t at_ns);
 
 /* Zeroed memory beside the commands, for what a body points to. Lives as long as they do. */
 void *core_alloc(struct core_out *out, size_t bytes);

@@ -96,15 +96,9 @@ static void next_number(struct agent_bell *bell, bool asleep)
     ROOST_YIELD_POINT();
 }
 
-void agent_bell_asleep(struct agent_bell *bell)
-{
-    next_number(bell, true);
-}
+void agent_bell_asleep(struct agent_bell *bell) { next_number(bell, true); }
 
-void agent_bell_awake(struct agent_bell *bell)
-{
-    next_number(bell, false);
-}
+void agent_bell_awake(struct agent_bell *bell) { next_number(bell, false); }
 
 int agent_bell_open_event(int *fd_out)
 {
@@ -213,7 +207,7 @@ void waiter_set_wake_ns(uint64_t wake_ns)
 
 void waiter_init(struct waiter *waiter, struct doorbell *bell)
 {
-    *waiter = (struct waiter) { .bell = bell, .wake_ns = waiter_wake_ns() };
+    *waiter = (struct waiter){ .bell = bell, .wake_ns = waiter_wake_ns() };
 }
 
 void waiter_begin(struct waiter *waiter, int timeout_ms)

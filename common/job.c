@@ -46,8 +46,8 @@ int job_write(const struct job_draft *draft, struct job_spec **job_out)
     if (job == NULL) {
         return ROOST_ENOMEM;
     }
-    *job = (struct job_spec){ JOB_LAYOUT, (uint32_t)bytes, draft->program_hash, draft->driver_pid,
-                              (uint32_t)args_count, (uint32_t)env_count };
+    *job = (struct job_spec){ JOB_LAYOUT,        (uint32_t)bytes,      draft->program_hash,
+                              draft->driver_pid, (uint32_t)args_count, (uint32_t)env_count };
     char *to = (char *)(job + 1);
     put(&to, draft->name);
     put(&to, draft->program);

@@ -12,8 +12,8 @@
 enum { JOB_LAYOUT = 1, JOB_BYTES_MAX = 1 << 20, JOB_STRINGS_MAX = 16384 };
 
 struct job_spec {
-    uint32_t layout, bytes;       /* of the whole */
-    struct id_key program_hash;   /* hash128 of the file */
+    uint32_t layout, bytes;     /* of the whole */
+    struct id_key program_hash; /* hash128 of the file */
     int64_t driver_pid;
     uint32_t args_count, env_count;
     /* then, each NUL-ended, one after the other: the name, the program's path, the worker prefix (or ""), the

@@ -7,20 +7,20 @@
 #include "common/bytes.h"
 
 enum {
-    ROOST_SMALL_BYTES = 4096,            /* rides inside a message; anything bigger is named by a ref */
+    ROOST_SMALL_BYTES = 4096, /* rides inside a message; anything bigger is named by a ref */
 
     /* store */
-    STORE_PATIENCE_MS = 10000,           /* a create that does not fit waits so long, then ROOST_EFULL */
-    STORE_SEGMENTS_MAX = 16,             /* segments of one store */
-    STORE_ALIGNMENT = 64,                /* of every payload */
-    STORE_ENTRY_PER_BYTES = 4096,        /* a table entry for so many bytes of store */
+    STORE_PATIENCE_MS = 10000,    /* a create that does not fit waits so long, then ROOST_EFULL */
+    STORE_SEGMENTS_MAX = 16,      /* segments of one store */
+    STORE_ALIGNMENT = 64,         /* of every payload */
+    STORE_ENTRY_PER_BYTES = 4096, /* a table entry for so many bytes of store */
     STORE_ENTRIES_MIN = 1 << 20,
     STORE_ENTRIES_MAX = 1 << 24,
     STORE_SLAB_BYTES_MIN = 64 << 10,
     STORE_SLAB_BYTES_MAX = 16 << 20,
-    STORE_LARGE_BYTES = 4 << 20,         /* from here on an object is an extent of its own */
-    STORE_SLABS_SHARE = 4,               /* all slab leases together: at most 1/4 of the store */
-    STORE_FORWARDS_MAX = 8,              /* results that only name another result, one after the other */
+    STORE_LARGE_BYTES = 4 << 20, /* from here on an object is an extent of its own */
+    STORE_SLABS_SHARE = 4,       /* all slab leases together: at most 1/4 of the store */
+    STORE_FORWARDS_MAX = 8,      /* results that only name another result, one after the other */
 
     /* one client of an agent */
     CLIENT_REQUEST_RING_BYTES = 256 << 10,
@@ -33,31 +33,46 @@ enum {
     CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
 
     /* workers */
-    WORKER_TASK_SLOTS = 64,              /* pushed to a worker and not yet taken */
-    WORKERS_PER_CPU_MAX = 64,            /* counting blocked ones; then ROOST_ELIMIT for the newest */
-    WORKER_IDLE_MS = 60000,              /* an idle worker above the prestarted ones ends after so long */
-    WORKER_START_MS = 30000,             /* a worker that has not connected by then is killed */
-    WORKER_LINE_BYTES_MAX = 4096,        /* of output; longer lines are cut into several */
+    WORKER_TASK_SLOTS = 64,       /* pushed to a worker and not yet taken */
+    WORKERS_PER_CPU_MAX = 64,     /* counting blocked ones; then ROOST_ELIMIT for the newest */
+    WORKER_IDLE_MS = 60000,       /* an idle worker above the prestarted ones ends after so long */
+    WORKER_START_MS = 30000,      /* a worker that has not connected by then is killed */
+    WORKER_LINE_BYTES_MAX = 4096, /* of output; longer lines are cut into several */
 
     /* rings between processes (ring.h, task_ring.h) */
     RING_BYTES_MIN = 64,
     RING_BYTES_MAX = 1 << 30,
     TASK_SLOT_BYTES = 512,
-    TASK_PAYLOAD_BYTES_MAX = 480,        /* inline in a slot; a bigger spec is named by segment, offset and size */
+    TASK_PAYLOAD_BYTES_MAX = 480, /* inline in a slot; a bigger spec is named by segment, offset and size */
     TASK_RING_SLOTS_MAX = 1 << 16,
 
     /* waiting (objectstore.md, rings and waiting) */
     WAIT_PAUSE_NS = 1000,
-    WAIT_SLEEP_NS_MAX = 1000000000,      /* a sleeper looks at its peer again at least this often */
+    WAIT_SLEEP_NS_MAX = 1000000000, /* a sleeper looks at its peer again at least this often */
     WAIT_YIELD_BAN_NS = 100000000,
 
     /* between machines */
-    PROTO_FRAME_BYTES_MAX = 16 << 20,    /* one framed batch */
-    PROTO_CREDIT_BYTES = 64 << 20,       /* sent and not acknowledged, each way; a peer over it is cut */
+    PROTO_FRAME_BYTES_MAX = 16 << 20, /* one framed batch */
+    PROTO_CREDIT_BYTES = 64 << 20,    /* sent and not acknowledged, each way; a peer over it is cut */
     PROTO_TEXT_BYTES_MAX = 4096,
+    PROTO_HELLO_BYTES_MAX = 64 << 10,  /* a stranger's first frame */
+    PROTO_BATCH_BYTES = 1 << 20,       /* a batch is closed here; a larger message has one to itself */
+    PROTO_ARENA_BYTES_MAX = 512 << 20, /* what one frame may take decoded; then it is refused */
+    PROTO_OBJECTS_MAX = 1 << 16,       /* ids of one list in a message; longer lists travel as several */
+    PROTO_ITEMS_MAX = 1 << 14,         /* structs of one list in a message, likewise */
+    PROTO_HOLDERS_MAX = 64,            /* nodes named as holders of one object */
+    PROTO_FORMAT_MAX = 255,
+    PROTO_TOKEN_BYTES_MAX = 1024,
+    PROTO_ADDRESS_BYTES_MAX = 255, /* host names and "host:port" */
+    PROTO_JOB_BYTES_MAX = 1 << 20,
+    PROTO_OUTPUT_BYTES_MAX = 64 << 10,
+    PROTO_TRAILER_BYTES_MAX = 64 << 20, /* refs and column ends of one object */
+    PROTO_ROWS_MAX = 1 << 20,           /* of one query */
+    PROTO_COLUMNS_MAX = 64,             /* of a table of rows */
+    PROTO_CELLS_MAX = 1 << 15,          /* in one message */
     HEARTBEAT_MS = 500,
-    NODE_SUSPECT_MS = 2000,              /* silence until nothing new is placed there */
-    NODE_DEAD_MS = 5000,                 /* silence until its tasks are tried elsewhere */
+    NODE_SUSPECT_MS = 2000, /* silence until nothing new is placed there */
+    NODE_DEAD_MS = 5000,    /* silence until its tasks are tried elsewhere */
     NODES_MAX = 16384,
 
     /* connections (common/io) */
@@ -71,21 +86,34 @@ enum {
     ENDPOINT_LINGER_MS = 1000,           /* a finished connection waits so long for the peer to close */
     BULK_QUEUE_MAX = 256,                /* ranges queued on one stream; then ROOST_EBUSY */
     UNIX_MESSAGE_BYTES_MAX = 64 << 10,   /* one message on an agent's socket */
-    UNIX_FDS_MAX = 40,                   /* descriptors beside one message: a welcome brings 3 + 2 per segment */
+    UNIX_FDS_MAX = 40,                   /* descriptors beside one message: a welcome has 4, and 2 per segment */
     UNIX_QUEUE_MAX = 64,                 /* messages that a slow client has not taken; then ROOST_EBUSY */
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 
     /* transfer */
     PULL_CHUNK_BYTES = 4 << 20,
-    PULL_STREAMS_MAX = 4,                /* per peer and direction */
-    PULL_LARGE_BYTES = 32 << 20,         /* from here on over several streams */
+    PULL_STREAMS_MAX = 4,        /* per peer and direction */
+    PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
-    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
-    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
-    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
+    PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
+    PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
+    PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
+    PLACEMENT_SCAN_MAX = 4096,     /* queued tasks judged in one turn; the rest wait for the next */
+    PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
+    PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_MOVE_GAIN_PERCENT = 10, /* a queued task moves only for more */
+    PLACEMENT_MOVE_MESSAGES = 4,      /* ... and for more than so many message times */
     TASK_MOVES_MAX = 2,
+    DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
+    DURATION_SAMPLES = 128,  /* then old samples begin to fade */
 };
+
+#define PLACEMENT_NIC_BYTES_PER_S UINT64_C(1250000000) /* of a node whose network has not been measured: 10 Gbit/s */
+#define PLACEMENT_TASK_BYTES_MAX  (UINT64_C(1) << 44)  /* a task that misses more is booked as missing so much */
+#define PLACEMENT_DURATION_NS_MAX (UINT64_C(1) << 50)  /* 13 days; longer counts as so long */
 
 #define HEAD_SPEC_BYTES_MAX ROOST_GIB(2) /* specs queued at the head; the rest wait at home */
 

@@ -99,7 +99,7 @@ int ring_producer_attach(struct ring_producer *producer, void *memory, size_t ca
     if (status != 0) {
         return status;
     }
-    *producer = (struct ring_producer) { memory, capacity, committed, committed, consumed, false };
+    *producer = (struct ring_producer){ memory, capacity, committed, committed, consumed, false };
     return 0;
 }
 
@@ -162,10 +162,7 @@ void ring_commit(struct ring_producer *producer)
     ROOST_YIELD_POINT();
 }
 
-void ring_cancel(struct ring_producer *producer)
-{
-    producer->reserved = producer->committed;
-}
+void ring_cancel(struct ring_producer *producer) { producer->reserved = producer->committed; }
 
 size_t ring_space(struct ring_producer *producer)
 {
@@ -182,7 +179,7 @@ int ring_consumer_attach(struct ring_consumer *consumer, void *memory, size_t ca
     if (status != 0) {
         return status;
     }
-    *consumer = (struct ring_consumer) { memory, capacity, consumed, consumed, committed, false };
+    *consumer = (struct ring_consumer){ memory, capacity, consumed, consumed, committed, false };
     return 0;
 }
 

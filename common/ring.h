@@ -49,17 +49,11 @@ void ring_format(void *memory, size_t capacity);
 
 /* What a message of `size` bytes takes. `count` messages of up to `size` bytes each, in any order, are sure to fit when
  * ring_space() is at least (count + 1) * ring_message_bytes(size): one for what the end of the memory may waste. */
-static inline size_t ring_message_bytes(size_t size)
-{
-    return align_up(RING_HEADER_BYTES + size, 8);
-}
+static inline size_t ring_message_bytes(size_t size) { return align_up(RING_HEADER_BYTES + size, 8); }
 
 /* The largest message for a ring of this capacity: half of it, less the header, so that it fits wherever the end lies.
  */
-static inline size_t ring_message_bytes_max(size_t capacity)
-{
-    return capacity / 2 - RING_HEADER_BYTES;
-}
+static inline size_t ring_message_bytes_max(size_t capacity) { return capacity / 2 - RING_HEADER_BYTES; }
 
 /* ---- producer ---- */
 

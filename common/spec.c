@@ -281,8 +281,7 @@ static bool take_bytes(const unsigned char *base, size_t *used, size_t limit, ui
 /* A text without a NUL inside. */
 static bool take_text(const unsigned char *base, size_t *used, size_t limit, struct spec_text text)
 {
-    return take_bytes(base, used, limit, text.offset, text.bytes) &&
-           memchr(base + text.offset, 0, text.bytes) == NULL;
+    return take_bytes(base, used, limit, text.offset, text.bytes) && memchr(base + text.offset, 0, text.bytes) == NULL;
 }
 
 static bool take_environment(const struct spec *spec, size_t *used)
@@ -318,8 +317,7 @@ static bool take_arg(const struct spec *spec, const struct spec_arg *arg, size_t
                arg->as.ref.offset < ROOST_COLUMNS_MAX;
     case ROOST_IN_TEXT:
         return arg->as.offset <= UINT32_MAX && arg->size <= UINT32_MAX &&
-               take_text(base, used, spec->bytes,
-                         (struct spec_text){ (uint32_t)arg->as.offset, (uint32_t)arg->size });
+               take_text(base, used, spec->bytes, (struct spec_text){ (uint32_t)arg->as.offset, (uint32_t)arg->size });
     case ROOST_IN_BYTES:
         return take_bytes(base, used, spec->bytes, arg->as.offset, arg->size);
     case ROOST_IN_REFS:

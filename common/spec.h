@@ -1,9 +1,9 @@
 /* spec.h - what a task is: one run of bytes from the caller to the worker
  *
- * A spec is position-independent: it is written once by the caller's library and then travels unchanged through the task
- * rings, the store, the agents, the messages between machines and the head, each of which reads it in place. Whoever
- * takes one from another process copies it first and calls spec_check() on the copy; after that the accessors cannot
- * leave its bytes. Little-endian, 8-byte aligned; `layout` changes with any change here.
+ * A spec is position-independent: it is written once by the caller's library and then travels unchanged through the
+ * task rings, the store, the agents, the messages between machines and the head, each of which reads it in place.
+ * Whoever takes one from another process copies it first and calls spec_check() on the copy; after that the accessors
+ * cannot leave its bytes. Little-endian, 8-byte aligned; `layout` changes with any change here.
  *
  *     struct spec | struct spec_arg [args_count] | environment, function, name and inline bytes
  */
@@ -20,7 +20,7 @@ enum spec_flag {
     SPEC_RETRY_ON_FAILURE = 1 << 0, /* also what the function itself reports */
     SPEC_NODE_ONLY = 1 << 1,        /* the wish in `node` is a condition */
     SPEC_SPREAD = 1 << 2,
-    SPEC_UNHELD = 1 << 3,           /* the caller took no refs: a failure is logged, the results go at once */
+    SPEC_UNHELD = 1 << 3, /* the caller took no refs: a failure is logged, the results go at once */
     SPEC_FLAGS_ALL = (1 << 4) - 1
 };
 
@@ -29,35 +29,35 @@ struct spec_text {
 };
 
 struct spec {
-    uint32_t layout, bytes;     /* of the whole */
-    struct task_id task;        /* spec_task_id() of the rest */
-    struct task_id parent;      /* the task that called, or the driver's job id */
+    uint32_t layout, bytes; /* of the whole */
+    struct task_id task;    /* spec_task_id() of the rest */
+    struct task_id parent;  /* the task that called, or the driver's job id */
     struct job_id job;
-    uint64_t call;              /* the parent's how-many-th call */
-    struct node_id node;        /* a wish, or none */
-    uint64_t memory_bytes;      /* 0: what this function was seen to use */
-    uint32_t cpus_hundredths;   /* at least 1 */
+    uint64_t call;            /* the parent's how-many-th call */
+    struct node_id node;      /* a wish, or none */
+    uint64_t memory_bytes;    /* 0: what this function was seen to use */
+    uint32_t cpus_hundredths; /* at least 1 */
     int32_t max_retries;
-    uint32_t flags;             /* enum spec_flag */
-    uint32_t returns;           /* 0 to ROOST_RETURNS_MAX */
+    uint32_t flags;   /* enum spec_flag */
+    uint32_t returns; /* 0 to ROOST_RETURNS_MAX */
     uint32_t args_count;
-    uint32_t env_count;         /* "K=V" texts, each NUL-ended, one after the other in env */
+    uint32_t env_count; /* "K=V" texts, each NUL-ended, one after the other in env */
     struct spec_text env;
-    struct spec_text function;  /* 1 to ROOST_NAME_BYTES_MAX bytes */
-    struct spec_text name;      /* for people; may be empty */
-    uint64_t reserved;          /* zero */
+    struct spec_text function; /* 1 to ROOST_NAME_BYTES_MAX bytes */
+    struct spec_text name;     /* for people; may be empty */
+    uint64_t reserved;         /* zero */
 };
 
 struct spec_arg {
-    uint32_t kind;              /* enum roost_kind; never ROOST_IN_REFS, which becomes as many ROOST_IN_REF */
-    uint32_t reserved;          /* zero */
-    uint64_t size;              /* of TEXT (without the NUL) and BYTES, else zero */
+    uint32_t kind;     /* enum roost_kind; never ROOST_IN_REFS, which becomes as many ROOST_IN_REF */
+    uint32_t reserved; /* zero */
+    uint64_t size;     /* of TEXT (without the NUL) and BYTES, else zero */
     union {
         int64_t i;
         uint64_t u;
         double r;
-        uint64_t offset;        /* of TEXT and BYTES, in the spec; aligned to 8; a NUL follows TEXT */
-        roost_ref ref;          /* of REF, HANDLE and GATHER (the list, and its column) */
+        uint64_t offset; /* of TEXT and BYTES, in the spec; aligned to 8; a NUL follows TEXT */
+        roost_ref ref;   /* of REF, HANDLE and GATHER (the list, and its column) */
     } as;
 };
 
@@ -73,7 +73,7 @@ struct spec_draft {
     uint32_t cpus_hundredths, flags, returns;
     int32_t max_retries;
     const roost_in *args;
-    size_t args_count;           /* of roost_in: a ROOST_IN_REFS counts once here */
+    size_t args_count; /* of roost_in: a ROOST_IN_REFS counts once here */
 };
 
 /* How many bytes spec_write() will need.

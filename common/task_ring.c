@@ -53,18 +53,9 @@ static uint64_t word_of(uint64_t ticket, uint32_t taker, enum task_slot_state st
     return ticket << TICKET_SHIFT | (uint64_t)taker << TAKER_SHIFT | (uint64_t)state;
 }
 
-static uint64_t word_ticket(uint64_t word)
-{
-    return word >> TICKET_SHIFT;
-}
-static uint32_t word_taker(uint64_t word)
-{
-    return (uint32_t)(word >> TAKER_SHIFT) & (TASK_TAKERS_MAX - 1);
-}
-static unsigned word_state(uint64_t word)
-{
-    return word & 3;
-}
+static uint64_t word_ticket(uint64_t word) { return word >> TICKET_SHIFT; }
+static uint32_t word_taker(uint64_t word) { return (uint32_t)(word >> TAKER_SHIFT) & (TASK_TAKERS_MAX - 1); }
+static unsigned word_state(uint64_t word) { return word & 3; }
 
 static struct task_slot *slot_of(const struct task_ring *ring, uint64_t ticket)
 {
@@ -101,7 +92,7 @@ void task_ring_format(void *memory, uint32_t slots)
     ROOST_PRE((uintptr_t)memory % 64 == 0);
     struct task_ring_memory *ring = memory;
     memset(ring, 0, task_ring_bytes(slots));
-    *ring = (struct task_ring_memory) { TASK_RING_MAGIC, TASK_RING_LAYOUT, slots, TASK_SLOT_BYTES };
+    *ring = (struct task_ring_memory){ TASK_RING_MAGIC, TASK_RING_LAYOUT, slots, TASK_SLOT_BYTES };
     for (uint32_t i = 0; i < slots; i++) {
         /* as if tickets 0 to slots - 1 had come and gone; relaxed: nobody is attached */
         atomic_store_explicit(&ring->slot[i].word, word_of(i, 0, TASK_SLOT_FREE), memory_order_relaxed);
@@ -292,10 +283,7 @@ int task_ring_claim(struct task_ring *ring, struct task_ring_item *out)
     return ring->broken ? error_set(ROOST_EINVAL, "the other side had broken the task ring") : 0;
 }
 
-bool task_ring_has_queued(struct task_ring *ring)
-{
-    return ring->broken || find_oldest(ring) != FIND_NONE;
-}
+bool task_ring_has_queued(struct task_ring *ring) { return ring->broken || find_oldest(ring) != FIND_NONE; }
 
 /* The newest queued ticket (or, for recovery, the oldest one that `taker` has claimed); 0: none. */
 static uint64_t find_slot(const struct task_ring *ring, enum task_slot_state state, uint32_t taker)

@@ -30,10 +30,7 @@ static inline uint64_t hook_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static inline void hook_yield(void)
-{
-    sched_yield();
-}
+static inline void hook_yield(void) { sched_yield(); }
 
 /* Sleep while *word is `value`, at most timeout_ns. It may return early without a reason. Shared between processes. */
 static inline void hook_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns)
@@ -64,9 +61,6 @@ static inline void hook_spin(void)
 #if defined(__SANITIZE_THREAD__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
-static inline void full_barrier(void)
-{
-    atomic_thread_fence(memory_order_seq_cst);
-}
+static inline void full_barrier(void) { atomic_thread_fence(memory_order_seq_cst); }
 
 #endif

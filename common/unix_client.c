@@ -18,7 +18,7 @@ int unix_address_of(const char *path, struct sockaddr_un *address_out)
         return error_set(ROOST_EINVAL, "\"%s\" cannot be a socket: its path must have 1 to %zu bytes", path,
                          sizeof address_out->sun_path - 1);
     }
-    *address_out = (struct sockaddr_un) { .sun_family = AF_UNIX };
+    *address_out = (struct sockaddr_un){ .sun_family = AF_UNIX };
     memcpy(address_out->sun_path, path, length + 1);
     return 0;
 }
@@ -30,7 +30,7 @@ int unix_peer_of(int fd, struct unix_peer *peer_out)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
         return error_from_errno("asking who connected");
     }
-    *peer_out = (struct unix_peer) { credentials.pid, credentials.uid, credentials.gid };
+    *peer_out = (struct unix_peer){ credentials.pid, credentials.uid, credentials.gid };
     return 0;
 }
 

@@ -2,9 +2,9 @@
  *
  * The agent makes one memfd per client, lays it out with client_page_layout() and passes it over its Unix socket; both
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
- * file descriptors: further pages of pins.
+ * file descriptors: further pin pages.
  *
- *     head | bells | requests | replies | taken | submits | tasks | completes
+ *     head | bells | requests | replies | taken | submits | tasks | completes | pins
  */
 #ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
 #define ROOST_OBJECTSTORE_CLIENT_PAGE_H
@@ -14,6 +14,7 @@
 #include "common/limits.h"
 #include "common/ring.h"
 #include "common/task_ring.h"
+#include "objectstore/pins.h"
 
 enum { CLIENT_PAGE_LAYOUT = 1, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELL_BYTES = 64 };
 #define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
@@ -26,6 +27,11 @@ struct node_page {
     uint64_t wake_ns; /* waiter_wake_ns(), measured once for the node */
     _Alignas(64) struct agent_bell bell;
 };
+
+/* Whose bell is which; the others belong to threads that wait, and are named in what they ask. The library's thread is
+ * rung for WIRE_OUTPUT and WIRE_JOB_ENDED, and when `taken` is half full, but not for each WIRE_TAKEN: what the thread
+ * would do about it (say frees that had waited) can wait until it looks by itself, each second, or somebody asks. */
+enum { CLIENT_BELL_LIBRARY = 0, CLIENT_BELL_TASKS = 1, CLIENT_BELL_FIRST = 2 };
 
 enum client_role { CLIENT_DRIVER = 1, CLIENT_WORKER };
 
@@ -43,15 +49,13 @@ struct client_page_layout {
     size_t submits;   /* task ring of CLIENT_TASK_SLOTS */
     size_t tasks;     /* task ring of WORKER_TASK_SLOTS */
     size_t completes; /* ring of CLIENT_SMALL_RING_BYTES */
+    size_t pins;      /* pin page 0 (objectstore/pins.h) */
     size_t bytes;     /* of the whole, a multiple of the page size */
 };
 
 struct client_page_layout client_page_layout(void);
 
-/* Bell `index` (below CLIENT_DOORBELLS) of a page. */
-struct doorbell *client_page_bell(void *memory, uint32_t index);
-
-/* Lays out zeroed memory of layout.bytes. For the agent. */
+/* Lays out zeroed memory of layout.bytes. */
 void client_page_format(void *memory, uint32_t slot, uint32_t generation, enum client_role role);
 
 /* Is this memory laid out as we would? ROOST_EVERSION with a text. */
@@ -68,8 +72,8 @@ struct connect_hello {
     uint64_t token; /* a worker's, from $ROOST_WORKER; else 0 */
 };
 
-/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), pin
- * page 0 (objectstore/pins.h), the table (read-only), then for each segment a writable and a read-only one. */
+/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), the
+ * table (read-only), then for each segment a writable and a read-only one. */
 struct connect_welcome {
     uint32_t kind, layout;
     int32_t status;

@@ -80,9 +80,6 @@ void store_copy(void *to, const void *from, size_t size)
 
 #else
 
-void store_copy(void *to, const void *from, size_t size)
-{
-    memcpy(to, from, size);
-}
+void store_copy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
 
 #endif

@@ -32,15 +32,9 @@ struct extent_block {
     bool is_free;
 };
 
-static struct extent_block *at(const struct extents *extents, uint32_t index)
-{
-    return &extents->blocks[index];
-}
+static struct extent_block *at(const struct extents *extents, uint32_t index) { return &extents->blocks[index]; }
 
-static uint64_t max_of(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
+static uint64_t max_of(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* Block 0 stands for "no subtree": it is free of nothing, so that its `largest` is 0. */
 static void refresh(struct extents *extents, uint32_t index)
@@ -67,7 +61,7 @@ static int grow(struct extents *extents, uint32_t wanted)
         return ROOST_ENOMEM;
     }
     for (uint32_t i = extents->capacity; i < capacity; i++) {
-        blocks[i] = (struct extent_block) { .left = i + 1 < capacity ? i + 1 : extents->spare };
+        blocks[i] = (struct extent_block){ .left = i + 1 < capacity ? i + 1 : extents->spare };
     }
     extents->spare = extents->capacity;
     extents->blocks = blocks;
@@ -81,11 +75,11 @@ static uint32_t block_new(struct extents *extents, uint64_t offset, uint64_t siz
     ROOST_INVARIANT(index != NONE);
     extents->spare = at(extents, index)->left;
     extents->draws = hash_mix(extents->draws, offset);
-    *at(extents, index) = (struct extent_block) { .offset = offset,
-                                                  .size = size,
-                                                  .largest = is_free ? size : 0,
-                                                  .priority = (uint32_t)(extents->draws >> 32),
-                                                  .is_free = is_free };
+    *at(extents, index) = (struct extent_block){ .offset = offset,
+                                                 .size = size,
+                                                 .largest = is_free ? size : 0,
+                                                 .priority = (uint32_t)(extents->draws >> 32),
+                                                 .is_free = is_free };
     is_free ? extents->free_count++ : extents->taken_count++;
     return index;
 }
@@ -93,7 +87,7 @@ static uint32_t block_new(struct extents *extents, uint64_t offset, uint64_t siz
 static void block_delete(struct extents *extents, uint32_t index)
 {
     at(extents, index)->is_free ? extents->free_count-- : extents->taken_count--;
-    *at(extents, index) = (struct extent_block) { .left = extents->spare };
+    *at(extents, index) = (struct extent_block){ .left = extents->spare };
     extents->spare = index;
 }
 
@@ -205,7 +199,7 @@ static uint32_t find_before(const struct extents *extents, uint64_t offset)
 
 int extent_init(struct extents *extents, uint64_t bytes)
 {
-    *extents = (struct extents) { .bytes = bytes / EXTENT_GRANULE * EXTENT_GRANULE };
+    *extents = (struct extents){ .bytes = bytes / EXTENT_GRANULE * EXTENT_GRANULE };
     if (extents->bytes == 0) {
         return error_set(ROOST_EINVAL, "a segment of %" PRIu64 " bytes", bytes);
     }
@@ -223,7 +217,7 @@ int extent_init(struct extents *extents, uint64_t bytes)
 void extent_fini(struct extents *extents)
 {
     free(extents->blocks);
-    *extents = (struct extents) { 0 };
+    *extents = (struct extents){ 0 };
 }
 
 struct search {
@@ -384,10 +378,7 @@ uint64_t extent_size(const struct extents *extents, uint64_t offset)
     return index == NONE || at(extents, index)->is_free ? 0 : at(extents, index)->size;
 }
 
-uint64_t extent_largest_free(const struct extents *extents)
-{
-    return at(extents, extents->root)->largest;
-}
+uint64_t extent_largest_free(const struct extents *extents) { return at(extents, extents->root)->largest; }
 
 struct audit {
     uint64_t end, free_bytes;

@@ -63,7 +63,7 @@ static int map_segment(struct store_map *map, const struct store_segment_fds *fd
 
 int store_map_open(struct store_map *map, const struct store_fds *fds, struct pins *pins)
 {
-    *map = (struct store_map) { .pins = pins, .table_bytes = fds->table_bytes };
+    *map = (struct store_map){ .pins = pins, .table_bytes = fds->table_bytes };
     if (fds->segments_count == 0 || fds->segments_count > STORE_SEGMENTS_MAX) {
         return error_set(ROOST_EINVAL, "a store of %u segments", fds->segments_count);
     }
@@ -98,7 +98,7 @@ void store_map_close(struct store_map *map)
         unmap(map->segments[i].write, map->segments[i].bytes);
     }
     unmap(map->table_memory, map->table_bytes);
-    *map = (struct store_map) { 0 };
+    *map = (struct store_map){ 0 };
 }
 
 static bool is_mapped(const struct store_map *map, struct store_place place)
@@ -134,10 +134,7 @@ int store_map_lease(struct store_map *map, struct store_place place)
     return status;
 }
 
-int store_map_unlease(struct store_map *map, struct store_place place)
-{
-    return protect(map, place, PROT_READ);
-}
+int store_map_unlease(struct store_map *map, struct store_place place) { return protect(map, place, PROT_READ); }
 
 void *store_map_pointer(const struct store_map *map, struct store_place place)
 {
@@ -169,10 +166,7 @@ int store_map_write_trailer(const struct store_map *map, struct store_place plac
     return 0;
 }
 
-static bool is_whole(roost_ref ref)
-{
-    return ref.offset == 0 && ref.size == ROOST_WHOLE;
-}
+static bool is_whole(roost_ref ref) { return ref.offset == 0 && ref.size == ROOST_WHOLE; }
 
 static int no_such_range(roost_ref ref, uint64_t size, uint32_t columns)
 {
@@ -213,7 +207,7 @@ static int take_over(roost_ref ref, roost_ref target, roost_ref *forward_out)
         return 0;
     }
     if (is_whole(target)) {
-        *forward_out = (roost_ref) { target.id, ref.offset, ref.size };
+        *forward_out = (roost_ref){ target.id, ref.offset, ref.size };
         return 0;
     }
     bool has_column = ref.size == ROOST_COLUMN || target.size == ROOST_COLUMN;
@@ -225,7 +219,7 @@ static int take_over(roost_ref ref, roost_ref target, roost_ref *forward_out)
     if (has_column || !fits) {
         return error_set(ROOST_ERANGE, "a range of an object that is itself a range or a column of another");
     }
-    *forward_out = (roost_ref) { target.id, target.offset + ref.offset, size };
+    *forward_out = (roost_ref){ target.id, target.offset + ref.offset, size };
     return 0;
 }
 

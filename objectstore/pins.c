@@ -46,7 +46,7 @@ static _Atomic uint64_t *shared_of(const struct pins *pins, uint32_t called)
 
 int pins_init(struct pins *pins, pins_grow_fn *grow, void *context)
 {
-    *pins = (struct pins) { .grow = grow, .grow_context = context };
+    *pins = (struct pins){ .grow = grow, .grow_context = context };
     return pthread_mutex_init(&pins->lock, NULL) == 0 ? 0 : ROOST_ENOMEM;
 }
 
@@ -61,7 +61,7 @@ void pins_fini(struct pins *pins)
         free(pins->slots[page]);
     }
     pthread_mutex_destroy(&pins->lock);
-    *pins = (struct pins) { 0 };
+    *pins = (struct pins){ 0 };
 }
 
 static struct pins_thread *unpark(struct pins *pins)
@@ -80,7 +80,7 @@ int pins_thread_start(struct pins *pins, struct pins_thread **thread_out)
     pthread_mutex_lock(&pins->lock);
     struct pins_thread *thread = unpark(pins);
     if (thread == NULL && (thread = aligned_alloc(64, sizeof *thread)) != NULL) {
-        *thread = (struct pins_thread) { .pins = pins, .next = pins->threads };
+        *thread = (struct pins_thread){ .pins = pins, .next = pins->threads };
         thread->touched_at = pins->threads_count++ * 61; /* threads begin apart in the ring of notes */
         pins->threads = thread;
     }
@@ -265,7 +265,7 @@ void pins_touch(struct pins_thread *thread, uint32_t index)
 
 int pins_set_init(struct pins_set *set, uint32_t count_max)
 {
-    *set = (struct pins_set) { .capacity = 16 };
+    *set = (struct pins_set){ .capacity = 16 };
     while (set->capacity / 2 < count_max) {
         set->capacity *= 2;
     }
@@ -282,7 +282,7 @@ void pins_set_fini(struct pins_set *set)
 {
     free(set->names);
     free(set->is_pinned);
-    *set = (struct pins_set) { 0 };
+    *set = (struct pins_set){ 0 };
 }
 
 /* The place of `name`, or the free one where it would go. */

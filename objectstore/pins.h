@@ -31,10 +31,7 @@ struct pins_page {
 };
 _Static_assert(sizeof(struct pins_page) == 64 + 4 * CLIENT_TOUCHED, "part of the layout");
 
-static inline size_t pins_page_bytes(uint32_t page)
-{
-    return (size_t)PINS_PAGE_BYTES << page;
-}
+static inline size_t pins_page_bytes(uint32_t page) { return (size_t)PINS_PAGE_BYTES << page; }
 static inline uint32_t pins_page_slots(uint32_t page)
 {
     return (uint32_t)((pins_page_bytes(page) - sizeof(struct pins_page)) / sizeof(uint64_t));

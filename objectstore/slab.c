@@ -26,10 +26,7 @@ struct slab {
     bool has_handed_over;
 };
 
-void slab_book_init(struct slab_book *book)
-{
-    *book = (struct slab_book) { .bytes_next = STORE_SLAB_BYTES_MIN };
-}
+void slab_book_init(struct slab_book *book) { *book = (struct slab_book){ .bytes_next = STORE_SLAB_BYTES_MIN }; }
 
 void slab_book_fini(struct slab_book *book)
 {
@@ -37,7 +34,7 @@ void slab_book_fini(struct slab_book *book)
         free(book->slabs[i]);
     }
     free(book->slabs);
-    *book = (struct slab_book) { 0 };
+    *book = (struct slab_book){ 0 };
 }
 
 /* How many slabs begin at or before (segment, offset). */
@@ -65,10 +62,7 @@ static struct slab *slab_of(const struct slab_book *book, struct store_place pla
     return is_inside ? slab : NULL;
 }
 
-bool slab_holds(const struct slab_book *book, struct store_place place)
-{
-    return slab_of(book, place) != NULL;
-}
+bool slab_holds(const struct slab_book *book, struct store_place place) { return slab_of(book, place) != NULL; }
 
 void slab_close_current(struct slab_book *book)
 {
@@ -105,7 +99,7 @@ int slab_take(struct slab_book *book, uint64_t size, uint64_t now_ns, struct sto
     ROOST_PRE(size > 0 && size <= STORE_LARGE_BYTES);
     struct slab *slab = book->current;
     if (slab != NULL && size <= slab->place.size - slab->used) {
-        *place_out = (struct store_place) { slab->place.offset + slab->used, size, slab->place.segment };
+        *place_out = (struct store_place){ slab->place.offset + slab->used, size, slab->place.segment };
         uint64_t used = align_up(slab->used + size, STORE_ALIGNMENT);
         slab->used = used < slab->place.size ? used : slab->place.size;
         slab->live++;
@@ -144,7 +138,7 @@ int slab_add(struct slab_book *book, struct store_place place, uint64_t now_ns)
     }
     uint32_t rank = rank_of(book, place.segment, place.offset);
     memmove(book->slabs + rank + 1, book->slabs + rank, (book->count - rank) * sizeof(struct slab *));
-    *slab = (struct slab) { .place = place };
+    *slab = (struct slab){ .place = place };
     book->slabs[rank] = slab;
     book->count++;
     slab_close_current(book);

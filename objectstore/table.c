@@ -29,14 +29,8 @@
 
 #define TABLE_MAGIC UINT64_C(0x656c626174746f52)
 
-static uint64_t get(const _Atomic uint64_t *word)
-{
-    return atomic_load_explicit(word, memory_order_acquire);
-}
-static void set(_Atomic uint64_t *word, uint64_t value)
-{
-    atomic_store_explicit(word, value, memory_order_release);
-}
+static uint64_t get(const _Atomic uint64_t *word) { return atomic_load_explicit(word, memory_order_acquire); }
+static void set(_Atomic uint64_t *word, uint64_t value) { atomic_store_explicit(word, value, memory_order_release); }
 
 /* Ids carry prefixes and counters, and a client chooses its own: mix all bits. */
 static uint32_t home_of(const struct table *table, struct object_id id)
@@ -46,10 +40,7 @@ static uint32_t home_of(const struct table *table, struct object_id id)
     return (uint32_t)(x >> 32) & (table->capacity - 1);
 }
 
-static uint32_t next_of(const struct table *table, uint32_t index)
-{
-    return (index + 1) & (table->capacity - 1);
-}
+static uint32_t next_of(const struct table *table, uint32_t index) { return (index + 1) & (table->capacity - 1); }
 
 static bool is_capacity(uint32_t capacity)
 {
@@ -65,16 +56,13 @@ uint32_t table_capacity_for(uint64_t store_bytes)
     return capacity;
 }
 
-size_t table_bytes(uint32_t capacity)
-{
-    return TABLE_HEADER_BYTES + (size_t)capacity * sizeof(struct table_slot);
-}
+size_t table_bytes(uint32_t capacity) { return TABLE_HEADER_BYTES + (size_t)capacity * sizeof(struct table_slot); }
 
 void table_format(struct table *table, void *memory, uint32_t capacity)
 {
     ROOST_PRE(is_capacity(capacity));
     ROOST_PRE((uintptr_t)memory % sizeof(struct table_slot) == 0);
-    *table = (struct table) { memory, (void *)((char *)memory + TABLE_HEADER_BYTES), capacity };
+    *table = (struct table){ memory, (void *)((char *)memory + TABLE_HEADER_BYTES), capacity };
     table->header->magic = TABLE_MAGIC;
     table->header->layout = TABLE_LAYOUT;
     table->header->slot_bytes = sizeof(struct table_slot);
@@ -98,7 +86,7 @@ int table_attach(struct table *table, const void *memory, size_t bytes)
         return error_set(ROOST_EINVAL, "a table of %u entries does not fit its %zu bytes", capacity, bytes);
     }
     char *base = (char *)(uintptr_t)memory; /* readers have no function that writes */
-    *table = (struct table) { (void *)base, (void *)(base + TABLE_HEADER_BYTES), capacity };
+    *table = (struct table){ (void *)base, (void *)(base + TABLE_HEADER_BYTES), capacity };
     return 0;
 }
 
@@ -190,7 +178,7 @@ static struct table_slot *used_slot(struct table *table, uint32_t index)
 
 static struct object_id id_of(const struct table_slot *slot)
 {
-    return (struct object_id) { get(&slot->id_hi), get(&slot->id_lo) };
+    return (struct object_id){ get(&slot->id_hi), get(&slot->id_lo) };
 }
 
 uint64_t table_update(struct table *table, uint32_t index, const struct table_entry *entry)

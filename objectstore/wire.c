@@ -16,8 +16,9 @@ struct form {
 };
 
 #define FORM_(kind, type) [kind] = { #kind, sizeof(struct type), 0, 0, 0 }
-#define FORM_LIST_(kind, type, count, items, max) \
-    [kind] = { #kind, offsetof(struct type, items), offsetof(struct type, count), sizeof(((struct type *)0)->items[0]), max }
+#define FORM_LIST_(kind, type, count, items, max)                                 \
+    [kind] = { #kind, offsetof(struct type, items), offsetof(struct type, count), \
+               sizeof(((struct type *)0)->items[0]), max }
 
 static const struct form forms[WIRE_KINDS] = {
     FORM_(WIRE_ROOM, wire_room_request),

@@ -100,10 +100,10 @@ struct wire_room_back {
 struct wire_object {
     struct object_id id;
     struct wire_place place;
-    uint64_t size;    /* of the payload */
+    uint64_t size; /* of the payload */
     uint32_t columns, refs;
-    uint32_t format;  /* enum table_format */
-    uint32_t stays;   /* 1: its maker looks at the bytes in place; do not move them while the announcing scope holds it */
+    uint32_t format; /* enum table_format */
+    uint32_t stays;  /* 1: its maker looks at the bytes in place; not to be moved while the announcing scope holds it */
 };
 
 struct wire_refs {
@@ -129,8 +129,8 @@ struct wire_names {
 };
 
 enum wire_wait_flag {
-    WIRE_WAIT_FETCH = 1 << 0,   /* ready means: on this node */
-    WIRE_WAIT_BLOCKS = 1 << 1,  /* the scope's attempt does nothing else meanwhile: its CPU goes back */
+    WIRE_WAIT_FETCH = 1 << 0,  /* ready means: on this node */
+    WIRE_WAIT_BLOCKS = 1 << 1, /* the scope's attempt does nothing else meanwhile: its CPU goes back */
 };
 
 /* `total` refs in as many entries of one token as it takes; answered once, by READY, when `wanted` are ready, none
@@ -150,7 +150,7 @@ struct wire_ready {
     struct wire_entry head;
     uint32_t first, count; /* this entry tells about refs [first, first + count) */
     uint32_t total, reserved;
-    int8_t ready[];        /* padded to 8 */
+    int8_t ready[]; /* padded to 8 */
 };
 
 /* UNWAIT (token), PREFETCH and LOCATE (ref), NODES. */
@@ -196,8 +196,8 @@ struct wire_taken {
 
 /* In a slot of `tasks`. The arguments are on this node and will stay until the attempt has completed. */
 struct wire_task {
-    uint64_t run;      /* the scope of this attempt; never used again on this node */
-    uint64_t prefix;   /* of the ids of what the attempt puts: id.hi */
+    uint64_t run;    /* the scope of this attempt; never used again on this node */
+    uint64_t prefix; /* of the ids of what the attempt puts: id.hi */
     uint32_t attempt;
     uint32_t spec_bytes;
     uint32_t is_inline, reserved;

@@ -73,7 +73,8 @@ run_preset() {
         return 0
     fi
     say "$preset: $what"
-    "${wrapper[@]}" ctest --preset "$preset" -j "$jobs" --no-tests=error "$@" 2>&1 | tee "$run_dir/$preset.log" || failed=1
+    "${wrapper[@]}" ctest --preset "$preset" -j "$jobs" --no-tests=error "$@" 2>&1 |
+        tee "$run_dir/$preset.log" || failed=1
     {
         echo "$preset:"
         sed -n '/tests passed,/,$p' "$run_dir/$preset.log" | grep -v '^$' || echo "  ctest ended early"

@@ -33,77 +33,77 @@
 extern "C" {
 #endif
 
-#define ROOST_API __attribute__((__visibility__("default")))
+#define ROOST_API                   __attribute__((__visibility__("default")))
 #define ROOST_PRINTF(string, first) __attribute__((__format__(__printf__, string, first)))
-#define ROOST_MUST_CHECK __attribute__((__warn_unused_result__))
+#define ROOST_MUST_CHECK            __attribute__((__warn_unused_result__))
 
 /* Structs that may grow begin with their own size. ROOST_OPTIONS(.cpus = 4) and its kin fill it in; in C++ it fills
  * itself in, and the rest is zeroed by {}: `roost_options options{};`. */
 #ifdef __cplusplus
-#define ROOST_ASSERT_ static_assert
-#define ROOST_SIZE_OF_(type) size_t size = sizeof(type)
+#define ROOST_ASSERT_           static_assert
+#define ROOST_SIZE_OF_(type)    size_t size = sizeof(type)
 #define ROOST_SIZED_(type, ...) (type{ __VA_ARGS__ })
 #else
-#define ROOST_ASSERT_ _Static_assert
-#define ROOST_SIZE_OF_(type) size_t size
+#define ROOST_ASSERT_           _Static_assert
+#define ROOST_SIZE_OF_(type)    size_t size
 #define ROOST_SIZED_(type, ...) ((struct type){ .size = sizeof(struct type), __VA_ARGS__ })
 #endif
 
 enum { ROOST_VERSION_MAJOR = 0, ROOST_VERSION_MINOR = 1, ROOST_VERSION_PATCH = 0 };
 
 enum {
-    ROOST_NONE = -1,     /* in an option: really none, as 0 means "the default" */
-    ROOST_FOREVER = -1,  /* as a timeout or a limit: no end */
+    ROOST_NONE = -1,    /* in an option: really none, as 0 means "the default" */
+    ROOST_FOREVER = -1, /* as a timeout or a limit: no end */
 };
 
 /* ---------------------------------------------------------------------------------------------- limits */
 
 enum {
-    ROOST_ARGS_MAX = 65536,            /* arguments of one call; roost_in_refs counts its items, a gather is one */
-    ROOST_GATHER_MAX = 1 << 20,        /* objects that one gather argument may name */
-    ROOST_COLUMNS_MAX = 1 << 20,       /* columns of one object */
-    ROOST_RETURNS_MAX = 4096,          /* results of one task */
-    ROOST_INLINE_BYTES_MAX = 65536,    /* bytes of all inline arguments of one call; more belongs in an object */
-    ROOST_NAME_BYTES_MAX = 127,        /* functions, actors, groups, keys of resources and labels, without the NUL */
+    ROOST_ARGS_MAX = 65536,         /* arguments of one call; roost_in_refs counts its items, a gather is one */
+    ROOST_GATHER_MAX = 1 << 20,     /* objects that one gather argument may name */
+    ROOST_COLUMNS_MAX = 1 << 20,    /* columns of one object */
+    ROOST_RETURNS_MAX = 4096,       /* results of one task */
+    ROOST_INLINE_BYTES_MAX = 65536, /* bytes of all inline arguments of one call; more belongs in an object */
+    ROOST_NAME_BYTES_MAX = 127,     /* functions, actors, groups, keys of resources and labels, without the NUL */
     ROOST_KV_VALUE_BYTES_MAX = 1 << 20,
 };
 #define ROOST_OBJECT_BYTES_MAX (UINT64_C(1) << 46)
 
 /* ---------------------------------------------------------------------------------------------- status */
 
-#define ROOST_STATUS_MAP(X)                                                                      \
-    X(EINVAL,     -1,  "invalid argument")                                                       \
-    X(ENOMEM,     -2,  "out of memory in this process")                                          \
-    X(ETIMEDOUT,  -3,  "timed out; nothing changed, the call may be made again")                 \
-    X(ECANCELED,  -4,  "canceled")                                                               \
-    X(ETOOBIG,    -5,  "over a limit")                                                           \
-    X(ESIZE,      -6,  "the object's size is not the size asked for")                            \
-    X(ERANGE,     -7,  "the range lies outside the object")                                      \
-    X(ESTATE,     -8,  "not possible in this state")                                             \
-    X(EFORK,      -9,  "used in a child of fork()")                                              \
-    X(EVERSION,   -10, "library and agent do not understand each other")                         \
-    X(ECONNECT,   -11, "no agent could be reached")                                              \
-    X(EAUTH,      -12, "the cluster refused this key")                                           \
-    X(EIO,        -13, "an operating system call failed")                                        \
-    X(EDISCONNECTED, -14, "the agent of this machine is gone")                                   \
-    X(EFULL,      -20, "no room in the object store")                                            \
-    X(ELOST,      -21, "the object's bytes are gone and cannot be made again")                   \
-    X(EFREED,     -22, "the object was given up")                                                \
-    X(ECHANGED,   -23, "the object was made again and differs from the one already seen")        \
-    X(ENOFUNC,    -30, "the program has no such remote function")                                \
-    X(EDUPLICATE, -31, "two remote functions have the same name")                                \
-    X(EFAILED,    -32, "the remote function failed")                                             \
-    X(EWORKER,    -33, "the worker died")                                                        \
-    X(ENODE,      -34, "the node died")                                                          \
-    X(EMEMORY,    -35, "the worker was killed for the memory it used")                           \
-    X(EINFEASIBLE,-36, "no node of the cluster can ever run this")                               \
-    X(EEND,       -37, "the stream has ended")                                                   \
-    X(EDEADLOCK,  -38, "this wait can never end")                                                \
-    X(ELIMIT,     -39, "every worker is blocked and no further one may be started")              \
-    X(EACTOR,     -40, "the actor is dead")                                                      \
-    X(EBUSY,      -41, "too many calls are pending")                                             \
-    X(ENOENT,     -42, "no such name")                                                           \
-    X(EEXIST,     -43, "the name is taken")
+#define ROOST_STATUS_MAP(X)                                                             \
+    X(EINVAL, -1, "invalid argument")                                                   \
+    X(ENOMEM, -2, "out of memory in this process")                                      \
+    X(ETIMEDOUT, -3, "timed out; nothing changed, the call may be made again")          \
+    X(ECANCELED, -4, "canceled")                                                        \
+    X(ETOOBIG, -5, "over a limit")                                                      \
+    X(ESIZE, -6, "the object's size is not the size asked for")                         \
+    X(ERANGE, -7, "the range lies outside the object")                                  \
+    X(ESTATE, -8, "not possible in this state")                                         \
+    X(EFORK, -9, "used in a child of fork()")                                           \
+    X(EVERSION, -10, "library and agent do not understand each other")                  \
+    X(ECONNECT, -11, "no agent could be reached")                                       \
+    X(EAUTH, -12, "the cluster refused this key")                                       \
+    X(EIO, -13, "an operating system call failed")                                      \
+    X(EDISCONNECTED, -14, "the agent of this machine is gone")                          \
+    X(EFULL, -20, "no room in the object store")                                        \
+    X(ELOST, -21, "the object's bytes are gone and cannot be made again")               \
+    X(EFREED, -22, "the object was given up")                                           \
+    X(ECHANGED, -23, "the object was made again and differs from the one already seen") \
+    X(ENOFUNC, -30, "the program has no such remote function")                          \
+    X(EDUPLICATE, -31, "two remote functions have the same name")                       \
+    X(EFAILED, -32, "the remote function failed")                                       \
+    X(EWORKER, -33, "the worker died")                                                  \
+    X(ENODE, -34, "the node died")                                                      \
+    X(EMEMORY, -35, "the worker was killed for the memory it used")                     \
+    X(EINFEASIBLE, -36, "no node of the cluster can ever run this")                     \
+    X(EEND, -37, "the stream has ended")                                                \
+    X(EDEADLOCK, -38, "this wait can never end")                                        \
+    X(ELIMIT, -39, "every worker is blocked and no further one may be started")         \
+    X(EACTOR, -40, "the actor is dead")                                                 \
+    X(EBUSY, -41, "too many calls are pending")                                         \
+    X(ENOENT, -42, "no such name")                                                      \
+    X(EEXIST, -43, "the name is taken")
 
 enum roost_status {
     ROOST_OK = 0,
@@ -122,41 +122,61 @@ ROOST_API const char *roost_last_error(void);
 
 /* ---------------------------------------------------------------------------------------------- values */
 
-typedef struct roost_id { uint64_t hi, lo; } roost_id;         /* all zero: nothing */
-typedef struct roost_node { roost_id id; } roost_node;
-typedef struct roost_actor { roost_id id; uint64_t key; } roost_actor;
-typedef struct roost_group { roost_id id; } roost_group;
+typedef struct roost_id {
+    uint64_t hi, lo;
+} roost_id; /* all zero: nothing */
+typedef struct roost_node {
+    roost_id id;
+} roost_node;
+typedef struct roost_actor {
+    roost_id id;
+    uint64_t key;
+} roost_actor;
+typedef struct roost_group {
+    roost_id id;
+} roost_group;
 
 /* Names an object, a range of one, or a column of one; 32 bytes, to be copied and stored at will, also inside objects.
  * The bytes need not exist yet. size is ROOST_WHOLE while it is not known, ROOST_COLUMN when offset is a column. */
-typedef struct roost_ref { roost_id id; uint64_t offset, size; } roost_ref;
-#define ROOST_WHOLE UINT64_MAX
+typedef struct roost_ref {
+    roost_id id;
+    uint64_t offset, size;
+} roost_ref;
+#define ROOST_WHOLE  UINT64_MAX
 #define ROOST_COLUMN (UINT64_MAX - 1)
 ROOST_ASSERT_(sizeof(roost_ref) == 32, "roost_ref is part of the ABI and of stored objects");
 
 /* Bytes of an object, in the store. Read-only: writing through it is a fault. */
-typedef struct roost_view { const void *data; size_t size; uint64_t pin; } roost_view;
+typedef struct roost_view {
+    const void *data;
+    size_t size;
+    uint64_t pin;
+} roost_view;
 
 /* Bytes of an object in the making: between create and seal. */
-typedef struct roost_buffer { void *data; size_t size; uint64_t lease; } roost_buffer;
+typedef struct roost_buffer {
+    void *data;
+    size_t size;
+    uint64_t lease;
+} roost_buffer;
 
-struct roost;         /* a driver's or a worker's connection */
-struct roost_task;    /* one attempt of one task, inside a worker */
-struct roost_stream;  /* results of a task, as they appear */
+struct roost;        /* a driver's or a worker's connection */
+struct roost_task;   /* one attempt of one task, inside a worker */
+struct roost_stream; /* results of a task, as they appear */
 
 /* ---------------------------------------------------------------------------------------------- life */
 
 struct roost_options {
     ROOST_SIZE_OF_(roost_options);
-    const char *address;        /* HOST:PORT of a head; default $ROOST_ADDRESS, else a new cluster */
-    const char *job_name;       /* default: the program's name */
-    const char *name_space;     /* of actors and keys; default: the job's own */
-    uint64_t store_bytes;       /* of a cluster started here; default from memory */
-    double cpus;                /* of a cluster started here; default: the machine's */
-    const char *const *files;   /* further files that a worker needs beside the program (NULL-ended); travel by hash */
-    const char *worker_prefix;  /* run workers under this command, e.g. "valgrind -q"; default $ROOST_WORKER_PREFIX */
-    bool run_inline;            /* no cluster: tasks run inside roost_call, for a debugger; default $ROOST_INLINE */
-    int32_t open_timeout_ms;    /* default 10000 */
+    const char *address;       /* HOST:PORT of a head; default $ROOST_ADDRESS, else a new cluster */
+    const char *job_name;      /* default: the program's name */
+    const char *name_space;    /* of actors and keys; default: the job's own */
+    uint64_t store_bytes;      /* of a cluster started here; default from memory */
+    double cpus;               /* of a cluster started here; default: the machine's */
+    const char *const *files;  /* further files that a worker needs beside the program (NULL-ended); travel by hash */
+    const char *worker_prefix; /* run workers under this command, e.g. "valgrind -q"; default $ROOST_WORKER_PREFIX */
+    bool run_inline;           /* no cluster: tasks run inside roost_call, for a debugger; default $ROOST_INLINE */
+    int32_t open_timeout_ms;   /* default 10000 */
 };
 #define ROOST_OPTIONS(...) ROOST_SIZED_(roost_options, __VA_ARGS__)
 
@@ -184,22 +204,22 @@ ROOST_API int roost_main(int argc, char **argv, int (*driver)(struct roost *rt, 
 ROOST_API const char *roost_version(void);
 
 /* For programs in which failing means ending: print where, what and why, then exit(1). Not for libraries or tasks. */
-#define ROOST_CHECK(call)                                         \
-    do {                                                          \
-        int roost_status_ = (call);                               \
-        if (roost_status_ != 0) {                                 \
-            roost_die(roost_status_, #call, __FILE__, __LINE__);  \
-        }                                                         \
+#define ROOST_CHECK(call)                                        \
+    do {                                                         \
+        int roost_status_ = (call);                              \
+        if (roost_status_ != 0) {                                \
+            roost_die(roost_status_, #call, __FILE__, __LINE__); \
+        }                                                        \
     } while (0)
 ROOST_API void roost_die(int status, const char *call, const char *file, int line) __attribute__((__noreturn__));
 
 /* In a function that returns a status, so in every task: pass a failure on. */
-#define ROOST_TRY(call)                                           \
-    do {                                                          \
-        int roost_status_ = (call);                               \
-        if (roost_status_ != 0) {                                 \
-            return roost_status_;                                 \
-        }                                                         \
+#define ROOST_TRY(call)             \
+    do {                            \
+        int roost_status_ = (call); \
+        if (roost_status_ != 0) {   \
+            return roost_status_;   \
+        }                           \
     } while (0)
 
 /* ---------------------------------------------------------------------------------------------- objects */
@@ -236,8 +256,8 @@ ROOST_API int roost_get_many(struct roost *rt, const roost_ref *refs, size_t cou
 ROOST_API void roost_release_many(struct roost *rt, roost_view *views, size_t count);
 
 /* Copy an object of exactly `size` bytes out; ROOST_ESIZE otherwise. Nothing to release. */
-ROOST_API int roost_get_copy(struct roost *rt, roost_ref ref, void *data_out, size_t size, int timeout_ms)
-    ROOST_MUST_CHECK;
+ROOST_API int roost_get_copy(struct roost *rt, roost_ref ref, void *data_out, size_t size,
+                             int timeout_ms) ROOST_MUST_CHECK;
 #define roost_get_value(rt, ref, value_out, timeout_ms) \
     roost_get_copy((rt), (ref), (value_out), sizeof *(value_out), (timeout_ms))
 
@@ -264,8 +284,8 @@ static inline roost_ref roost_slice(roost_ref ref, uint64_t offset, uint64_t siz
 }
 
 /* Column `column` of what `ref` names whole, as its maker declared it with roost_set_columns(). Pure, and good before
- * the object exists: where it lies is looked up by whoever reads or moves it. No such column, or a slice of a column, is
- * ROOST_ERANGE there. */
+ * the object exists: where it lies is looked up by whoever reads or moves it. No such column, or a slice of a column,
+ * is ROOST_ERANGE there. */
 static inline roost_ref roost_column(roost_ref ref, uint64_t column)
 {
     roost_ref part = { ref.id, column, ROOST_COLUMN };
@@ -274,9 +294,9 @@ static inline roost_ref roost_column(roost_ref ref, uint64_t column)
 
 struct roost_error {
     ROOST_SIZE_OF_(roost_error);
-    int status;             /* 0: not failed (or not yet) */
-    int app_code;           /* of roost_fail() */
-    int signal;             /* that ended the worker, or 0 */
+    int status;   /* 0: not failed (or not yet) */
+    int app_code; /* of roost_fail() */
+    int signal;   /* that ended the worker, or 0 */
     int attempts;
     int64_t pid;
     char function[128];
@@ -305,36 +325,51 @@ typedef int roost_fn(struct roost_task *task);
 
 struct roost_task_options {
     ROOST_SIZE_OF_(roost_task_options);
-    const char *name;            /* for people; default: the function's */
-    uint32_t returns;            /* results, so refs in refs_out; default 1 */
-    int32_t max_retries;         /* after a crash or a lost node; default 3 */
-    bool retry_on_failure;       /* retry also what the function itself reports */
-    int32_t timeout_ms;          /* of one attempt; default none */
-    int32_t priority;            /* higher first, within the job; default 0 */
-    double cpus;                 /* default 1; below one in hundredths, above in whole numbers */
-    uint64_t memory_bytes;       /* admission; default: what this function was seen to use */
-    const char *resources;       /* "gpu=1 license=2" */
-    const char *labels;          /* "zone=a disk!=hdd" */
-    roost_node node;             /* wish; all zero: none */
-    bool node_only;              /* the wish is a condition */
+    const char *name;      /* for people; default: the function's */
+    uint32_t returns;      /* results, so refs in refs_out; default 1 */
+    int32_t max_retries;   /* after a crash or a lost node; default 3 */
+    bool retry_on_failure; /* retry also what the function itself reports */
+    int32_t timeout_ms;    /* of one attempt; default none */
+    int32_t priority;      /* higher first, within the job; default 0 */
+    double cpus;           /* default 1; below one in hundredths, above in whole numbers */
+    uint64_t memory_bytes; /* admission; default: what this function was seen to use */
+    const char *resources; /* "gpu=1 license=2" */
+    const char *labels;    /* "zone=a disk!=hdd" */
+    roost_node node;       /* wish; all zero: none */
+    bool node_only;        /* the wish is a condition */
     bool spread;
     roost_group group;
     uint32_t bundle;
-    uint32_t stream_window;      /* streamed results that may wait to be taken; default 16 */
-    const char *const *env;      /* "K=V", NULL-ended */
+    uint32_t stream_window; /* streamed results that may wait to be taken; default 16 */
+    const char *const *env; /* "K=V", NULL-ended */
 };
 #define ROOST_TASK_OPTIONS(...) ROOST_SIZED_(roost_task_options, __VA_ARGS__)
 
 typedef enum roost_kind {
-    ROOST_IN_REF = 1, ROOST_IN_HANDLE, ROOST_IN_REFS, ROOST_IN_INT, ROOST_IN_UINT, ROOST_IN_REAL, ROOST_IN_TEXT,
-    ROOST_IN_BYTES, ROOST_IN_ACTOR, ROOST_IN_GATHER,
+    ROOST_IN_REF = 1,
+    ROOST_IN_HANDLE,
+    ROOST_IN_REFS,
+    ROOST_IN_INT,
+    ROOST_IN_UINT,
+    ROOST_IN_REAL,
+    ROOST_IN_TEXT,
+    ROOST_IN_BYTES,
+    ROOST_IN_ACTOR,
+    ROOST_IN_GATHER,
 } roost_kind;
 
 /* One argument. Borrows what it points to until the call returns. */
 typedef struct roost_in {
     roost_kind kind;
-    size_t size;            /* bytes of BYTES, items of REFS */
-    union { int64_t i; uint64_t u; double r; const void *p; roost_ref ref; roost_actor actor; } as;
+    size_t size; /* bytes of BYTES, items of REFS */
+    union {
+        int64_t i;
+        uint64_t u;
+        double r;
+        const void *p;
+        roost_ref ref;
+        roost_actor actor;
+    } as;
 } roost_in;
 
 /* roost_call(rt, function, ref_out, argument...)
@@ -362,12 +397,12 @@ ROOST_API int roost_submit(struct roost *rt, roost_fn *function, const struct ro
 /* A task returns 0, or a status (any failing call's; roost_fail's). Asking for an argument that is not there, or that
  * is of another kind, gives zeros and fails the task with a text that says so, whatever it returns afterwards. */
 ROOST_API size_t roost_arg_count(const struct roost_task *task);
-ROOST_API roost_view roost_arg(struct roost_task *task, size_t index);          /* any kind's bytes; not to release */
-ROOST_API int64_t roost_arg_int(struct roost_task *task, size_t index);         /* also an object of 1, 2, 4, 8 bytes */
+ROOST_API roost_view roost_arg(struct roost_task *task, size_t index);  /* any kind's bytes; not to release */
+ROOST_API int64_t roost_arg_int(struct roost_task *task, size_t index); /* also an object of 1, 2, 4, 8 bytes */
 ROOST_API uint64_t roost_arg_uint(struct roost_task *task, size_t index);
 ROOST_API double roost_arg_real(struct roost_task *task, size_t index);
-ROOST_API const char *roost_arg_text(struct roost_task *task, size_t index);    /* "" on failure, never NULL */
-ROOST_API roost_ref roost_arg_ref(struct roost_task *task, size_t index);       /* to slice or pass on */
+ROOST_API const char *roost_arg_text(struct roost_task *task, size_t index); /* "" on failure, never NULL */
+ROOST_API roost_ref roost_arg_ref(struct roost_task *task, size_t index);    /* to slice or pass on */
 ROOST_API const void *roost_arg_value_(struct roost_task *task, size_t index, size_t size);
 #define roost_arg_value(task, index, type) (*(const type *)roost_arg_value_((task), (index), sizeof(type)))
 
@@ -381,23 +416,23 @@ ROOST_API int roost_return_ref(struct roost_task *task, size_t index, roost_ref 
 /* Fail with words: `return roost_fail(task, 7, "line %zu is too long", line);`. Returns ROOST_EFAILED. */
 ROOST_API int roost_fail(struct roost_task *task, int app_code, const char *format, ...) ROOST_PRINTF(3, 4);
 
-ROOST_API struct roost *roost_of(struct roost_task *task);      /* to call further tasks; not to be closed */
-ROOST_API void *roost_scratch(struct roost_task *task, size_t size);  /* zeroed; freed at the task's end; may be NULL */
-ROOST_API bool roost_stopping(const struct roost_task *task);   /* canceled, or out of time: tidy up and return */
-ROOST_API uint32_t roost_attempt(const struct roost_task *task);/* 0 the first time */
+ROOST_API struct roost *roost_of(struct roost_task *task);           /* to call further tasks; not to be closed */
+ROOST_API void *roost_scratch(struct roost_task *task, size_t size); /* zeroed; freed at the task's end; may be NULL */
+ROOST_API bool roost_stopping(const struct roost_task *task);        /* canceled, or out of time: tidy up and return */
+ROOST_API uint32_t roost_attempt(const struct roost_task *task);     /* 0 the first time */
 ROOST_API roost_node roost_here(struct roost *rt);
 
 /* ---------------------------------------------------------------------------------------------- actors */
 
 struct roost_actor_options {
     ROOST_SIZE_OF_(roost_actor_options);
-    const char *actor_name;      /* to be found by; default none */
+    const char *actor_name; /* to be found by; default none */
     bool get_if_exists;
-    bool detached;               /* outlives the job */
-    int32_t max_restarts;        /* default 0 */
-    int32_t max_task_retries;    /* default 0 */
-    uint32_t max_concurrency;    /* threads; default 1 */
-    uint32_t max_pending_calls;  /* per caller; default 10000, then ROOST_EBUSY */
+    bool detached;                         /* outlives the job */
+    int32_t max_restarts;                  /* default 0 */
+    int32_t max_task_retries;              /* default 0 */
+    uint32_t max_concurrency;              /* threads; default 1 */
+    uint32_t max_pending_calls;            /* per caller; default 10000, then ROOST_EBUSY */
     const struct roost_task_options *task; /* where it lives and what it needs; default NULL */
 };
 #define ROOST_ACTOR_OPTIONS(...) ROOST_SIZED_(roost_actor_options, __VA_ARGS__)
@@ -495,7 +530,12 @@ static inline roost_in roost_in_gather(roost_ref list, uint64_t column)
 /* ---------------------------------------------------------------------------------------------- machinery */
 
 enum {
-    ROOST_KIND_TASK_ = 1, ROOST_KIND_ACTOR_, ROOST_KIND_METHOD_, ROOST_KIND_EXIT_, ROOST_KIND_SAVE_, ROOST_KIND_LOAD_
+    ROOST_KIND_TASK_ = 1,
+    ROOST_KIND_ACTOR_,
+    ROOST_KIND_METHOD_,
+    ROOST_KIND_EXIT_,
+    ROOST_KIND_SAVE_,
+    ROOST_KIND_LOAD_
 };
 
 struct roost_function_ {
@@ -509,21 +549,22 @@ struct roost_function_ {
 /* Links the record into a list: no allocation, no lock, safe before main() and in dlopen(). */
 ROOST_API void roost_register_(struct roost_function_ *function);
 
-#define ROOST_REGISTER_(function_, name_, actor_, kind_, state_)                                        \
-    roost_fn function_;                                                                                 \
-    __attribute__((__constructor__)) static void roost_register_##function_(void)                       \
-    {                                                                                                   \
-        static struct roost_function_ record = { 1,         kind_,    name_,  actor_, __FILE__,         \
-                                                 function_, __LINE__, state_, NULL };                   \
-        roost_register_(&record);                                                                       \
-    }                                                                                                   \
+#define ROOST_REGISTER_(function_, name_, actor_, kind_, state_)                  \
+    roost_fn function_;                                                           \
+    __attribute__((__constructor__)) static void roost_register_##function_(void) \
+    {                                                                             \
+        static struct roost_function_ record = {                                  \
+            1, kind_, name_, actor_, __FILE__, function_, __LINE__, state_, NULL  \
+        };                                                                        \
+        roost_register_(&record);                                                 \
+    }                                                                             \
     ROOST_ASSERT_(sizeof(name_) <= ROOST_NAME_BYTES_MAX + 1, "the name of a remote function is too long")
 
 #ifndef __cplusplus
 
 /* What an argument may be. A type that is not here does not compile: for a struct say roost_in_value(it), for an array
  * of refs roost_in_refs(them, count). */
-#define ROOST_IN(x)                                                                                     \
+#define ROOST_IN(x) \
     _Generic((x),                                                                                       \
         roost_ref: roost_in_ref, roost_in: roost_in_same,                                               \
         char *: roost_in_text, const char *: roost_in_text,                                             \
@@ -534,41 +575,40 @@ ROOST_API void roost_register_(struct roost_function_ *function);
         long: roost_in_int, long long: roost_in_int)(x)
 
 /* (out, a, b) -> out, { ROOST_IN(a), ROOST_IN(b) }, 2 */
-#define ROOST_ARGS_(...)                                                                                \
-    ROOST_PICK_(__VA_ARGS__, ROOST_ARGS_MANY_, ROOST_ARGS_MANY_, ROOST_ARGS_MANY_, ROOST_ARGS_MANY_,   \
-                ROOST_ARGS_12_, ROOST_ARGS_11_,                                                         \
-                ROOST_ARGS_10_, ROOST_ARGS_9_, ROOST_ARGS_8_, ROOST_ARGS_7_, ROOST_ARGS_6_,             \
-                ROOST_ARGS_5_, ROOST_ARGS_4_, ROOST_ARGS_3_, ROOST_ARGS_2_, ROOST_ARGS_1_,              \
-                ROOST_ARGS_0_, 0)(__VA_ARGS__)
+#define ROOST_ARGS_(...)                                                                                             \
+    ROOST_PICK_(__VA_ARGS__, ROOST_ARGS_MANY_, ROOST_ARGS_MANY_, ROOST_ARGS_MANY_, ROOST_ARGS_MANY_, ROOST_ARGS_12_, \
+                ROOST_ARGS_11_, ROOST_ARGS_10_, ROOST_ARGS_9_, ROOST_ARGS_8_, ROOST_ARGS_7_, ROOST_ARGS_6_,          \
+                ROOST_ARGS_5_, ROOST_ARGS_4_, ROOST_ARGS_3_, ROOST_ARGS_2_, ROOST_ARGS_1_, ROOST_ARGS_0_, 0)         \
+    (__VA_ARGS__)
 #define ROOST_PICK_(o, a, b, c, d, e, f, g, h, i, j, k, l, m, n, p, q, macro, ...) macro
-#define ROOST_ARGS_MANY_(...) more_than_12_arguments__use_roost_in_refs_or_roost_submit
-#define ROOST_ARGS_0_(o) o, NULL, 0
-#define ROOST_ARGS_1_(o, ...) o, (const roost_in[]){ ROOST_IN_1_(__VA_ARGS__) }, 1
-#define ROOST_ARGS_2_(o, ...) o, (const roost_in[]){ ROOST_IN_2_(__VA_ARGS__) }, 2
-#define ROOST_ARGS_3_(o, ...) o, (const roost_in[]){ ROOST_IN_3_(__VA_ARGS__) }, 3
-#define ROOST_ARGS_4_(o, ...) o, (const roost_in[]){ ROOST_IN_4_(__VA_ARGS__) }, 4
-#define ROOST_ARGS_5_(o, ...) o, (const roost_in[]){ ROOST_IN_5_(__VA_ARGS__) }, 5
-#define ROOST_ARGS_6_(o, ...) o, (const roost_in[]){ ROOST_IN_6_(__VA_ARGS__) }, 6
-#define ROOST_ARGS_7_(o, ...) o, (const roost_in[]){ ROOST_IN_7_(__VA_ARGS__) }, 7
-#define ROOST_ARGS_8_(o, ...) o, (const roost_in[]){ ROOST_IN_8_(__VA_ARGS__) }, 8
-#define ROOST_ARGS_9_(o, ...) o, (const roost_in[]){ ROOST_IN_9_(__VA_ARGS__) }, 9
-#define ROOST_ARGS_10_(o, ...) o, (const roost_in[]){ ROOST_IN_10_(__VA_ARGS__) }, 10
-#define ROOST_ARGS_11_(o, ...) o, (const roost_in[]){ ROOST_IN_11_(__VA_ARGS__) }, 11
-#define ROOST_ARGS_12_(o, ...) o, (const roost_in[]){ ROOST_IN_12_(__VA_ARGS__) }, 12
-#define ROOST_IN_1_(a) ROOST_IN(a)
-#define ROOST_IN_2_(a, ...) ROOST_IN(a), ROOST_IN_1_(__VA_ARGS__)
-#define ROOST_IN_3_(a, ...) ROOST_IN(a), ROOST_IN_2_(__VA_ARGS__)
-#define ROOST_IN_4_(a, ...) ROOST_IN(a), ROOST_IN_3_(__VA_ARGS__)
-#define ROOST_IN_5_(a, ...) ROOST_IN(a), ROOST_IN_4_(__VA_ARGS__)
-#define ROOST_IN_6_(a, ...) ROOST_IN(a), ROOST_IN_5_(__VA_ARGS__)
-#define ROOST_IN_7_(a, ...) ROOST_IN(a), ROOST_IN_6_(__VA_ARGS__)
-#define ROOST_IN_8_(a, ...) ROOST_IN(a), ROOST_IN_7_(__VA_ARGS__)
-#define ROOST_IN_9_(a, ...) ROOST_IN(a), ROOST_IN_8_(__VA_ARGS__)
-#define ROOST_IN_10_(a, ...) ROOST_IN(a), ROOST_IN_9_(__VA_ARGS__)
-#define ROOST_IN_11_(a, ...) ROOST_IN(a), ROOST_IN_10_(__VA_ARGS__)
-#define ROOST_IN_12_(a, ...) ROOST_IN(a), ROOST_IN_11_(__VA_ARGS__)
+#define ROOST_ARGS_MANY_(...)                                                      more_than_12_arguments__use_roost_in_refs_or_roost_submit
+#define ROOST_ARGS_0_(o)                                                           o, NULL, 0
+#define ROOST_ARGS_1_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_1_(__VA_ARGS__) }, 1
+#define ROOST_ARGS_2_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_2_(__VA_ARGS__) }, 2
+#define ROOST_ARGS_3_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_3_(__VA_ARGS__) }, 3
+#define ROOST_ARGS_4_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_4_(__VA_ARGS__) }, 4
+#define ROOST_ARGS_5_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_5_(__VA_ARGS__) }, 5
+#define ROOST_ARGS_6_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_6_(__VA_ARGS__) }, 6
+#define ROOST_ARGS_7_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_7_(__VA_ARGS__) }, 7
+#define ROOST_ARGS_8_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_8_(__VA_ARGS__) }, 8
+#define ROOST_ARGS_9_(o, ...)                                                      o, (const roost_in[]){ ROOST_IN_9_(__VA_ARGS__) }, 9
+#define ROOST_ARGS_10_(o, ...)                                                     o, (const roost_in[]){ ROOST_IN_10_(__VA_ARGS__) }, 10
+#define ROOST_ARGS_11_(o, ...)                                                     o, (const roost_in[]){ ROOST_IN_11_(__VA_ARGS__) }, 11
+#define ROOST_ARGS_12_(o, ...)                                                     o, (const roost_in[]){ ROOST_IN_12_(__VA_ARGS__) }, 12
+#define ROOST_IN_1_(a)                                                             ROOST_IN(a)
+#define ROOST_IN_2_(a, ...)                                                        ROOST_IN(a), ROOST_IN_1_(__VA_ARGS__)
+#define ROOST_IN_3_(a, ...)                                                        ROOST_IN(a), ROOST_IN_2_(__VA_ARGS__)
+#define ROOST_IN_4_(a, ...)                                                        ROOST_IN(a), ROOST_IN_3_(__VA_ARGS__)
+#define ROOST_IN_5_(a, ...)                                                        ROOST_IN(a), ROOST_IN_4_(__VA_ARGS__)
+#define ROOST_IN_6_(a, ...)                                                        ROOST_IN(a), ROOST_IN_5_(__VA_ARGS__)
+#define ROOST_IN_7_(a, ...)                                                        ROOST_IN(a), ROOST_IN_6_(__VA_ARGS__)
+#define ROOST_IN_8_(a, ...)                                                        ROOST_IN(a), ROOST_IN_7_(__VA_ARGS__)
+#define ROOST_IN_9_(a, ...)                                                        ROOST_IN(a), ROOST_IN_8_(__VA_ARGS__)
+#define ROOST_IN_10_(a, ...)                                                       ROOST_IN(a), ROOST_IN_9_(__VA_ARGS__)
+#define ROOST_IN_11_(a, ...)                                                       ROOST_IN(a), ROOST_IN_10_(__VA_ARGS__)
+#define ROOST_IN_12_(a, ...)                                                       ROOST_IN(a), ROOST_IN_11_(__VA_ARGS__)
 
-#define roost_call(rt, function, ...) roost_submit((rt), (function), NULL, ROOST_ARGS_(__VA_ARGS__))
+#define roost_call(rt, function, ...)               roost_submit((rt), (function), NULL, ROOST_ARGS_(__VA_ARGS__))
 #define roost_call_with(rt, function, options, ...) roost_submit((rt), (function), (options), ROOST_ARGS_(__VA_ARGS__))
 
 #else /* C++: the same calls, with overloads in place of _Generic */
@@ -579,13 +619,21 @@ ROOST_API void roost_register_(struct roost_function_ *function);
 
 template <class T> inline roost_in roost_in_from(const T &x)
 {
-    if constexpr (std::is_same_v<T, roost_ref>) { return roost_in_ref(x); }
-    else if constexpr (std::is_same_v<T, roost_in>) { return x; }
-    else if constexpr (std::is_convertible_v<T, const char *>) { return roost_in_text(x); }
-    else if constexpr (std::is_floating_point_v<T>) { return roost_in_real(static_cast<double>(x)); }
-    else if constexpr (std::is_integral_v<T> && std::is_unsigned_v<T>) { return roost_in_uint(x); }
-    else if constexpr (std::is_integral_v<T>) { return roost_in_int(x); }
-    else { static_assert(sizeof(T) == 0, "not an argument: for a struct say roost_in_value(it)"); }
+    if constexpr (std::is_same_v<T, roost_ref>) {
+        return roost_in_ref(x);
+    } else if constexpr (std::is_same_v<T, roost_in>) {
+        return x;
+    } else if constexpr (std::is_convertible_v<T, const char *>) {
+        return roost_in_text(x);
+    } else if constexpr (std::is_floating_point_v<T>) {
+        return roost_in_real(static_cast<double>(x));
+    } else if constexpr (std::is_integral_v<T> && std::is_unsigned_v<T>) {
+        return roost_in_uint(x);
+    } else if constexpr (std::is_integral_v<T>) {
+        return roost_in_int(x);
+    } else {
+        static_assert(sizeof(T) == 0, "not an argument: for a struct say roost_in_value(it)");
+    }
 }
 template <class... A>
 inline int roost_call_with(roost *rt, roost_fn *function, const roost_task_options *options, roost_ref *refs_out,

@@ -23,10 +23,7 @@ struct alarm {
 };
 
 /* Key 0 is an alarm like any other, but a map takes no zero key. */
-static struct id_key map_key(uint64_t key)
-{
-    return (struct id_key) { .hi = key, .lo = 1 };
-}
+static struct id_key map_key(uint64_t key) { return (struct id_key){ .hi = key, .lo = 1 }; }
 
 int alarms_create(struct loop *loop, alarms_fn *fire, void *arg, struct alarms **alarms_out)
 {
@@ -95,7 +92,4 @@ void alarms_disarm(struct alarms *alarms, uint64_t key)
     }
 }
 
-uint32_t alarms_count(const struct alarms *alarms)
-{
-    return alarms->by_key.count;
-}
+uint32_t alarms_count(const struct alarms *alarms) { return alarms->by_key.count; }

@@ -72,10 +72,7 @@ struct bulk_listener {
     unsigned first_range_ms;
 };
 
-static struct bulk_stream *bulk_of(struct bulk *base)
-{
-    return CONTAINER_OF(base, struct bulk_stream, base);
-}
+static struct bulk_stream *bulk_of(struct bulk *base) { return CONTAINER_OF(base, struct bulk_stream, base); }
 
 /* ------------------------------------------------------------------------------------------ end */
 
@@ -182,9 +179,9 @@ static void send_more(struct bulk_stream *bulk)
     size_t count = 0;
     if (!out->header_sent) {
         put_header(&out->range, bulk->out_header);
-        iov[count++] = (struct iovec) { bulk->out_header, HEADER_BYTES };
+        iov[count++] = (struct iovec){ bulk->out_header, HEADER_BYTES };
     }
-    iov[count++] = (struct iovec) { (void *)(uintptr_t)(out->data + out->sent_bytes), chunk };
+    iov[count++] = (struct iovec){ (void *)(uintptr_t)(out->data + out->sent_bytes), chunk };
     bulk->sending = true;
     stream_send(bulk->stream, iov, count, on_sent, bulk);
 }
@@ -248,7 +245,7 @@ static bool read_header(struct bulk_stream *bulk)
     uint64_t words[4];
     memcpy(words, bulk->in_header, sizeof words);
     bulk->in_header_bytes = 0;
-    bulk->range = (struct bulk_range) { le64toh(words[1]), le64toh(words[2]), le64toh(words[3]) };
+    bulk->range = (struct bulk_range){ le64toh(words[1]), le64toh(words[2]), le64toh(words[3]) };
     if (le64toh(words[0]) != BULK_MAGIC || !range_is_valid(&bulk->range)) {
         end_with(bulk, error_set(ROOST_EINVAL, "%s sent what is no transfer", bulk->peer));
         return false;
@@ -327,13 +324,13 @@ static size_t place_pieces(struct bulk_stream *bulk, struct iovec *iov)
     bulk->asked_bytes = 0;
     if (bulk->to != NULL) {
         bulk->asked_bytes = left < PULL_CHUNK_BYTES ? left : PULL_CHUNK_BYTES;
-        iov[0] = (struct iovec) { bulk->to + bulk->received_bytes, (size_t)bulk->asked_bytes };
+        iov[0] = (struct iovec){ bulk->to + bulk->received_bytes, (size_t)bulk->asked_bytes };
         return 1;
     }
     size_t count = 0;
     while (left > 0 && count < STREAM_IOVS_MAX - 1) {
         size_t piece = left < SCRATCH_BYTES ? (size_t)left : SCRATCH_BYTES;
-        iov[count++] = (struct iovec) { bulk->scratch, piece };
+        iov[count++] = (struct iovec){ bulk->scratch, piece };
         bulk->asked_bytes += piece;
         left -= piece;
     }
@@ -353,7 +350,7 @@ static void receive_more(struct bulk_stream *bulk)
     min_bytes = (size_t)bulk->asked_bytes;
     if (reads_header) {
         size_t missing = HEADER_BYTES - bulk->in_header_bytes;
-        iov[count++] = (struct iovec) { bulk->in_header + bulk->in_header_bytes, missing };
+        iov[count++] = (struct iovec){ bulk->in_header + bulk->in_header_bytes, missing };
         min_bytes = bulk->in_range ? min_bytes : missing;
     }
     stream_receive(bulk->stream, iov, count, min_bytes, on_received, bulk);
@@ -367,7 +364,7 @@ static struct bulk_stream *bulk_create(struct loop *loop, const struct bulk_hand
     if (bulk == NULL) {
         return NULL;
     }
-    bulk->base = (struct bulk) { &bulk_stream_ops, arg };
+    bulk->base = (struct bulk){ &bulk_stream_ops, arg };
     bulk->loop = loop;
     bulk->handler = handler;
     bulk->state = BULK_CONNECTING;
@@ -425,10 +422,7 @@ static int stream_bulk_dial(struct loop *loop, const char *address, unsigned tim
     return 0;
 }
 
-static void ignore_closed(void *arg)
-{
-    (void)arg;
-}
+static void ignore_closed(void *arg) { (void)arg; }
 
 static void on_accepted(void *arg, struct stream *stream)
 {
@@ -458,7 +452,7 @@ static int stream_bulk_listen(struct loop *loop, const char *host, unsigned port
     if (listener == NULL) {
         return error_set(ROOST_ENOMEM, "listening on %s: out of memory", host);
     }
-    *listener = (struct bulk_listener) { loop, NULL, handler, arg, first_range_ms };
+    *listener = (struct bulk_listener){ loop, NULL, handler, arg, first_range_ms };
     status = stream_listen(loop, &address, connections_max, on_accepted, listener, &listener->stream_listener);
     if (status != 0) {
         free(listener);
@@ -481,10 +475,7 @@ static void stream_bulk_listener_close(struct bulk_listener *listener)
     }
 }
 
-static const char *stream_bulk_peer(const struct bulk *base)
-{
-    return bulk_of((struct bulk *)(uintptr_t)base)->peer;
-}
+static const char *stream_bulk_peer(const struct bulk *base) { return bulk_of((struct bulk *)(uintptr_t)base)->peer; }
 
 const struct bulk_ops bulk_stream_ops = {
     .name = "stream",

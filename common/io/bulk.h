@@ -93,20 +93,11 @@ static inline int bulk_send(struct bulk *bulk, const struct bulk_range *range, c
 
 /* Cut the connection; what is queued ends with ROOST_ECANCELED. Idempotent. on_range and a good on_received do not come
  * after it. */
-static inline void bulk_close(struct bulk *bulk)
-{
-    bulk->ops->close(bulk);
-}
+static inline void bulk_close(struct bulk *bulk) { bulk->ops->close(bulk); }
 
 /* "HOST:PORT" of the other end. Valid as long as the bulk. */
-static inline const char *bulk_peer(const struct bulk *bulk)
-{
-    return bulk->ops->peer(bulk);
-}
+static inline const char *bulk_peer(const struct bulk *bulk) { return bulk->ops->peer(bulk); }
 
-static inline void bulk_set_arg(struct bulk *bulk, void *arg)
-{
-    bulk->arg = arg;
-}
+static inline void bulk_set_arg(struct bulk *bulk, void *arg) { bulk->arg = arg; }
 
 #endif

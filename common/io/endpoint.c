@@ -251,13 +251,13 @@ static void receive_more(struct endpoint *endpoint)
 {
     struct iovec iov[2];
     if (endpoint->frame == NULL) {
-        iov[0] = (struct iovec) { endpoint->buffer + endpoint->end, ENDPOINT_READ_BYTES - endpoint->end };
+        iov[0] = (struct iovec){ endpoint->buffer + endpoint->end, ENDPOINT_READ_BYTES - endpoint->end };
         stream_receive(endpoint->stream, iov, 1, 1, on_received, endpoint);
         return;
     }
     size_t missing = endpoint->frame_size - endpoint->frame_got;
-    iov[0] = (struct iovec) { endpoint->frame + endpoint->frame_got, missing };
-    iov[1] = (struct iovec) { endpoint->buffer, ENDPOINT_READ_BYTES };
+    iov[0] = (struct iovec){ endpoint->frame + endpoint->frame_got, missing };
+    iov[1] = (struct iovec){ endpoint->buffer, ENDPOINT_READ_BYTES };
     stream_receive(endpoint->stream, iov, 2, missing, on_received, endpoint);
 }
 
@@ -351,10 +351,7 @@ int endpoint_send_owned(struct endpoint *endpoint, const struct endpoint_piece *
     return status;
 }
 
-size_t endpoint_queued_bytes(const struct endpoint *endpoint)
-{
-    return endpoint->queue.bytes;
-}
+size_t endpoint_queued_bytes(const struct endpoint *endpoint) { return endpoint->queue.bytes; }
 
 /* ------------------------------------------------------------------------------------------ begin */
 
@@ -426,10 +423,7 @@ int endpoint_dial(struct loop *loop, const char *address, unsigned timeout_ms, c
     return 0;
 }
 
-static void ignore_closed(void *arg)
-{
-    (void)arg;
-}
+static void ignore_closed(void *arg) { (void)arg; }
 
 static void on_accepted(void *arg, struct stream *stream)
 {
@@ -459,7 +453,7 @@ int endpoint_listen(struct loop *loop, const char *host, unsigned port, unsigned
     if (listener == NULL) {
         return error_set(ROOST_ENOMEM, "listening on %s: out of memory", host);
     }
-    *listener = (struct endpoint_listener) { loop, NULL, handler, arg, first_frame_ms };
+    *listener = (struct endpoint_listener){ loop, NULL, handler, arg, first_frame_ms };
     status = stream_listen(loop, &address, connections_max, on_accepted, listener, &listener->stream_listener);
     if (status != 0) {
         free(listener);
@@ -482,12 +476,6 @@ void endpoint_listener_close(struct endpoint_listener *listener)
     }
 }
 
-void endpoint_set_arg(struct endpoint *endpoint, void *arg)
-{
-    endpoint->arg = arg;
-}
+void endpoint_set_arg(struct endpoint *endpoint, void *arg) { endpoint->arg = arg; }
 
-const char *endpoint_peer(const struct endpoint *endpoint)
-{
-    return endpoint->peer;
-}
+const char *endpoint_peer(const struct endpoint *endpoint) { return endpoint->peer; }

@@ -22,7 +22,7 @@ static struct out_block *block_create(size_t capacity)
         error_set(ROOST_ENOMEM, "queueing a frame: out of memory");
         return NULL;
     }
-    *block = (struct out_block) { .data = block->own, .capacity = capacity };
+    *block = (struct out_block){ .data = block->own, .capacity = capacity };
     return block;
 }
 
@@ -150,7 +150,7 @@ size_t endpoint_queue_gather(struct endpoint_queue *queue, struct iovec *iov, si
     ROOST_PRE(queue->flight_count == 0);
     size_t count = 0;
     for (struct out_block *block = queue->first; block != NULL && count < iov_max; block = block->next) {
-        iov[count++] = (struct iovec) { (void *)(uintptr_t)block->data, block->size };
+        iov[count++] = (struct iovec){ (void *)(uintptr_t)block->data, block->size };
         block->capacity = 0; /* nothing is added to it any more */
     }
     queue->flight_count = count;
@@ -173,6 +173,6 @@ void endpoint_queue_pop(struct endpoint_queue *queue)
 void endpoint_queue_fini(struct endpoint_queue *queue)
 {
     struct out_block *first = queue->first;
-    *queue = (struct endpoint_queue) { 0 };
+    *queue = (struct endpoint_queue){ 0 };
     chain_destroy(first);
 }

@@ -116,7 +116,7 @@ static void run_posted(uv_async_t *wake)
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_fn *fire, void *arg)
 {
-    *timer = (struct loop_timer) { .loop = loop, .fire = fire, .arg = arg };
+    *timer = (struct loop_timer){ .loop = loop, .fire = fire, .arg = arg };
 }
 
 void loop_timer_arm(struct loop_timer *timer, uint64_t at_ns)
@@ -125,10 +125,7 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t at_ns)
     timer_heap_add(&timer->loop->timers, &timer->node, at_ns);
 }
 
-void loop_timer_disarm(struct loop_timer *timer)
-{
-    timer_heap_remove(&timer->loop->timers, &timer->node);
-}
+void loop_timer_disarm(struct loop_timer *timer) { timer_heap_remove(&timer->loop->timers, &timer->node); }
 
 /* Timers armed by these callbacks wait for the next turn, so that a timer which arms itself cannot hold the loop. */
 static void fire_due(uv_poll_t *poll, int status, int events)
@@ -277,10 +274,7 @@ void loop_on_turn_end(struct loop *loop, loop_fn *fn, void *arg)
     loop->turn_end_arg = arg;
 }
 
-void loop_hold(struct loop *loop)
-{
-    loop->holds++;
-}
+void loop_hold(struct loop *loop) { loop->holds++; }
 
 void loop_release(struct loop *loop)
 {
@@ -342,15 +336,9 @@ fail:
     return status;
 }
 
-void loop_run(struct loop *loop)
-{
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
-}
+void loop_run(struct loop *loop) { uv_run(&loop->uv, UV_RUN_DEFAULT); }
 
-void loop_stop(struct loop *loop)
-{
-    uv_stop(&loop->uv);
-}
+void loop_stop(struct loop *loop) { uv_stop(&loop->uv); }
 
 static void give_up(void *arg)
 {

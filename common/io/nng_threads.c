@@ -13,10 +13,7 @@ static _Thread_local bool starting;
 
 extern long __sysconf(int name);
 
-void nng_threads_starting(bool is_starting)
-{
-    starting = is_starting;
-}
+void nng_threads_starting(bool is_starting) { starting = is_starting; }
 
 __attribute__((__visibility__("default"))) long sysconf(int name)
 {

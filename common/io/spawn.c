@@ -72,15 +72,9 @@ static void on_pidfd(void *arg, unsigned events)
     on_exit(on_exit_arg, pid, wait_status);
 }
 
-pid_t spawn_pid(const struct spawn *spawn)
-{
-    return spawn->pid;
-}
+pid_t spawn_pid(const struct spawn *spawn) { return spawn->pid; }
 
-void spawn_kill(struct spawn *spawn, int signal_number)
-{
-    kill(-spawn->pid, signal_number);
-}
+void spawn_kill(struct spawn *spawn, int signal_number) { kill(-spawn->pid, signal_number); }
 
 void spawn_forget(struct spawn *spawn)
 {
@@ -185,7 +179,7 @@ int spawn_start(struct loop *loop, const struct spawn_options *options, spawn_ex
     if (spawn == NULL) {
         return error_set(ROOST_ENOMEM, "starting %s: out of memory", options->path);
     }
-    *spawn = (struct spawn) { .pidfd = -1, .ends_group = options->ends_group, .on_exit = on_exit, .arg = arg };
+    *spawn = (struct spawn){ .pidfd = -1, .ends_group = options->ends_group, .on_exit = on_exit, .arg = arg };
     int failed = call_spawn(options, &spawn->pid);
     if (failed != 0) {
         free(spawn);

@@ -151,7 +151,7 @@ static void op_submit(struct stream_op *op)
 {
     nng_iov iov[STREAM_IOVS_MAX];
     for (unsigned i = 0; i < op->count; i++) {
-        iov[i] = (nng_iov) { op->iov[i].iov_base, op->iov[i].iov_len };
+        iov[i] = (nng_iov){ op->iov[i].iov_base, op->iov[i].iov_len };
     }
     int failed = nng_aio_set_iov(op->aio, op->count, iov);
     ROOST_INVARIANT(failed == 0);
@@ -260,10 +260,7 @@ void stream_receive(struct stream *stream, const struct iovec *iov, size_t count
 
 /* ------------------------------------------------------------------------------------------ streams */
 
-const char *stream_peer(const struct stream *stream)
-{
-    return stream->peer;
-}
+const char *stream_peer(const struct stream *stream) { return stream->peer; }
 
 static void print_peer(nng_stream *nng, char text_out[ADDRESS_TEXT_BYTES])
 {
@@ -307,7 +304,7 @@ static int op_init(struct stream_op *op, struct stream *stream, bool is_send)
 {
     op->stream = stream;
     op->is_send = is_send;
-    op->task = (struct loop_task) { .run = op_done, .arg = op };
+    op->task = (struct loop_task){ .run = op_done, .arg = op };
     return nng_aio_alloc(&op->aio, op_step, op);
 }
 
@@ -365,16 +362,13 @@ void stream_close(struct stream *stream, stream_closed_fn *fn, void *arg)
     nng_stream_close(stream->nng); /* completes what was posted */
     stream->on_closed = fn;
     stream->on_closed_arg = arg;
-    stream->close_task = (struct loop_task) { .run = close_later, .arg = stream };
+    stream->close_task = (struct loop_task){ .run = close_later, .arg = stream };
     loop_post(stream->loop, &stream->close_task);
 }
 
 /* ------------------------------------------------------------------------------------------ listeners */
 
-const struct address *stream_listener_address(const struct stream_listener *listener)
-{
-    return &listener->address;
-}
+const struct address *stream_listener_address(const struct stream_listener *listener) { return &listener->address; }
 
 static void listener_unref(struct stream_listener *listener)
 {
@@ -507,7 +501,7 @@ int stream_listen(struct loop *loop, const struct address *address, unsigned str
     listener->fn = fn;
     listener->arg = arg;
     listener->references = 1;
-    listener->task = (struct loop_task) { .run = on_accept, .arg = listener };
+    listener->task = (struct loop_task){ .run = on_accept, .arg = listener };
     loop_timer_init(&listener->retry, loop, accept_next, listener);
     loop_hold(loop);
     char url[ADDRESS_TEXT_BYTES + 8];
@@ -611,15 +605,9 @@ static void dial_end(struct stream_dial *dial, int why)
     }
 }
 
-static void dial_expire(void *arg)
-{
-    dial_end(arg, ROOST_ETIMEDOUT);
-}
+static void dial_expire(void *arg) { dial_end(arg, ROOST_ETIMEDOUT); }
 
-void stream_dial_cancel(struct stream_dial *dial)
-{
-    dial_end(dial, ROOST_ECANCELED);
-}
+void stream_dial_cancel(struct stream_dial *dial) { dial_end(dial, ROOST_ECANCELED); }
 
 static int dial_start(struct stream_dial *dial, const char *url)
 {
@@ -645,7 +633,7 @@ int stream_dial(struct loop *loop, const struct address *address, unsigned timeo
     dial->timeout_ms = timeout_ms;
     dial->fn = fn;
     dial->arg = arg;
-    dial->task = (struct loop_task) { .run = on_dialed, .arg = dial };
+    dial->task = (struct loop_task){ .run = on_dialed, .arg = dial };
     loop_timer_init(&dial->deadline, loop, dial_expire, dial);
     loop_timer_init(&dial->retry, loop, dial_again, dial);
     loop_hold(loop);

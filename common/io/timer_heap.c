@@ -56,7 +56,7 @@ static struct timer_node *join_children(struct timer_node *first)
 void timer_heap_add(struct timer_heap *heap, struct timer_node *node, uint64_t at_ns)
 {
     ROOST_PRE(!node->queued);
-    *node = (struct timer_node) { .at_ns = at_ns, .order = heap->added++, .queued = true };
+    *node = (struct timer_node){ .at_ns = at_ns, .order = heap->added++, .queued = true };
     heap->first = join(heap->first, node);
 }
 
@@ -79,6 +79,6 @@ void timer_heap_remove(struct timer_heap *heap, struct timer_node *node)
         }
         heap->first = join(heap->first, children);
     }
-    *node = (struct timer_node) { .at_ns = node->at_ns };
+    *node = (struct timer_node){ .at_ns = node->at_ns };
     ROOST_POST(heap->first == NULL || heap->first->previous == NULL);
 }

@@ -240,20 +240,11 @@ int unix_connection_send(struct unix_connection *connection, const void *data, s
     return status;
 }
 
-void unix_connection_set_arg(struct unix_connection *connection, void *arg)
-{
-    connection->arg = arg;
-}
+void unix_connection_set_arg(struct unix_connection *connection, void *arg) { connection->arg = arg; }
 
-struct unix_peer unix_connection_peer(const struct unix_connection *connection)
-{
-    return connection->peer;
-}
+struct unix_peer unix_connection_peer(const struct unix_connection *connection) { return connection->peer; }
 
-int unix_connection_pidfd(const struct unix_connection *connection)
-{
-    return connection->pidfd;
-}
+int unix_connection_pidfd(const struct unix_connection *connection) { return connection->pidfd; }
 
 /* ------------------------------------------------------------------------------------------ listener */
 
@@ -314,7 +305,7 @@ static void take_accepted(struct unix_listener *listener, int fd)
     connection->loop = listener->loop;
     connection->handler = listener->handler;
     connection->arg = listener->arg;
-    connection->close_task = (struct loop_task) { .run = report_closed, .arg = connection };
+    connection->close_task = (struct loop_task){ .run = report_closed, .arg = connection };
     list_init(&connection->queue);
     listener->connections++;
     listener->references++;

@@ -45,7 +45,7 @@ void fibers_begin(uint64_t seed)
 {
     for (unsigned i = 0; i < FIBERS_MAX; i++) {
         unsigned char *stack = world.fibers[i].stack;
-        world.fibers[i] = (struct fiber) { .stack = stack };
+        world.fibers[i] = (struct fiber){ .stack = stack };
     }
     world.count = 0;
     world.random = seed;
@@ -67,25 +67,13 @@ void fibers_add(void (*run)(void *arg), void *arg)
     }
 }
 
-void fibers_kill_at(unsigned fiber, uint64_t step)
-{
-    world.fibers[fiber].kill_at = step;
-}
+void fibers_kill_at(unsigned fiber, uint64_t step) { world.fibers[fiber].kill_at = step; }
 
-bool fibers_is_killed(unsigned fiber)
-{
-    return world.fibers[fiber].killed;
-}
+bool fibers_is_killed(unsigned fiber) { return world.fibers[fiber].killed; }
 
-void fibers_set_yield_ns(uint64_t ns)
-{
-    world.yield_ns = ns;
-}
+void fibers_set_yield_ns(uint64_t ns) { world.yield_ns = ns; }
 
-void fibers_set_timeouts(bool wanted)
-{
-    world.timeouts = wanted;
-}
+void fibers_set_timeouts(bool wanted) { world.timeouts = wanted; }
 
 static void enter(void)
 {
@@ -164,43 +152,56 @@ static enum fibers_end end_of_run(void)
     return FIBERS_DONE;
 }
 
+/* Functions of their own around getcontext() and swapcontext(), which return twice: no local of a loop crosses them. */
+static void prepare(struct fiber *fiber)
+{
+    getcontext(&fiber->context);
+    fiber->context.uc_stack.ss_sp = fiber->stack;
+    fiber->context.uc_stack.ss_size = FIBER_STACK_BYTES;
+    fiber->context.uc_link = NULL;
+    makecontext(&fiber->context, enter, 0);
+}
+
+static void give_turn(void)
+{
+    world.inside = true;
+    swapcontext(&world.scheduler, &world.fibers[world.current].context);
+    world.inside = false;
+}
+
+/* False when nobody can go on. */
+static bool pick_next(void)
+{
+    unsigned able[FIBERS_MAX], able_count = 0;
+    for (unsigned i = 0; i < world.count; i++) {
+        if (can_go_on(&world.fibers[i])) {
+            able[able_count++] = i;
+        }
+    }
+    if (able_count > 0) {
+        world.current = able[fibers_random(able_count)];
+    }
+    return able_count > 0;
+}
+
 enum fibers_end fibers_run(void)
 {
     for (unsigned i = 0; i < world.count; i++) {
-        struct fiber *fiber = &world.fibers[i];
-        getcontext(&fiber->context);
-        fiber->context.uc_stack.ss_sp = fiber->stack;
-        fiber->context.uc_stack.ss_size = FIBER_STACK_BYTES;
-        fiber->context.uc_link = NULL;
-        makecontext(&fiber->context, enter, 0);
+        prepare(&world.fibers[i]);
     }
     for (uint64_t turn = 0; turn < FIBERS_STEPS_MAX; turn++) {
-        unsigned able[FIBERS_MAX], able_count = 0;
-        for (unsigned i = 0; i < world.count; i++) {
-            if (can_go_on(&world.fibers[i])) {
-                able[able_count++] = i;
-            }
-        }
-        if (able_count == 0) {
-            if (let_time_pass()) {
-                continue;
-            }
+        if (pick_next()) {
+            give_turn();
+        } else if (!let_time_pass()) {
             return end_of_run();
         }
-        world.current = able[fibers_random(able_count)];
-        world.inside = true;
-        swapcontext(&world.scheduler, &world.fibers[world.current].context);
-        world.inside = false;
     }
     return FIBERS_ENDLESS;
 }
 
 /* ---- hooks ---- */
 
-uint64_t hook_now_ns(void)
-{
-    return world.now_ns += CLOCK_STEP_NS;
-}
+uint64_t hook_now_ns(void) { return world.now_ns += CLOCK_STEP_NS; }
 
 void hook_yield(void)
 {

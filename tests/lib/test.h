@@ -22,54 +22,54 @@ struct test_record {
 };
 void test_register(struct test_record *record);
 
-#define TEST(suite_, name_)                                                                          \
-    static void suite_##_##name_(void);                                                              \
-    __attribute__((__constructor__)) static void suite_##_##name_##_register(void)                   \
-    {                                                                                                \
-        static struct test_record record = { #suite_, #name_, suite_##_##name_, NULL };              \
-        test_register(&record);                                                                      \
-    }                                                                                                \
+#define TEST(suite_, name_)                                                             \
+    static void suite_##_##name_(void);                                                 \
+    __attribute__((__constructor__)) static void suite_##_##name_##_register(void)      \
+    {                                                                                   \
+        static struct test_record record = { #suite_, #name_, suite_##_##name_, NULL }; \
+        test_register(&record);                                                         \
+    }                                                                                   \
     static void suite_##_##name_(void)
 
-#define TEST_FAIL_()  _Exit(1)
+#define TEST_FAIL_()   _Exit(1)
 #define TEST_SKIP(...) (printf("skipped: " __VA_ARGS__), puts(""), _Exit(0))
 
 #else
 
 #include <criterion/criterion.h>
 
-#define TEST(suite_, name_)    Test(suite_, name_, .timeout = TEST_SECONDS_MAX)
-#define TEST_FAIL_()           cr_assert_fail("a check failed")
-#define TEST_SKIP(...)         cr_skip_test(__VA_ARGS__)
+#define TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_SECONDS_MAX)
+#define TEST_FAIL_()        cr_assert_fail("a check failed")
+#define TEST_SKIP(...)      cr_skip_test(__VA_ARGS__)
 
 #endif
 
-#define CHECK(condition)                                                                             \
-    do {                                                                                             \
-        if (!(condition)) {                                                                          \
-            fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #condition);            \
-            TEST_FAIL_();                                                                            \
-        }                                                                                            \
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
+        if (!(condition)) {                                                               \
+            fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #condition); \
+            TEST_FAIL_();                                                                 \
+        }                                                                                 \
     } while (0)
 
 /* Two integers, both printed. */
-#define CHECK_EQ(got, wanted)                                                                        \
-    do {                                                                                             \
-        long long got_ = (long long)(got), wanted_ = (long long)(wanted);                            \
-        if (got_ != wanted_) {                                                                       \
-            fprintf(stderr, "%s:%d: %s is %lld, wanted %lld (%s)\n", __FILE__, __LINE__, #got, got_, \
-                    wanted_, #wanted);                                                               \
-            TEST_FAIL_();                                                                            \
-        }                                                                                            \
+#define CHECK_EQ(got, wanted)                                                                                 \
+    do {                                                                                                      \
+        long long got_ = (long long)(got), wanted_ = (long long)(wanted);                                     \
+        if (got_ != wanted_) {                                                                                \
+            fprintf(stderr, "%s:%d: %s is %lld, wanted %lld (%s)\n", __FILE__, __LINE__, #got, got_, wanted_, \
+                    #wanted);                                                                                 \
+            TEST_FAIL_();                                                                                     \
+        }                                                                                                     \
     } while (0)
 
-#define CHECK_TEXT(got, wanted)                                                                      \
-    do {                                                                                             \
-        const char *got_ = (got), *wanted_ = (wanted);                                               \
-        if (strcmp(got_, wanted_) != 0) {                                                            \
+#define CHECK_TEXT(got, wanted)                                                                               \
+    do {                                                                                                      \
+        const char *got_ = (got), *wanted_ = (wanted);                                                        \
+        if (strcmp(got_, wanted_) != 0) {                                                                     \
             fprintf(stderr, "%s:%d: %s is \"%s\", wanted \"%s\"\n", __FILE__, __LINE__, #got, got_, wanted_); \
-            TEST_FAIL_();                                                                            \
-        }                                                                                            \
+            TEST_FAIL_();                                                                                     \
+        }                                                                                                     \
     } while (0)
 
 #endif

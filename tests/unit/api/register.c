@@ -104,7 +104,7 @@ TEST(register, methods_of_two_actors_may_share_a_name_of_one_actor_not)
 {
     static struct roost_function_ a, b, c;
     a = record_of("counter", "add", first, "a.c", 1);
-    b = record_of("ledger", "add", second, "b.c", 2);
+    b = record_of("ledger", "add", second, "b.c", 9); /* file before line */
     c = record_of("ledger", "add", other, "c.c", 3);
     roost_register_(&a);
     roost_register_(&b);
@@ -116,7 +116,7 @@ TEST(register, methods_of_two_actors_may_share_a_name_of_one_actor_not)
     CHECK(record == &b);
     register_book_destroy(book);
     roost_register_(&c);
-    check_refused(ROOST_EDUPLICATE, "ledger.add is registered at b.c:2 and at c.c:3");
+    check_refused(ROOST_EDUPLICATE, "ledger.add is registered at b.c:9 and at c.c:3");
 }
 
 TEST(register, what_is_not_in_the_book_is_refused_with_the_reason)

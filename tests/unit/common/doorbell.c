@@ -182,7 +182,7 @@ TEST(agent_bell, is_never_missed_by_an_agent_in_poll_and_silent_when_it_is_awake
         int fd = -1;
         CHECK_EQ(agent_bell_open_event(&fd), 0);
         agent_bell_ringer_init(&office.ringers[i], &office.bell, fd);
-        fds[i] = (struct pollfd) { fd, POLLIN, 0 };
+        fds[i] = (struct pollfd){ fd, POLLIN, 0 };
     }
     CHECK(!agent_bell_ring(&office.ringers[0])); /* awake */
     for (int i = 0; i < CLIENTS; i++) {
@@ -220,10 +220,7 @@ static bool never(void *looks)
     return false;
 }
 
-static bool at_once(void *looks)
-{
-    return ++*(int *)looks > 0;
-}
+static bool at_once(void *looks) { return ++*(int *)looks > 0; }
 
 TEST(waiter, zero_looks_once_and_a_time_out_is_kept)
 {

@@ -175,10 +175,7 @@ TEST(rings_interleaved, a_ringer_killed_anywhere_leaves_nobody_asleep_once_the_a
 
 /* ---- kills on both sides of the message ring ---- */
 
-static bool killed_one(void *fiber)
-{
-    return fibers_is_killed(*(unsigned *)fiber);
-}
+static bool killed_one(void *fiber) { return fibers_is_killed(*(unsigned *)fiber); }
 
 /* Takes the place of a dead consumer: everything from what it had published, in order, once. */
 static void heir_of_consumer(void *fiber)
@@ -301,7 +298,7 @@ static bool some_fd_is_readable(void *arg)
     (void)arg;
     struct pollfd fds[CLIENTS];
     for (int i = 0; i < CLIENTS; i++) {
-        fds[i] = (struct pollfd) { office.ringers[i].event_fd, POLLIN, 0 };
+        fds[i] = (struct pollfd){ office.ringers[i].event_fd, POLLIN, 0 };
     }
     return poll(fds, CLIENTS, 0) > 0;
 }

@@ -22,10 +22,7 @@ static struct task_ring attach(uint32_t taker)
     return ring;
 }
 
-static uint32_t all_taken(void)
-{
-    return lease.driver_took + lease.worker_took + lease.agent_took;
-}
+static uint32_t all_taken(void) { return lease.driver_took + lease.worker_took + lease.agent_took; }
 
 /* A taker has its copy: whatever happens to it from here on, the task had this taker. */
 static void account(const struct task_ring_item *item, uint32_t *count)

@@ -66,7 +66,7 @@ static void take(uint64_t size, uint64_t alignment)
         }
         CHECK_EQ(extent_size(&extents, offset), granules * EXTENT_GRANULE);
         model_set(&model, offset, granules * EXTENT_GRANULE, true);
-        pieces[pieces_count++] = (struct piece) { offset, granules * EXTENT_GRANULE };
+        pieces[pieces_count++] = (struct piece){ offset, granules * EXTENT_GRANULE };
     }
 }
 

@@ -330,7 +330,7 @@ TEST(pins, no_reader_sees_bytes_that_are_used_again)
             race.places[entry.offset][i] = move;
         }
         uint64_t old_generation = table_update(&table, index, &entry);
-        waiting[waiting_count++] = (struct waiting) { pins_name(index, old_generation), old_place };
+        waiting[waiting_count++] = (struct waiting){ pins_name(index, old_generation), old_place };
     }
     atomic_store(&race.is_over, true);
     for (int i = 0; i < RACE_READERS; i++) {

@@ -6,10 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-static struct object_id id_number(uint64_t number)
-{
-    return object_id_from(hash128(&number, sizeof number, 5));
-}
+static struct object_id id_number(uint64_t number) { return object_id_from(hash128(&number, sizeof number, 5)); }
 
 static struct table table_new(uint32_t capacity)
 {
@@ -24,15 +21,15 @@ static struct table table_new(uint32_t capacity)
 /* Every field says the same number, so that a mixture shows. */
 static struct table_entry entry_of(uint64_t id_seed, uint32_t content)
 {
-    return (struct table_entry) { .id = id_number(id_seed),
-                                  .offset = (uint64_t)content * 64,
-                                  .size = content,
-                                  .columns = content,
-                                  .refs = content,
-                                  .version = content,
-                                  .segment = (uint16_t)content,
-                                  .state = TABLE_SEALED,
-                                  .format = (uint8_t)(content % 8) };
+    return (struct table_entry){ .id = id_number(id_seed),
+                                 .offset = (uint64_t)content * 64,
+                                 .size = content,
+                                 .columns = content,
+                                 .refs = content,
+                                 .version = content,
+                                 .segment = (uint16_t)content,
+                                 .state = TABLE_SEALED,
+                                 .format = (uint8_t)(content % 8) };
 }
 
 static bool is_whole(const struct table_entry *entry)
@@ -201,7 +198,7 @@ TEST(table, foreign_memory_is_refused)
     table.header->magic = 0;
     CHECK_EQ(table_attach(&reader, table.header, table_bytes(1024)), ROOST_EINVAL);
     CHECK_EQ(table_read(&table, 1024, &copy), TABLE_ABSENT);
-    CHECK_EQ(table_find(&table, (struct object_id) { 0, 0 }, &index), TABLE_ABSENT);
+    CHECK_EQ(table_find(&table, (struct object_id){ 0, 0 }, &index), TABLE_ABSENT);
     /* counts that a damaged table claims do not make a search endless */
     for (uint32_t i = 0; i < 1024; i++) {
         atomic_store(&table.slots[i].passed, 1);
@@ -222,7 +219,7 @@ TEST(table, a_trailer_that_no_object_can_have_is_seen)
     CHECK_EQ(end, 80 + 16 + 32);
     entry.size = UINT64_MAX - 3;
     CHECK(!table_trailer(&entry, &begin, &end));
-    entry = (struct table_entry) { .offset = UINT64_MAX - 3, .size = 1 };
+    entry = (struct table_entry){ .offset = UINT64_MAX - 3, .size = 1 };
     CHECK(!table_trailer(&entry, &begin, &end));
 }
 

@@ -69,7 +69,7 @@ TEST(loop, timers_fire_in_order_of_time_then_of_arming_and_never_early)
     uint64_t start_ns = loop_now_ns();
     static const uint64_t after_ns[5] = { 3000000, 1000100, 1000000, 3000000, 0 };
     for (int i = 0; i < 5; i++) {
-        notes[i] = (struct note) { .log = &log, .name = i, .last = 5 };
+        notes[i] = (struct note){ .log = &log, .name = i, .last = 5 };
         loop_timer_init(&notes[i].timer, fixture.loop, write_note, &notes[i]);
         loop_timer_arm(&notes[i].timer, start_ns + after_ns[i]);
     }
@@ -212,7 +212,7 @@ static void *post_all(void *arg)
 {
     struct poster *poster = arg;
     for (int i = 0; i < POSTS; i++) {
-        poster->posts[i] = (struct post) { { .run = take_post, .arg = &poster->posts[i] }, poster, i };
+        poster->posts[i] = (struct post){ { .run = take_post, .arg = &poster->posts[i] }, poster, i };
         loop_post(poster->loop, &poster->posts[i].task);
     }
     return NULL;

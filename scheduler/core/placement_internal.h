@@ -1,0 +1,101 @@
+/* placement_internal.h - the state of a placement, shared by placement_node.c, placement_book.c and placement.c */
+#ifndef ROOST_SCHEDULER_CORE_PLACEMENT_INTERNAL_H
+#define ROOST_SCHEDULER_CORE_PLACEMENT_INTERNAL_H
+
+#include "common/id_map.h"
+#include "scheduler/core/durations.h"
+#include "scheduler/core/load.h"
+#include "scheduler/core/placement.h"
+#include "scheduler/core/ranking.h"
+
+struct node {
+    bool present, suspended;
+    bool open;                                       /* has room in its window; counted in nodes_open */
+    uint32_t life;                                   /* of this number: how often it was given away */
+    struct load cpus;                                /* hundredths */
+    struct load memory;                              /* KiB */
+    struct load early;                               /* CPUs that soft assignments will want */
+    uint64_t committed;                              /* hundredths, of the window */
+    uint64_t local_cpus, local_memory_kib, local_ns; /* already in cpus and memory */
+    uint64_t bytes_in, bytes_out;
+    uint64_t pace_in, pace_out;
+
+    /* scratch of one decision; valid where the stamp is that of the decision */
+    uint64_t here_stamp, here_bytes;   /* of the task's inputs */
+    uint64_t share_stamp, share_bytes; /* of what would be pulled from here */
+};
+
+/* The nodes by how many tasks of one function or job they have. Exists while it has a task. */
+struct spread {
+    struct list_node all;
+    struct id_key key;
+    struct ranking fewest; /* the active nodes */
+    uint64_t tasks;
+};
+
+struct placement {
+    struct node *nodes; /* by number */
+    uint32_t nodes_capacity, nodes_open;
+    struct ranking soonest;       /* active nodes by expected start */
+    struct ranking soonest_early; /* the same, soft assignments included */
+    struct ranking away;          /* suspects */
+    struct durations durations;
+    struct list_node spreads;
+    struct id_map spread_by_key;
+    struct list_node bookings;
+    struct ranking_need growth;
+    uint64_t booked_count; /* ever; moves the sample of copies on */
+    uint64_t hash, steps;
+
+    bool in_turn;
+    uint32_t turn_scanned, turn_tentative;
+    struct placement_booking *tentative; /* PLACEMENT_SCAN_MAX */
+
+    /* scratch of one decision */
+    uint64_t stamp;
+    uint32_t *input_sources; /* by input; NOWHERE: exists nowhere */
+    size_t input_sources_capacity;
+    uint32_t *here_nodes, *share_nodes; /* nodes_capacity each */
+    uint32_t here_count, share_count;
+};
+
+/* What one node would mean for one task. */
+struct judgement {
+    uint32_t node;
+    uint64_t start_ns, missing_bytes;
+    uint64_t crowd;    /* tasks of the same spread there */
+    uint16_t pressure; /* decides between equal starts */
+};
+
+/* placement_node.c: NULL when absent. */
+struct node *node_at(const struct placement *placement, uint32_t node);
+struct node *node_of(const struct placement *placement, uint32_t node, uint32_t life);
+/* The load of `node` has changed: put it where it now belongs in the rankings. */
+void node_refresh(struct placement *placement, uint32_t node);
+uint64_t node_window(const struct node *node);
+struct ranking_need need_of(const struct placement_request *request);
+bool node_is_big_enough(const struct node *node, struct ranking_need need);
+uint64_t node_wait_ns(const struct node *node, struct ranking_need need, bool early);
+/* NULL without a wish, or when PLACEMENT_SPREADS_MAX are in use and this is not among them. */
+struct spread *spread_of(const struct placement *placement, struct id_key key);
+/* One task more, or less, on a node. False: the wish was not heard, and must not be taken back. */
+bool spread_change(struct placement *placement, struct id_key key, uint32_t node, uint32_t life, bool more);
+void placement_record(struct placement *placement, uint64_t what, uint64_t node, uint64_t value);
+
+/* placement_book.c: bring a booking's amounts onto the nodes, or take them off again. */
+void booking_apply(struct placement *placement, const struct placement_booking *booking);
+void booking_unapply(struct placement *placement, const struct placement_booking *booking);
+/* Book what the present scratch says about `node`. ROOST_ENOMEM leaves everything as it was. */
+int booking_make(struct placement *placement, const struct placement_request *request, uint32_t node,
+                 enum placement_state state, bool tentative, struct placement_booking *booking);
+void booking_clear(struct placement *placement, struct placement_booking *booking);
+/* How long until what is still to come would have arrived, were the booking not applied. */
+uint64_t booking_net_ns(const struct placement *placement, const struct placement_booking *booking);
+uint64_t window_charge(uint64_t cpus);
+
+/* placement.c: find the sources of all inputs and what lies where. ROOST_ENOMEM. */
+int inputs_survey(struct placement *placement, const struct placement_request *request);
+/* After a survey: what would be missing at `node`, left in share_nodes by source. */
+uint64_t inputs_missing_at(struct placement *placement, const struct placement_request *request, uint32_t node);
+
+#endif

@@ -1,0 +1,388 @@
+#include "tests/lib/agent_bench.h"
+#include "common/hash.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+static struct bench_entry *entry_of(struct bench *bench, struct object_id id)
+{
+    for (size_t i = 0; i < bench->entries_count; i++) {
+        if (object_id_eq(bench->entries[i].entry.object.id, id)) {
+            return &bench->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static void remove_token(uint64_t *tokens, size_t *count, uint64_t token)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (tokens[i] == token) {
+            tokens[i] = tokens[--*count];
+            return;
+        }
+    }
+}
+
+static void step(struct bench *bench, struct core_event *event);
+
+static void reclaim(struct bench *bench, struct bench_entry *entry)
+{
+    struct core_event event = { .kind = CORE_DONE, .u.done.token = entry->retire_token };
+    *entry = bench->entries[--bench->entries_count];
+    step(bench, &event);
+}
+
+static void run_entry(struct bench *bench, const struct core_command *command)
+{
+    const struct agent_entry *body = core_body(command);
+    struct bench_entry *entry = entry_of(bench, body->object.id);
+    if (body->op == AGENT_ENTRY_PUBLISH) {
+        if (entry == NULL) {
+            CHECK(bench->entries_count < BENCH_ENTRIES_MAX);
+            entry = &bench->entries[bench->entries_count++];
+        }
+        *entry = (struct bench_entry){ .entry = *body };
+        return;
+    }
+    CHECK(entry != NULL);
+    CHECK(entry->retire_token == 0);
+    entry->retire_token = command->token;
+}
+
+static void run(struct bench *bench, const struct core_command *command)
+{
+    switch (command->kind) {
+    case CORE_REPLY: {
+        CHECK(bench->said_count < BENCH_SAID_MAX);
+        struct bench_said *said = &bench->said[bench->said_count++];
+        const struct wire_entry *entry = core_body(command);
+        CHECK_EQ(wire_check(entry, entry->bytes), 0);
+        CHECK(entry->bytes <= sizeof said->bytes);
+        said->client = core_client_of(command->to);
+        said->bell = command->token;
+        memcpy(said->bytes, entry, entry->bytes);
+        break;
+    }
+    case CORE_TASK: {
+        const struct agent_task *body = core_body(command);
+        CHECK(bench->tasks_count < BENCH_TASKS_MAX);
+        bench->tasks[bench->tasks_count++] = (struct bench_task){ core_client_of(command->to), body->task,
+                                                                  body->spec->task };
+        break;
+    }
+    case CORE_TABLE:
+        run_entry(bench, command);
+        break;
+    case CORE_SPAWN:
+        CHECK(bench->spawns_count < BENCH_SPAWNS_MAX);
+        bench->spawns[bench->spawns_count++] = command->token;
+        break;
+    case CORE_KILL:
+        CHECK(bench->killed_count < BENCH_SPAWNS_MAX);
+        bench->killed[bench->killed_count++] = command->token;
+        break;
+    case CORE_CLOSE:
+        bench->closed_count++;
+        break;
+    case CORE_DRAIN:
+        bench->drain_wanted = true;
+        break;
+    case CORE_ARM:
+        bench->timer_ns = command->at_ns;
+        break;
+    case CORE_WRITE:
+        break;
+    case CORE_FILLER:
+    case CORE_SEND:
+    case CORE_DISARM:
+    case CORE_PULL:
+    case CORE_SPILL:
+    case CORE_COMMIT:
+    case CORE_WAKE:
+        CHECK(!"a command that this bench knows");
+    }
+}
+
+static void step(struct bench *bench, struct core_event *event)
+{
+    event->now_ns = bench->now_ns;
+    core_out_clear(&bench->out);
+    agent_core.step(bench->agent, event, &bench->out);
+    CHECK(agent_core.is_valid(bench->agent));
+    for (const struct core_command *c = core_next(&bench->out, NULL); c != NULL; c = core_next(&bench->out, c)) {
+        run(bench, c);
+    }
+    for (size_t i = 0; i < bench->entries_count; i++) {
+        if (bench->entries[i].retire_token != 0 && !bench->entries[i].is_pinned) {
+            reclaim(bench, &bench->entries[i]);
+            return; /* that step has looked at the rest */
+        }
+    }
+}
+
+void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
+{
+    memset(bench, 0, sizeof *bench);
+    struct agent_config config = { .node = { 7, 7 },
+                                   .node_name = "bench",
+                                   .cpus_hundredths = cpus * 100,
+                                   .memory_bytes = ROOST_GIB(1),
+                                   .segments_count = 1,
+                                   .segment_bytes = { store_bytes },
+                                   .workers_max = cpus * 4,
+                                   .alone = true };
+    CHECK_EQ(agent_create(&bench->agent, &config), 0);
+    CHECK_EQ(core_out_init(&bench->out, agent_core.out_bytes_max), 0);
+    bench->said = calloc(BENCH_SAID_MAX, sizeof *bench->said);
+    CHECK(bench->said != NULL);
+    bench->now_ns = 1;
+    bench->timer_ns = UINT64_MAX;
+    bench->job = (struct job_id){ 11, 12 };
+}
+
+void bench_end(struct bench *bench, bool empty)
+{
+    struct agent_counts counts = agent_counts(bench->agent);
+    if (empty) {
+        CHECK_EQ(counts.objects, 0);
+        CHECK_EQ(counts.bytes_used, 0);
+        CHECK_EQ(bench->entries_count, 0);
+    }
+    CHECK_EQ(bench->closed_count, 0);
+    agent_destroy(bench->agent);
+    core_out_fini(&bench->out);
+    free(bench->said);
+}
+
+static struct core_client up(struct bench *bench, uint64_t token)
+{
+    struct core_client client = { bench->clients_count++, 1 };
+    struct core_event event = { .kind = CORE_CLIENT_UP,
+                                .u.client = { .client = client,
+                                              .token = token,
+                                              .pid = 1000 + client.slot,
+                                              .job = { bench->job.hi, bench->job.lo } } };
+    step(bench, &event);
+    return client;
+}
+
+struct core_client bench_driver(struct bench *bench) { return up(bench, 0); }
+
+struct core_client bench_worker(struct bench *bench, uint64_t spawn_token)
+{
+    remove_token(bench->spawns, &bench->spawns_count, spawn_token);
+    return up(bench, spawn_token);
+}
+
+void bench_workers_come(struct bench *bench)
+{
+    while (bench->spawns_count > 0) {
+        bench_worker(bench, bench->spawns[0]);
+    }
+}
+
+void bench_gone(struct bench *bench, struct core_client client, int32_t wait_status)
+{
+    struct core_event event = { .kind = CORE_CLIENT_GONE, .u.client = { .client = client, .status = wait_status } };
+    step(bench, &event);
+}
+
+void bench_entry(struct bench *bench, struct core_client client, const struct wire_entry *entry)
+{
+    struct core_event event = { .kind = CORE_RING_ENTRY, .u.ring = { client, entry } };
+    step(bench, &event);
+}
+
+void bench_drain(struct bench *bench)
+{
+    while (bench->drain_wanted) {
+        bench->drain_wanted = false;
+        struct core_event event = { .kind = CORE_DRAINED };
+        step(bench, &event);
+    }
+}
+
+void bench_time(struct bench *bench, uint64_t now_ns)
+{
+    bench->now_ns = now_ns;
+    if (bench->timer_ns <= now_ns) {
+        bench->timer_ns = UINT64_MAX;
+        struct core_event event = { .kind = CORE_TICK };
+        step(bench, &event);
+    }
+}
+
+static bool is_from(const struct bench_said *said, struct core_client client, enum wire_kind kind)
+{
+    return said->client.slot == client.slot && ((const struct wire_entry *)(const void *)said->bytes)->kind == kind;
+}
+
+const void *bench_said(const struct bench *bench, struct core_client client, enum wire_kind kind)
+{
+    for (size_t i = bench->said_count; i > 0; i--) {
+        if (is_from(&bench->said[i - 1], client, kind)) {
+            return bench->said[i - 1].bytes;
+        }
+    }
+    return NULL;
+}
+
+size_t bench_said_count(const struct bench *bench, struct core_client client, enum wire_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < bench->said_count; i++) {
+        count += is_from(&bench->said[i], client, kind);
+    }
+    return count;
+}
+
+const struct agent_entry *bench_find(const struct bench *bench, struct object_id id)
+{
+    const struct bench_entry *entry = entry_of((struct bench *)(uintptr_t)bench, id);
+    return entry == NULL || entry->retire_token != 0 ? NULL : &entry->entry;
+}
+
+void bench_pin(struct bench *bench, struct object_id id)
+{
+    struct bench_entry *entry = entry_of(bench, id);
+    CHECK(entry != NULL);
+    entry->is_pinned = true;
+}
+
+void bench_unpin(struct bench *bench, struct object_id id)
+{
+    struct bench_entry *entry = entry_of(bench, id);
+    CHECK(entry != NULL);
+    entry->is_pinned = false;
+    if (entry->retire_token != 0) {
+        reclaim(bench, entry);
+    }
+}
+
+int bench_room(struct bench *bench, struct core_client client, uint64_t scope, enum wire_room purpose, uint64_t bytes,
+               struct wire_place *place_out)
+{
+    struct wire_room_request request = {
+        .head = { WIRE_ROOM, sizeof request, ++bench->next_token }, .bytes = bytes, .purpose = purpose, .scope = scope
+    };
+    bench_entry(bench, client, &request.head);
+    const struct wire_room_given *given = bench_said(bench, client, WIRE_ROOM_GIVEN);
+    if (given == NULL || given->head.token != request.head.token) {
+        return 1;
+    }
+    *place_out = given->place;
+    return given->status;
+}
+
+struct object_id bench_put(struct bench *bench, struct core_client client, uint64_t bytes, const roost_ref *refs,
+                           uint32_t refs_count)
+{
+    struct object_id id = { agent_client_prefix(bench->agent, client), ++bench->next_put };
+    struct wire_place place = { 0 };
+    CHECK_EQ(bench_room(bench, client, 0, WIRE_ROOM_OBJECT, wire_object_bytes(bytes, 0, refs_count), &place), 0);
+    if (refs_count > 0) {
+        size_t size = sizeof(struct wire_refs) + refs_count * sizeof *refs;
+        struct wire_refs *told = calloc(1, size);
+        CHECK(told != NULL);
+        *told = (struct wire_refs){ .head = { WIRE_REFS, (uint32_t)size, 0 }, .container = id, .count = refs_count };
+        memcpy(told->refs, refs, refs_count * sizeof *refs);
+        bench_entry(bench, client, &told->head);
+        free(told);
+    }
+    struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                      .object = { .id = id, .place = place, .size = bytes, .refs = refs_count } };
+    bench_entry(bench, client, &announce.head);
+    return id;
+}
+
+void bench_names(struct bench *bench, struct core_client client, enum wire_kind kind, uint64_t scope,
+                 struct object_id id)
+{
+    struct {
+        struct wire_names names;
+        struct object_id id;
+    } entry = { { .head = { kind, sizeof entry, 0 }, .scope = scope, .count = 1 }, id };
+    bench_entry(bench, client, &entry.names.head);
+}
+
+uint64_t bench_wait(struct bench *bench, struct core_client client, uint64_t scope, uint32_t flags, uint32_t wanted,
+                    const struct object_id *ids, uint32_t count)
+{
+    size_t size = sizeof(struct wire_wait) + count * sizeof(roost_ref);
+    struct wire_wait *wait = calloc(1, size);
+    CHECK(wait != NULL);
+    *wait = (struct wire_wait){ .head = { WIRE_WAIT, (uint32_t)size, ++bench->next_token },
+                                .scope = scope,
+                                .total = count,
+                                .wanted = wanted,
+                                .flags = flags,
+                                .count = count };
+    for (uint32_t i = 0; i < count; i++) {
+        wait->refs[i] = object_ref(ids[i]);
+    }
+    bench_entry(bench, client, &wait->head);
+    free(wait);
+    return bench->next_token;
+}
+
+struct task_id bench_submit(struct bench *bench, struct core_client client, uint64_t scope,
+                            const struct spec_draft *draft)
+{
+    struct spec_draft full = *draft;
+    full.job = bench->job;
+    if (task_id_is_none(full.parent)) {
+        full.parent = task_id_from(job_id_key(bench->job));
+    }
+    full.call = ++bench->next_call;
+    full.cpus_hundredths = full.cpus_hundredths == 0 ? 100 : full.cpus_hundredths;
+    size_t bytes;
+    CHECK_EQ(spec_measure(&full, &bytes), 0);
+    struct spec *spec = calloc(1, bytes);
+    CHECK(spec != NULL);
+    spec_write(&full, spec, bytes);
+    CHECK_EQ(spec_check(spec, bytes), 0);
+    struct agent_submit submit = { .head = { AGENT_SUBMIT, sizeof submit, ++bench->next_token },
+                                   .scope = scope,
+                                   .spec = spec };
+    bench_entry(bench, client, &submit.head);
+    struct task_id id = spec->task;
+    free(spec);
+    return id;
+}
+
+struct bench_task bench_take(struct bench *bench)
+{
+    bench_workers_come(bench);
+    CHECK(bench->tasks_count > 0);
+    struct bench_task task = bench->tasks[0];
+    memmove(bench->tasks, bench->tasks + 1, --bench->tasks_count * sizeof *bench->tasks);
+    return task;
+}
+
+void bench_result(struct bench *bench, const struct bench_task *task, uint32_t index, uint64_t bytes)
+{
+    struct wire_place place = { 0 };
+    if (bytes > 0) {
+        CHECK_EQ(bench_room(bench, task->client, task->task.run, WIRE_ROOM_OBJECT, bytes, &place), 0);
+    }
+    struct wire_result result = { .head = { WIRE_RESULT, sizeof result, 0 },
+                                  .run = task->task.run,
+                                  .index = index,
+                                  .object = { .id = result_id(task->id, index), .place = place, .size = bytes } };
+    bench_entry(bench, task->client, &result.head);
+}
+
+void bench_complete(struct bench *bench, const struct bench_task *task, int32_t status, const char *text)
+{
+    struct {
+        struct wire_complete complete;
+        char text[256];
+    } entry = { .complete = { .run = task->task.run, .status = status } };
+    entry.complete.text_bytes = (uint32_t)strlen(text);
+    entry.complete.head = (struct wire_entry){
+        WIRE_COMPLETE, (uint32_t)align_up(offsetof(struct wire_complete, text) + strlen(text), 8), 0
+    };
+    memcpy(entry.complete.text, text, strlen(text));
+    bench_entry(bench, task->client, &entry.complete.head);
+}

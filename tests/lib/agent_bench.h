@@ -1,0 +1,91 @@
+/* agent_bench.h - an agent's core on a test bench: no processes, no memory, only events and what comes of them
+ *
+ * The bench feeds events, runs the commands (the table, retires, spawns are played by it) and remembers what was said
+ * to each client. Every step is followed by the core's own check. */
+#ifndef ROOST_TESTS_LIB_AGENT_BENCH_H
+#define ROOST_TESTS_LIB_AGENT_BENCH_H
+
+#include "common/spec.h"
+#include "objectstore/table.h"
+#include "worker/agent/core/agent.h"
+
+enum { BENCH_SAID_MAX = 4096, BENCH_ENTRIES_MAX = 4096, BENCH_SPAWNS_MAX = 256, BENCH_TASKS_MAX = 1024 };
+
+struct bench_said { /* one entry to a client */
+    struct core_client client;
+    uint64_t bell; /* 0: not rung */
+    unsigned char bytes[4096] __attribute__((__aligned__(8)));
+};
+
+struct bench_task { /* one attempt pushed to a worker, not yet taken by the test */
+    struct core_client client;
+    struct wire_task task;
+    struct task_id id;
+};
+
+struct bench_entry { /* of the shared table */
+    struct agent_entry entry;
+    uint64_t retire_token; /* not 0: retired, waits for bench_reclaim() when pinned */
+    bool is_pinned;
+};
+
+struct bench {
+    struct agent *agent;
+    struct core_out out;
+    uint64_t now_ns, timer_ns; /* timer_ns: UINT64_MAX when none is armed */
+    struct job_id job;
+    struct bench_said *said;
+    size_t said_count;
+    struct bench_task tasks[BENCH_TASKS_MAX];
+    size_t tasks_count;
+    struct bench_entry entries[BENCH_ENTRIES_MAX];
+    size_t entries_count;
+    uint64_t spawns[BENCH_SPAWNS_MAX]; /* tokens of workers that were asked for and have not come */
+    size_t spawns_count;
+    uint64_t killed[BENCH_SPAWNS_MAX];
+    size_t killed_count, closed_count;
+    bool drain_wanted;
+    uint32_t clients_count;
+    uint64_t next_token, next_put, next_call;
+};
+
+/* `store_bytes` in one segment, `cpus` whole CPUs; workers are not prestarted. */
+void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus);
+/* Fails the test when the core still holds bytes or objects although `empty` says that it should not. */
+void bench_end(struct bench *bench, bool empty);
+
+struct core_client bench_driver(struct bench *bench);
+struct core_client bench_worker(struct bench *bench, uint64_t spawn_token);
+/* Lets every worker that was asked for connect. */
+void bench_workers_come(struct bench *bench);
+void bench_gone(struct bench *bench, struct core_client client, int32_t wait_status);
+
+void bench_entry(struct bench *bench, struct core_client client, const struct wire_entry *entry);
+/* Turns in which every ring is read, until the core asks for no more. */
+void bench_drain(struct bench *bench);
+void bench_time(struct bench *bench, uint64_t now_ns); /* and the timer, if it is due */
+
+/* The newest entry of `kind` said to the client, or NULL. */
+const void *bench_said(const struct bench *bench, struct core_client client, enum wire_kind kind);
+size_t bench_said_count(const struct bench *bench, struct core_client client, enum wire_kind kind);
+/* The published entry of an object, or NULL. */
+const struct agent_entry *bench_find(const struct bench *bench, struct object_id id);
+void bench_pin(struct bench *bench, struct object_id id);
+void bench_unpin(struct bench *bench, struct object_id id);
+
+/* What a client's library does, in one call each. */
+int bench_room(struct bench *bench, struct core_client client, uint64_t scope, enum wire_room purpose, uint64_t bytes,
+               struct wire_place *place_out); /* the status; 1 when there was no answer yet */
+struct object_id bench_put(struct bench *bench, struct core_client client, uint64_t bytes, const roost_ref *refs,
+                           uint32_t refs_count); /* an extent of its own, announced */
+void bench_names(struct bench *bench, struct core_client client, enum wire_kind kind, uint64_t scope,
+                 struct object_id id);
+uint64_t bench_wait(struct bench *bench, struct core_client client, uint64_t scope, uint32_t flags, uint32_t wanted,
+                    const struct object_id *ids, uint32_t count); /* the token */
+struct task_id bench_submit(struct bench *bench, struct core_client client, uint64_t scope,
+                            const struct spec_draft *draft);
+struct bench_task bench_take(struct bench *bench); /* the oldest pushed attempt; the test fails when there is none */
+void bench_result(struct bench *bench, const struct bench_task *task, uint32_t index, uint64_t bytes);
+void bench_complete(struct bench *bench, const struct bench_task *task, int32_t status, const char *text);
+
+#endif

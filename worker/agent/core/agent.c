@@ -1,0 +1,205 @@
+/* agent.c - the step function: which event goes to whom, and what is settled before the step ends
+ *
+ * Happy path: an event changes records in one file and leaves marks (unnamed objects, failing tasks, room or workers
+ * that came free); settle() works the marks off, so that no function frees a record under another one's feet.
+ * Failures: a client that breaks the protocol is killed, what it did before stands.
+ * Invariants: agent_is_valid(). Thread: the agent's loop.
+ */
+#include "worker/agent/core/agent_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { AGENT_OUT_BYTES_MAX = 8 << 20 };
+
+void *agent_alloc(size_t bytes)
+{
+    void *memory = calloc(1, bytes);
+    ROOST_INVARIANT(memory != NULL);
+    return memory;
+}
+
+void agent_note(struct agent *agent, const char *what, uint64_t a, uint64_t b)
+{
+    trace_add(what, a, b, agent->now_ns);
+    agent->state_hash = hash_mix(hash_mix(hash_mix(agent->state_hash, hash64(what, strlen(what), 0)), a), b);
+}
+
+int agent_create(struct agent **agent_out, const struct agent_config *config)
+{
+    ROOST_PRE(config->segments_count > 0 && config->segments_count <= STORE_SEGMENTS_MAX);
+    struct agent *agent = calloc(1, sizeof *agent);
+    if (agent == NULL) {
+        return ROOST_ENOMEM;
+    }
+    agent->config = *config;
+    agent->cpus_free = config->cpus_hundredths;
+    struct list_node *lists[] = { &agent->objects,  &agent->unknown,      &agent->unnamed, &agent->failing,
+                                  &agent->finished, &agent->clients,      &agent->tasks,   &agent->ready,
+                                  &agent->jobs,     &agent->room_requests };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        list_init(lists[i]);
+    }
+    for (uint32_t i = 0; i < config->segments_count; i++) {
+        int status = extent_init(&agent->segments[i], config->segment_bytes[i]);
+        if (status != 0) {
+            agent_destroy(agent);
+            return status;
+        }
+        agent->counts.bytes_total += config->segment_bytes[i];
+    }
+    *agent_out = agent;
+    return 0;
+}
+
+void agent_destroy(struct agent *agent)
+{
+    if (agent == NULL) {
+        return;
+    }
+    clients_fini(agent);
+    workers_fini(agent);
+    tasks_fini(agent);
+    objects_fini(agent);
+    room_fini(agent);
+    for (uint32_t i = 0; i < agent->config.segments_count; i++) {
+        extent_fini(&agent->segments[i]);
+    }
+    struct id_map *maps[] = { &agent->objects_by_id, &agent->objects_by_serial, &agent->leases,
+                              &agent->tasks_by_id,   &agent->attempts_by_run,   &agent->clients_by_key };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        id_map_fini(maps[i]);
+    }
+    free(agent);
+}
+
+static void done(struct agent *agent, const struct core_event *event)
+{
+    uint64_t serial = agent_token_serial(event->u.done.token);
+    switch (agent_token_kind(event->u.done.token)) {
+    case AGENT_TOKEN_RETIRE:
+        object_reclaimed(agent, serial);
+        break;
+    case AGENT_TOKEN_SPAWN:
+        worker_not_started(agent, event->u.done.token, event->u.done.status, event->u.done.data, event->u.done.bytes);
+        break;
+    case AGENT_TOKEN_PULL:
+    case AGENT_TOKEN_SERVE:
+    case AGENT_TIMER:
+        ROOST_IMPOSSIBLE("nothing was asked for under this token");
+    }
+}
+
+/* One timer serves every deadline: the earliest of them. */
+static void arm(struct agent *agent)
+{
+    uint64_t room = room_next_deadline(agent), worker = worker_next_deadline(agent);
+    uint64_t next = room < worker ? room : worker;
+    if (next != UINT64_MAX) {
+        core_arm(agent->out, agent_token(AGENT_TIMER, 0), next);
+    }
+}
+
+/* Until nothing is left to do: letting go of objects may finish tasks, and what they used may start others. */
+static void settle(struct agent *agent)
+{
+    do {
+        task_sweep(agent);
+        object_sweep(agent);
+        if (agent->room_due) {
+            agent->room_due = false;
+            room_retry(agent);
+        }
+        if (agent->dispatch_due) {
+            agent->dispatch_due = false;
+            worker_dispatch(agent);
+        }
+    } while (!list_is_empty(&agent->unnamed) || !list_is_empty(&agent->failing) || !list_is_empty(&agent->finished) ||
+             agent->room_due || agent->dispatch_due);
+    arm(agent);
+}
+
+static void step(void *core, const struct core_event *event, struct core_out *out)
+{
+    struct agent *agent = core;
+    ROOST_PRE(event->now_ns >= agent->now_ns);
+    agent->now_ns = event->now_ns;
+    agent->out = out;
+    switch (event->kind) {
+    case CORE_TICK:
+        room_expire(agent);
+        worker_expire(agent);
+        break;
+    case CORE_CLIENT_UP:
+        client_up(agent, event);
+        break;
+    case CORE_RING_ENTRY:
+        client_entry(agent, event);
+        break;
+    case CORE_CLIENT_GONE:
+        client_gone(agent, event->u.client.client, event->u.client.status);
+        break;
+    case CORE_DRAINED:
+        object_check_unknown(agent);
+        break;
+    case CORE_DONE:
+        done(agent, event);
+        break;
+    case CORE_SESSION_UP:
+    case CORE_SESSION_LOST:
+    case CORE_MESSAGE:
+        break;
+    }
+    settle(agent);
+    agent->out = NULL;
+}
+
+static bool is_valid(const void *core)
+{
+    struct agent *agent = (struct agent *)(uintptr_t)core; /* the lists have no const walk; nothing is changed */
+    uint64_t used = 0;
+    for (uint32_t i = 0; i < agent->config.segments_count; i++) {
+        if (!extent_is_valid(&agent->segments[i])) {
+            return false;
+        }
+        used += agent->segments[i].bytes - agent->segments[i].free_bytes;
+    }
+    if (used != agent->counts.bytes_used) {
+        return false;
+    }
+    LIST_EACH (at, &agent->objects) {
+        if (!object_is_valid(CONTAINER_OF(at, struct object, all))) {
+            return false;
+        }
+    }
+    int64_t cpus = agent->config.cpus_hundredths;
+    LIST_EACH (at, &agent->tasks) {
+        const struct task *task = CONTAINER_OF(at, struct task, all);
+        if ((task->state == TASK_RUNNING) != (task->attempt != NULL)) {
+            return false;
+        }
+        if (task->attempt != NULL && task->attempt->has_cpu) {
+            cpus -= task->spec->cpus_hundredths;
+        }
+    }
+    return cpus == agent->cpus_free;
+}
+
+static uint64_t hash(const void *core) { return ((const struct agent *)core)->state_hash; }
+
+const struct core_vtable agent_core = {
+    .name = "agent",
+    .out_bytes_max = AGENT_OUT_BYTES_MAX,
+    .step = step,
+    .touched_are_valid = is_valid,
+    .is_valid = is_valid,
+    .hash = hash,
+};
+
+struct agent_counts agent_counts(const struct agent *agent)
+{
+    struct agent_counts counts = agent->counts;
+    counts.cpus_hundredths_free = agent->cpus_free;
+    counts.workers = agent->workers_count;
+    return counts;
+}

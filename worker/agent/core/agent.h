@@ -1,0 +1,115 @@
+/* agent.h - the agent's core: one node's objects, tasks, workers and clients, decided without touching the world
+ *
+ * Events and commands are core.h's. What the agent adds to them:
+ *
+ *   CORE_CLIENT_UP     a client has connected; for a worker, u.client.token is the spawn's
+ *   CORE_RING_ENTRY    a wire entry that wire_check() accepted; SUBMIT arrives as struct agent_submit
+ *   CORE_CLIENT_GONE   the process is dead and everything that it committed has been read; status: its wait status
+ *   CORE_DRAINED       every ring has been read to the end that it had at some moment after the previous CORE_DRAINED
+ *   CORE_DONE          token kinds below
+ *
+ *   CORE_REPLY         to a client; body: a wire entry; token: 0, or 1 + the bell to ring after it
+ *   CORE_TASK          to a worker; body: struct agent_task
+ *   CORE_TABLE         body: struct agent_entry; a retired entry is answered by CORE_DONE once no pin names it
+ *   CORE_WRITE         body: struct agent_write
+ *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
+ *   CORE_KILL          token: the spawn's; at_ns: the signal
+ *   CORE_DRAIN         run a turn that reads every ring
+ *   CORE_SEND          body: struct proto_message, to a peer
+ *   CORE_PULL          body: struct agent_pull
+ *
+ * Thread: the agent's loop. */
+#ifndef ROOST_WORKER_AGENT_CORE_AGENT_H
+#define ROOST_WORKER_AGENT_CORE_AGENT_H
+
+#include "common/core.h"
+#include "common/id.h"
+#include "common/spec.h"
+#include "objectstore/wire.h"
+
+enum agent_token_kind { AGENT_TOKEN_RETIRE = 1, AGENT_TOKEN_SPAWN, AGENT_TOKEN_PULL, AGENT_TOKEN_SERVE, AGENT_TIMER };
+
+static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
+{
+    return (uint64_t)kind << 56 | serial;
+}
+static inline enum agent_token_kind agent_token_kind(uint64_t token) { return (enum agent_token_kind)(token >> 56); }
+static inline uint64_t agent_token_serial(uint64_t token) { return token & ((UINT64_C(1) << 56) - 1); }
+
+struct agent_config {
+    struct node_id node;
+    char node_name[64];
+    uint32_t cpus_hundredths;
+    uint64_t memory_bytes;
+    uint32_t segments_count;
+    uint64_t segment_bytes[STORE_SEGMENTS_MAX];
+    bool segment_is_huge[STORE_SEGMENTS_MAX];
+    uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
+    uint32_t prestart_workers; /* per job */
+    uint32_t workers_max;      /* blocked ones included */
+    bool alone;                /* no head: everything is decided here */
+};
+
+/* CORE_RING_ENTRY of a submits ring: the entry, then the spec, already copied and checked by spec_check(). */
+struct agent_submit {
+    struct wire_entry head; /* kind: AGENT_SUBMIT; token: the ticket */
+    uint64_t scope;
+    struct wire_place place; /* of the SPEC lease, when the spec came in one; bytes 0: inline */
+    const struct spec *spec;
+};
+enum { AGENT_SUBMIT = WIRE_KINDS };
+
+struct agent_task {
+    struct wire_task task;   /* spec_bytes and place are set; is_inline is for the host to decide */
+    const struct spec *spec; /* valid until the attempt has ended */
+};
+
+enum agent_entry_op { AGENT_ENTRY_PUBLISH = 1, AGENT_ENTRY_RETIRE };
+
+struct agent_entry {
+    enum agent_entry_op op;
+    struct wire_object object; /* id alone for RETIRE */
+    int32_t status;            /* of an object that failed without an error object; then there is no place */
+    uint32_t version;
+};
+
+struct agent_write {
+    struct wire_place place;
+    size_t bytes;
+    const void *data; /* in the command arena, or valid until the core's next step */
+};
+
+struct agent_spawn {
+    struct job_id job;
+};
+
+enum agent_pull_op { AGENT_PULL_RECEIVE = 1, AGENT_PULL_SEND, AGENT_PULL_CANCEL };
+
+/* token: AGENT_TOKEN_PULL on the receiving side, AGENT_TOKEN_SERVE on the sending one; answered by CORE_DONE. */
+struct agent_pull {
+    enum agent_pull_op op;
+    struct core_peer peer;
+    uint64_t transfer; /* the receiver's token: names the transfer on the wire */
+    struct wire_place place;
+    uint64_t offset, size; /* inside the place */
+};
+
+struct agent;
+
+/* ROOST_ENOMEM, ROOST_EINVAL. */
+int agent_create(struct agent **agent_out, const struct agent_config *config);
+void agent_destroy(struct agent *agent);
+
+extern const struct core_vtable agent_core;
+
+/* id.hi of what a client puts outside any attempt. */
+uint64_t agent_client_prefix(const struct agent *agent, struct core_client client);
+
+struct agent_counts {
+    uint64_t objects, objects_here, bytes_used, bytes_total, tasks_waiting, tasks_ready, tasks_running, tasks_blocked;
+    uint64_t tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls, pulled_bytes;
+    int64_t cpus_hundredths_free;
+};
+struct agent_counts agent_counts(const struct agent *agent);
+
+#endif

@@ -1,0 +1,254 @@
+/* attempt.c - one run of one task in one worker
+ *
+ * Owns attempts: their scope, the CPU that they have (or gave back while they wait), and the results that they have
+ * given so far. Nothing that an attempt makes under a result's name is seen before it completes, and then all of it.
+ *
+ * Happy path: start -> results -> complete.
+ * Failures:   the function fails, or its worker dies -> what it gave is dropped, the task is tried again or fails.
+ * Invariants: an attempt has its CPU unless it is blocked; cpus_free is the node's CPUs less those.
+ * Thread: the agent's loop.
+ */
+#define LOG_TOPIC "attempt"
+#include "common/log.h"
+#include "worker/agent/core/agent_internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static struct id_key run_key(uint64_t run) { return (struct id_key){ 3, run }; }
+
+struct attempt *attempt_find(struct agent *agent, uint64_t run)
+{
+    return id_map_get(&agent->attempts_by_run, run_key(run));
+}
+
+static uint64_t prefix_of(const struct task *task)
+{
+    uint64_t words[3] = { task->id.hi, task->id.lo, task->attempts };
+    return hash64(words, sizeof words, 5) | 1;
+}
+
+static void take_cpu(struct agent *agent, struct attempt *attempt)
+{
+    attempt->has_cpu = true;
+    agent->cpus_free -= attempt->task->spec->cpus_hundredths;
+}
+
+static void give_cpu(struct agent *agent, struct attempt *attempt)
+{
+    attempt->has_cpu = false;
+    agent->cpus_free += attempt->task->spec->cpus_hundredths;
+    agent->dispatch_due = true;
+}
+
+/* The spec goes along in the slot when it fits; the host decides, and uses this place when it does not. */
+static bool place_spec(struct agent *agent, struct attempt *attempt)
+{
+    const struct spec *spec = attempt->task->spec;
+    attempt->spec_lease = room_take(agent, spec->bytes);
+    if (attempt->spec_lease == NULL) {
+        return false;
+    }
+    struct agent_write *write = core_put(agent->out, CORE_WRITE, 0, 0, sizeof *write);
+    *write = (struct agent_write){ attempt->spec_lease->place, spec->bytes, spec };
+    return true;
+}
+
+bool attempt_start(struct agent *agent, struct task *task, struct worker *worker)
+{
+    struct attempt *attempt = agent_alloc(sizeof *attempt);
+    attempt->task = task;
+    if (task->spec->bytes > WIRE_TASK_INLINE_BYTES && !place_spec(agent, attempt)) {
+        free(attempt);
+        return false;
+    }
+    attempt->run = ++agent->serial;
+    attempt->prefix = prefix_of(task);
+    attempt->worker = worker;
+    attempt->given = agent_alloc((task->spec->returns + (size_t)1) * sizeof(struct given));
+    scope_init(&attempt->scope, worker->client, attempt->run);
+    ROOST_INVARIANT(id_map_put(&agent->attempts_by_run, run_key(attempt->run), attempt) == 0);
+    task_set_state(agent, task, TASK_RUNNING);
+    task->attempt = attempt;
+    worker->attempt = attempt;
+    take_cpu(agent, attempt);
+
+    struct agent_task *body = core_put(agent->out, CORE_TASK, core_client_key(worker->client->key), 0, sizeof *body);
+    body->spec = task->spec;
+    body->task = (struct wire_task){ .run = attempt->run,
+                                     .prefix = attempt->prefix,
+                                     .attempt = task->attempts,
+                                     .spec_bytes = task->spec->bytes,
+                                     .is_inline = attempt->spec_lease == NULL };
+    if (attempt->spec_lease != NULL) {
+        body->task.u.place = attempt->spec_lease->place;
+    }
+    task->attempts++;
+    return true;
+}
+
+/* The task is free of the attempt, the worker of the task; what was given and not taken over goes. */
+static void end(struct agent *agent, struct attempt *attempt)
+{
+    struct task *task = attempt->task;
+    if (attempt->has_cpu) {
+        give_cpu(agent, attempt);
+    }
+    LIST_EACH (at, &attempt->worker->client->waits) {
+        struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
+        wait->blocked = wait->blocked == attempt ? NULL : wait->blocked;
+    }
+    task->attempt = NULL;
+    attempt->worker->attempt = NULL;
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        free(attempt->given[i].refs);
+    }
+    if (attempt->spec_lease != NULL) {
+        room_object_gone(agent, attempt->spec_lease);
+    }
+    scope_fini(agent, &attempt->scope);
+    id_map_remove(&agent->attempts_by_run, run_key(attempt->run));
+    free(attempt->given);
+    free(attempt);
+}
+
+void attempt_block(struct agent *agent, struct attempt *attempt)
+{
+    if (attempt->blocked++ == 0) {
+        give_cpu(agent, attempt);
+        agent->counts.tasks_blocked++;
+    }
+}
+
+void attempt_unblock(struct agent *agent, struct attempt *attempt)
+{
+    ROOST_PRE(attempt->blocked > 0);
+    if (--attempt->blocked == 0) {
+        take_cpu(agent, attempt); /* at once, even above the node's CPUs: woken tasks go before new ones */
+        agent->counts.tasks_blocked--;
+    }
+}
+
+/* ------------------------------------------------------------------ results */
+
+void attempt_result(struct agent *agent, struct client *client, const struct wire_result *result)
+{
+    struct attempt *attempt = attempt_find(agent, result->run);
+    if (attempt == NULL || attempt->worker->client != client || result->index >= attempt->task->spec->returns ||
+        !object_id_eq(result->object.id, result_id(attempt->task->id, result->index)) ||
+        result->object.format > TABLE_USER || !object_id_is_none(attempt->given[result->index].value.id)) {
+        client_broken(agent, client, "RESULT of another task, under another id, or twice");
+        return;
+    }
+    struct given *given = &attempt->given[result->index];
+    if (client_take_refs(agent, client, &result->object, &given->refs)) {
+        given->value = result->object;
+    }
+}
+
+/* The bytes of what was given must lie in leases of the worker; each extent can carry one object only. */
+static bool publish(struct agent *agent, struct attempt *attempt)
+{
+    struct task *task = attempt->task;
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct given *given = &attempt->given[i];
+        struct object *object = task->results[i];
+        struct lease *lease = given->value.size > 0 ? room_lease_of(agent, attempt->worker->client, &given->value)
+                                                    : NULL;
+        if (lease == NULL && given->value.size > 0) {
+            return false;
+        }
+        if (lease != NULL) {
+            room_settle(agent, lease, &given->value);
+        }
+        if (object != NULL && object->state == OBJECT_PENDING) {
+            given->value.id = object->id;
+            object_arrive(agent, object, &given->value, lease, given->refs);
+            given->refs = NULL;
+        } else if (lease != NULL) {
+            room_object_gone(agent, lease); /* nobody wants it any more */
+        }
+    }
+    return true;
+}
+
+/* What a failed attempt gave lies in extents that its worker believes to have handed over: they come back. */
+static void take_back(struct agent *agent, struct attempt *attempt)
+{
+    for (uint32_t i = 0; i < attempt->task->spec->returns; i++) {
+        struct wire_object *value = &attempt->given[i].value;
+        struct lease *lease = object_id_is_none(value->id) ? NULL
+                                                           : room_lease_of(agent, attempt->worker->client, value);
+        if (lease != NULL && lease->purpose == WIRE_ROOM_OBJECT) {
+            room_give_back(agent, attempt->worker->client, &lease->place);
+        }
+    }
+}
+
+void attempt_complete(struct agent *agent, struct client *client, const struct wire_complete *complete)
+{
+    struct attempt *attempt = attempt_find(agent, complete->run);
+    if (attempt == NULL || attempt->worker->client != client || complete->status > 0) {
+        client_broken(agent, client, "COMPLETE of an attempt that is not its own");
+        return;
+    }
+    struct task *task = attempt->task;
+    struct worker *worker = attempt->worker;
+    if (complete->status == 0 && !publish(agent, attempt)) {
+        client_broken(agent, client, "RESULT in memory that it does not hold");
+        return; /* its death ends the attempt */
+    }
+    struct wire_failure failure = { .status = complete->status,
+                                    .app_code = complete->app_code,
+                                    .attempts = (int32_t)task->attempts,
+                                    .pid = client->pid };
+    if (complete->status != 0) {
+        memcpy(failure.text, complete->text,
+               complete->text_bytes < sizeof failure.text ? complete->text_bytes : sizeof failure.text - 1);
+        take_back(agent, attempt);
+    }
+    end(agent, attempt);
+    bool again = (task->spec->flags & SPEC_RETRY_ON_FAILURE) != 0 && (int64_t)task->attempts <= task->spec->max_retries;
+    if (complete->status == 0) {
+        task_done(agent, task);
+    } else if (task->job->has_ended) {
+        task_cancel(agent, task);
+    } else if (again) {
+        task_try_again(agent, task);
+    } else {
+        task_fail(agent, task, &failure);
+    }
+    worker_freed(agent, worker);
+}
+
+void attempt_worker_died(struct agent *agent, struct attempt *attempt, int32_t wait_status)
+{
+    struct task *task = attempt->task;
+    int64_t pid = attempt->worker->client->pid;
+    int signal_number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
+    end(agent, attempt);
+    task->deaths++;
+    log_warn("event=worker_died pid=%lld function=%s signal=%d exit=%d attempts=%u max_retries=%d", (long long)pid,
+             spec_function(task->spec), signal_number, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1,
+             task->attempts, task->spec->max_retries);
+    if (task->job->has_ended) {
+        task_cancel(agent, task);
+    } else if ((int64_t)task->deaths <= task->spec->max_retries) {
+        task_try_again(agent, task);
+    } else {
+        struct wire_failure failure = {
+            .status = ROOST_EWORKER, .signal = signal_number, .attempts = (int32_t)task->attempts, .pid = pid
+        };
+        if (signal_number != 0) {
+            snprintf(failure.text, sizeof failure.text, "killed by signal %d (%s)", signal_number,
+                     strsignal(signal_number));
+        } else {
+            snprintf(failure.text, sizeof failure.text, "ended with status %d inside the function",
+                     WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
+        }
+        task_fail(agent, task, &failure);
+    }
+}

@@ -1,0 +1,369 @@
+/* client.c - the processes of this node that speak to the agent, and what each holds
+ *
+ * Owns clients (drivers and workers), their scopes and holds, and the refs that a client tells ahead of an object.
+ *
+ * Happy path: up -> entries -> gone. Each kind of entry has one function; the table below leads there.
+ * Failures:   an entry that breaks the protocol -> the client is killed; everything that it held goes when it is gone.
+ * Invariants: a scope holds an object at most once; an object's scopes is the number of scopes that hold it.
+ * Thread: the agent's loop.
+ */
+#define LOG_TOPIC "client"
+#include "common/bytes.h"
+#include "common/log.h"
+#include "worker/agent/core/agent_internal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct id_key client_key(struct core_client key) { return (struct id_key){ 2, core_client_key(key) }; }
+
+struct client *client_find(struct agent *agent, struct core_client key)
+{
+    return id_map_get(&agent->clients_by_key, client_key(key));
+}
+
+uint64_t agent_client_prefix(const struct agent *agent, struct core_client client)
+{
+    uint64_t words[3] = { agent->config.node.hi, agent->config.node.lo, core_client_key(client) };
+    return hash64(words, sizeof words, 4) | 1;
+}
+
+void client_broken(struct agent *agent, struct client *client, const char *why)
+{
+    log_error("event=protocol_broken client=%u pid=%lld why=\"%s\"", client->key.slot, (long long)client->pid, why);
+    core_put(agent->out, CORE_CLOSE, core_client_key(client->key), 0, 0);
+}
+
+/* ------------------------------------------------------------------ scopes */
+
+void scope_init(struct scope *scope, struct client *client, uint64_t number)
+{
+    *scope = (struct scope){ .number = number, .client = client };
+    list_init(&scope->holds);
+}
+
+void scope_hold(struct agent *agent, struct scope *scope, struct object *object)
+{
+    (void)agent;
+    if (id_map_get(&scope->held, object_id_key(object->id)) != NULL) {
+        return; /* the client counts; the agent only knows that it holds */
+    }
+    struct hold *hold = agent_alloc(sizeof *hold);
+    hold->object = object;
+    list_append(&scope->holds, &hold->of_scope);
+    ROOST_INVARIANT(id_map_put(&scope->held, object_id_key(object->id), hold) == 0);
+    object_name(object, &object->scopes);
+}
+
+static void drop(struct agent *agent, struct hold *hold)
+{
+    list_remove(&hold->of_scope);
+    object_unname(agent, hold->object, &hold->object->scopes);
+    free(hold);
+}
+
+void scope_free(struct agent *agent, struct scope *scope, struct object_id id)
+{
+    struct hold *hold = id_map_remove(&scope->held, object_id_key(id));
+    if (hold != NULL) { /* freeing what is not held is the client's to report */
+        drop(agent, hold);
+    }
+}
+
+void scope_fini(struct agent *agent, struct scope *scope)
+{
+    LIST_EACH_SAFE (at, &scope->holds) {
+        drop(agent, CONTAINER_OF(at, struct hold, of_scope));
+    }
+    id_map_fini(&scope->held);
+}
+
+struct scope *client_scope(struct agent *agent, struct client *client, uint64_t number)
+{
+    if (number == 0) {
+        return &client->base;
+    }
+    struct attempt *attempt = attempt_find(agent, number);
+    return attempt != NULL && attempt->worker->client == client ? &attempt->scope : NULL;
+}
+
+/* ------------------------------------------------------------------ entries */
+
+static struct pending_refs *pending_find(struct client *client, struct object_id container)
+{
+    LIST_EACH (at, &client->refs) {
+        struct pending_refs *pending = CONTAINER_OF(at, struct pending_refs, of_client);
+        if (object_id_eq(pending->container, container)) {
+            return pending;
+        }
+    }
+    return NULL;
+}
+
+static void pending_destroy(struct client *client, struct pending_refs *pending)
+{
+    client->refs_count -= pending->count;
+    list_remove(&pending->of_client);
+    free(pending->refs);
+    free(pending);
+}
+
+static void on_refs(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    const struct wire_refs *refs = (const struct wire_refs *)entry;
+    if (client->refs_count + refs->count > 2u * ROOST_GATHER_MAX) {
+        client_broken(agent, client, "more REFS than an object may contain");
+        return;
+    }
+    struct pending_refs *pending = pending_find(client, refs->container);
+    if (pending == NULL) {
+        pending = agent_alloc(sizeof *pending);
+        pending->container = refs->container;
+        list_append(&client->refs, &pending->of_client);
+    }
+    if (pending->count + refs->count > pending->capacity) {
+        uint32_t capacity = pending->capacity * 2 > pending->count + refs->count ? pending->capacity * 2
+                                                                                 : pending->count + refs->count;
+        roost_ref *more = realloc(pending->refs, capacity * sizeof *more);
+        ROOST_INVARIANT(more != NULL);
+        pending->refs = more;
+        pending->capacity = capacity;
+    }
+    memcpy(pending->refs + pending->count, refs->refs, refs->count * sizeof(roost_ref));
+    pending->count += refs->count;
+    client->refs_count += refs->count;
+}
+
+bool client_take_refs(struct agent *agent, struct client *client, const struct wire_object *object,
+                      roost_ref **refs_out)
+{
+    struct pending_refs *pending = pending_find(client, object->id);
+    if ((pending == NULL ? 0 : pending->count) != object->refs) {
+        client_broken(agent, client, "an object with other refs than were told before");
+        return false;
+    }
+    *refs_out = NULL;
+    if (pending != NULL) {
+        *refs_out = pending->refs;
+        pending->refs = NULL;
+        pending_destroy(client, pending);
+    }
+    return true;
+}
+
+/* An object of a client's own: its id carries the client's prefix, or its running attempt's. */
+static bool may_make(struct agent *agent, struct client *client, uint64_t scope, struct object_id id)
+{
+    struct attempt *attempt = scope == 0 ? NULL : attempt_find(agent, scope);
+    return id.hi == (attempt != NULL ? attempt->prefix : client->prefix);
+}
+
+static void on_announce(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    const struct wire_announce *announce = (const struct wire_announce *)entry;
+    struct scope *scope = client_scope(agent, client, announce->scope);
+    struct wire_object value = announce->object;
+    roost_ref *refs;
+    if (scope == NULL || !may_make(agent, client, announce->scope, value.id)) {
+        client_broken(agent, client, "ANNOUNCE under a scope or an id that is not its own");
+        return;
+    }
+    if (!client_take_refs(agent, client, &value, &refs)) {
+        return;
+    }
+    struct lease *lease = room_lease_of(agent, client, &value);
+    struct object *object = object_demand(agent, value.id);
+    if ((lease == NULL && value.size > 0) || object->state != OBJECT_UNKNOWN || value.format > TABLE_USER) {
+        free(refs);
+        client_broken(agent, client, "ANNOUNCE of bytes that it does not hold, or twice");
+        return;
+    }
+    if (lease != NULL) {
+        room_settle(agent, lease, &value);
+    }
+    scope_hold(agent, scope, object);
+    object_arrive(agent, object, &value, lease, refs);
+}
+
+static void on_names(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    const struct wire_names *names = (const struct wire_names *)entry;
+    struct scope *scope = client_scope(agent, client, names->scope);
+    if (scope == NULL) {
+        return; /* the attempt has ended meanwhile, and with it everything that it held */
+    }
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (object_id_is_none(names->ids[i])) {
+            client_broken(agent, client, "HOLD or FREE of nothing");
+            return;
+        }
+        if (entry->kind == WIRE_FREE) {
+            scope_free(agent, scope, names->ids[i]);
+        } else {
+            scope_hold(agent, scope, object_demand(agent, names->ids[i]));
+        }
+    }
+}
+
+static void on_room(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    room_ask(agent, client, (const struct wire_room_request *)entry);
+}
+
+static void on_room_back(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    room_give_back(agent, client, &((const struct wire_room_back *)entry)->place);
+}
+
+static void on_wait(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    wait_entry(agent, client, (const struct wire_wait *)entry);
+}
+
+static void on_unwait(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    wait_end(agent, client, entry->token);
+}
+
+static void on_prefetch(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    (void)agent, (void)client, (void)entry; /* a hint: everything there is, is here */
+}
+
+static void on_locate(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    const struct wire_ask *ask = (const struct wire_ask *)entry;
+    struct object *object = object_find(agent, object_id_of(ask->ref));
+    uint32_t count = object != NULL && object->state == OBJECT_HERE;
+    size_t bytes = sizeof(struct wire_locations) + count * sizeof(struct node_id);
+    struct wire_locations *answer = core_put(agent->out, CORE_REPLY, core_client_key(client->key),
+                                             1 + (uint64_t)(ask->bell % CLIENT_DOORBELLS), align_up(bytes, 8));
+    answer->head = (struct wire_entry){ WIRE_LOCATIONS, (uint32_t)align_up(bytes, 8), entry->token };
+    answer->status = object == NULL ? ROOST_EFREED : 0;
+    answer->total = answer->count = count;
+    if (count > 0) {
+        answer->nodes[0] = agent->config.node;
+    }
+}
+
+static void on_nodes(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    const struct wire_ask *ask = (const struct wire_ask *)entry;
+    struct wire_node *node = core_put(agent->out, CORE_REPLY, core_client_key(client->key),
+                                      1 + (uint64_t)(ask->bell % CLIENT_DOORBELLS), sizeof *node);
+    node->head = (struct wire_entry){ WIRE_NODE, sizeof *node, entry->token };
+    node->total = 1;
+    node->node = agent->config.node;
+    node->alive = 1;
+    node->cpus_hundredths_total = agent->config.cpus_hundredths;
+    node->cpus_hundredths_free = agent->cpus_free > 0 ? (uint32_t)agent->cpus_free : 0;
+    node->memory_bytes_total = node->memory_bytes_free = agent->config.memory_bytes;
+    node->store_bytes_total = agent->counts.bytes_total;
+    node->store_bytes_free = agent->counts.bytes_total - agent->counts.bytes_used;
+    memcpy(node->host, agent->config.node_name, sizeof agent->config.node_name);
+}
+
+static void on_result(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    attempt_result(agent, client, (const struct wire_result *)entry);
+}
+
+static void on_complete(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    attempt_complete(agent, client, (const struct wire_complete *)entry);
+}
+
+static void on_submit(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    task_submit(agent, client, (const struct agent_submit *)entry);
+}
+
+typedef void entry_fn(struct agent *agent, struct client *client, const struct wire_entry *entry);
+
+static entry_fn *const entry_functions[WIRE_KINDS + 1] = {
+    [WIRE_ROOM] = on_room,         [WIRE_ROOM_BACK] = on_room_back, [WIRE_REFS] = on_refs,
+    [WIRE_ANNOUNCE] = on_announce, [WIRE_HOLD] = on_names,          [WIRE_FREE] = on_names,
+    [WIRE_WAIT] = on_wait,         [WIRE_UNWAIT] = on_unwait,       [WIRE_PREFETCH] = on_prefetch,
+    [WIRE_LOCATE] = on_locate,     [WIRE_NODES] = on_nodes,         [WIRE_RESULT] = on_result,
+    [WIRE_COMPLETE] = on_complete, [AGENT_SUBMIT] = on_submit,
+};
+
+void client_entry(struct agent *agent, const struct core_event *event)
+{
+    struct client *client = client_find(agent, event->u.ring.client);
+    const struct wire_entry *entry = event->u.ring.entry;
+    if (client == NULL) {
+        return; /* it was closed in this very turn */
+    }
+    entry_fn *function = entry->kind <= WIRE_KINDS ? entry_functions[entry->kind] : NULL;
+    if (function == NULL) {
+        client_broken(agent, client, "an entry that only the agent may send");
+        return;
+    }
+    function(agent, client, entry);
+}
+
+/* ------------------------------------------------------------------ coming and going */
+
+void client_up(struct agent *agent, const struct core_event *event)
+{
+    struct client *client = agent_alloc(sizeof *client);
+    client->key = event->u.client.client;
+    client->pid = event->u.client.pid;
+    client->prefix = agent_client_prefix(agent, client->key);
+    scope_init(&client->base, client, 0);
+    list_init(&client->leases);
+    list_init(&client->refs);
+    list_init(&client->waits);
+    list_append(&agent->clients, &client->all);
+    ROOST_INVARIANT(id_map_put(&agent->clients_by_key, client_key(client->key), client) == 0);
+    agent->counts.clients++;
+    if (event->u.client.token == 0) {
+        client->job = job_open(agent, job_id_from(event->u.client.job), client);
+    } else {
+        worker_up(agent, client, event->u.client.token);
+    }
+}
+
+void client_gone(struct agent *agent, struct core_client key, int32_t status)
+{
+    struct client *client = client_find(agent, key);
+    ROOST_PRE(client != NULL);
+    wait_drop_all(agent, client);
+    if (client->as_worker != NULL) {
+        worker_gone(agent, client->as_worker, status);
+    } else if (client->job != NULL) {
+        job_end(agent, client->job);
+    }
+    scope_fini(agent, &client->base);
+    room_client_gone(agent, client);
+    LIST_EACH_SAFE (at, &client->refs) {
+        pending_destroy(client, CONTAINER_OF(at, struct pending_refs, of_client));
+    }
+    list_remove(&client->all);
+    id_map_remove(&agent->clients_by_key, client_key(key));
+    agent->counts.clients--;
+    free(client);
+}
+
+/* The agent ends: records only, nothing is told to anybody. */
+void clients_fini(struct agent *agent)
+{
+    LIST_EACH_SAFE (at, &agent->clients) {
+        struct client *client = CONTAINER_OF(at, struct client, all);
+        LIST_EACH_SAFE (wait_at, &client->waits) {
+            struct wait *wait = CONTAINER_OF(wait_at, struct wait, of_client);
+            free(wait->refs);
+            free(wait);
+        }
+        LIST_EACH_SAFE (refs_at, &client->refs) {
+            pending_destroy(client, CONTAINER_OF(refs_at, struct pending_refs, of_client));
+        }
+        LIST_EACH_SAFE (hold_at, &client->base.holds) {
+            free(CONTAINER_OF(hold_at, struct hold, of_scope));
+        }
+        id_map_fini(&client->base.held);
+        free(client);
+    }
+}

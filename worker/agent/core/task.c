@@ -1,0 +1,480 @@
+/* task.c - tasks of this node: from submission to the last of their results
+ *
+ * Owns the task records: what each names, which of its inputs are here, and which results it will make. A task holds
+ * the objects that its arguments name until it is done, and pins the bytes of its inputs from the moment they are here.
+ *
+ * Happy path: WAITING (for inputs) -> READY (for a worker) -> RUNNING -> DONE; the record goes with its last result.
+ * Failures:   an input failed -> every result of the task leads on to that input's failure.
+ *             a worker died, or the function failed and wants another try -> WAITING again, at most max_retries times.
+ * Invariants: missing is the number of inputs that are on a consumers list; a DONE task holds nothing.
+ * Thread: the agent's loop.
+ */
+#define LOG_TOPIC "task"
+#include "common/error.h"
+#include "common/log.h"
+#include "worker/agent/core/agent_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint32_t allowed_moves[] = {
+    [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_DONE,
+    [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_DONE,
+    [TASK_RUNNING] = 1u << TASK_WAITING | 1u << TASK_DONE,
+    [TASK_DONE] = 0,
+};
+
+static uint64_t *counter_of(struct agent *agent, enum task_state state)
+{
+    switch (state) {
+    case TASK_WAITING:
+        return &agent->counts.tasks_waiting;
+    case TASK_READY:
+        return &agent->counts.tasks_ready;
+    case TASK_RUNNING:
+        return &agent->counts.tasks_running;
+    case TASK_DONE:
+        return &agent->counts.tasks_done;
+    }
+    ROOST_IMPOSSIBLE("a task is in no state");
+}
+
+void task_set_state(struct agent *agent, struct task *task, enum task_state state)
+{
+    ROOST_PRE((allowed_moves[task->state] >> state & 1) != 0);
+    agent_note(agent, "task state", task->id.lo, (uint64_t)task->state << 8 | state);
+    --*counter_of(agent, task->state);
+    ++*counter_of(agent, state);
+    task->state = state;
+    list_remove(&task->queue);
+    if (state == TASK_READY) {
+        list_append(&agent->ready, &task->queue);
+    } else if (state == TASK_DONE) {
+        list_append(&agent->finished, &task->queue);
+    }
+    agent->dispatch_due = true;
+}
+
+struct task *task_find(struct agent *agent, struct task_id id)
+{
+    return id_map_get(&agent->tasks_by_id, task_id_key(id));
+}
+
+/* ------------------------------------------------------------------ inputs */
+
+static void pin(struct input *input)
+{
+    input->object->pins++;
+    input->is_pinned = true;
+}
+
+/* Has the object a value that a worker can read? If it never will, marks the task as failing. */
+static void look_at(struct agent *agent, struct input *input)
+{
+    struct task *task = input->task;
+    struct object *object = input->object;
+    switch (object->state) {
+    case OBJECT_HERE:
+        if (!object_is_error(object)) {
+            pin(input);
+            return;
+        }
+        break;
+    case OBJECT_FAILED:
+        break;
+    case OBJECT_UNKNOWN:
+    case OBJECT_PENDING:
+    case OBJECT_ELSEWHERE:
+        list_append(&object->consumers, &input->consumer);
+        task->missing++;
+        return;
+    case OBJECT_DYING:
+        ROOST_IMPOSSIBLE("an input is named, so it does not die");
+    }
+    if (task->bad_input == NULL) {
+        task->bad_input = object;
+        list_append(&agent->failing, &task->failing);
+    }
+}
+
+static struct inputs *add_inputs(struct list_node *list, struct task *task, uint32_t count)
+{
+    struct inputs *inputs = agent_alloc(sizeof *inputs + count * sizeof(struct input));
+    inputs->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        list_init(&inputs->input[i].consumer);
+        inputs->input[i].task = task;
+    }
+    list_append(list, &inputs->of_task);
+    return inputs;
+}
+
+static void set_input(struct input *input, struct object *object)
+{
+    input->object = object;
+    object_name(object, &object->tasks);
+}
+
+/* What `object` only points at must be here too: the target of a forward. */
+static void follow(struct agent *agent, struct task *task, struct object *object)
+{
+    if (object->value.format == TABLE_FORWARD && object->value.refs == 1) {
+        struct inputs *inputs = add_inputs(&task->inputs, task, 1);
+        set_input(&inputs->input[0], object->contains[0]);
+        look_at(agent, &inputs->input[0]);
+    }
+}
+
+/* The list of a gather is here: each object that it names becomes an input. */
+static void spread_out(struct agent *agent, struct task *task, const struct object *list)
+{
+    struct inputs *inputs = add_inputs(&task->inputs, task, list->value.refs);
+    for (uint32_t i = 0; i < inputs->count; i++) {
+        set_input(&inputs->input[i], list->contains[i]);
+        look_at(agent, &inputs->input[i]);
+    }
+}
+
+/* Nothing is missing of what is known so far. Forwards and gathers may add more; only then it is ready. */
+static void inputs_are_here(struct agent *agent, struct task *task)
+{
+    if (!task->is_spread_out) {
+        task->is_spread_out = true;
+        const struct spec *spec = task->spec;
+        for (uint32_t i = 0; i < spec->args_count; i++) {
+            const struct spec_arg *arg = &spec_args(spec)[i];
+            if (arg->kind == ROOST_IN_GATHER) {
+                spread_out(agent, task, object_find(agent, object_id_of(arg->as.ref)));
+            }
+        }
+    }
+    if (task->missing == 0 && task->bad_input == NULL) {
+        task_set_state(agent, task, TASK_READY);
+    }
+}
+
+void task_input_changed(struct agent *agent, struct input *input)
+{
+    struct task *task = input->task;
+    list_remove(&input->consumer);
+    task->missing--;
+    look_at(agent, input);
+    if (input->is_pinned) {
+        follow(agent, task, input->object);
+    }
+    if (task->state == TASK_WAITING && task->missing == 0 && task->bad_input == NULL) {
+        inputs_are_here(agent, task);
+    }
+}
+
+static void release(struct agent *agent, struct list_node *list)
+{
+    LIST_EACH_SAFE (at, list) {
+        struct inputs *inputs = CONTAINER_OF(at, struct inputs, of_task);
+        for (uint32_t i = 0; i < inputs->count; i++) {
+            struct input *input = &inputs->input[i];
+            list_remove(&input->consumer);
+            input->object->pins -= input->is_pinned;
+            object_unname(agent, input->object, &input->object->tasks);
+        }
+        list_remove(&inputs->of_task);
+        free(inputs);
+    }
+}
+
+/* ------------------------------------------------------------------ submission */
+
+static void collect_args(struct agent *agent, struct task *task)
+{
+    const struct spec *spec = task->spec;
+    uint32_t inputs_count = 0, handles_count = 0;
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        inputs_count += spec_arg_is_input(&spec_args(spec)[i]);
+        handles_count += spec_args(spec)[i].kind == ROOST_IN_HANDLE;
+    }
+    struct inputs *inputs = add_inputs(&task->inputs, task, inputs_count);
+    struct inputs *handles = add_inputs(&task->handles, task, handles_count);
+    uint32_t input = 0, handle = 0;
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        const struct spec_arg *arg = &spec_args(spec)[i];
+        roost_ref ref;
+        if (spec_arg_ref(arg, &ref)) {
+            bool is_input = spec_arg_is_input(arg);
+            set_input(is_input ? &inputs->input[input++] : &handles->input[handle++],
+                      object_demand(agent, object_id_of(ref)));
+        }
+    }
+    for (uint32_t i = 0; i < inputs_count; i++) {
+        look_at(agent, &inputs->input[i]);
+        if (inputs->input[i].is_pinned) {
+            follow(agent, task, inputs->input[i].object);
+        }
+    }
+}
+
+/* Each result is pending from now on; false when one of the ids is already something else. */
+static bool expect_results(struct agent *agent, struct task *task, struct scope *scope)
+{
+    const struct spec *spec = task->spec;
+    for (uint32_t i = 0; i < spec->returns; i++) {
+        struct object *object = object_demand(agent, result_id(task->id, i));
+        if (object->state != OBJECT_UNKNOWN) {
+            return false;
+        }
+        object_expect(agent, object, task);
+        object_name(object, &object->tasks);
+        task->results[i] = object;
+        task->results_left++;
+        if ((spec->flags & SPEC_UNHELD) == 0) {
+            scope_hold(agent, scope, object);
+        }
+    }
+    return true;
+}
+
+static struct task *create(struct agent *agent, struct job *job, const struct spec *spec)
+{
+    struct task *task = agent_alloc(sizeof *task);
+    task->id = spec->task;
+    task->state = TASK_WAITING;
+    task->job = job;
+    task->spec = agent_alloc(spec->bytes);
+    memcpy(task->spec, spec, spec->bytes);
+    task->results = agent_alloc((spec->returns + (size_t)1) * sizeof(struct object *));
+    list_init(&task->handles);
+    list_init(&task->inputs);
+    list_init(&task->queue);
+    list_init(&task->failing);
+    list_append(&agent->tasks, &task->all);
+    list_append(&job->tasks, &task->of_job);
+    ROOST_INVARIANT(id_map_put(&agent->tasks_by_id, task_id_key(task->id), task) == 0);
+    agent->counts.tasks_waiting++;
+    return task;
+}
+
+static void fail_with(struct agent *agent, struct task *task, int32_t status, const char *format, ...)
+    ROOST_PRINTF(4, 5);
+static void fail_with(struct agent *agent, struct task *task, int32_t status, const char *format, ...)
+{
+    struct wire_failure failure = { .status = status, .attempts = (int32_t)task->attempts };
+    va_list args;
+    va_start(args, format);
+    vsnprintf(failure.text, sizeof failure.text, format, args);
+    va_end(args);
+    task_fail(agent, task, &failure);
+}
+
+/* What no node here can ever give is said at once. */
+static bool fail_if_infeasible(struct agent *agent, struct task *task)
+{
+    const struct spec *spec = task->spec;
+    const struct agent_config *config = &agent->config;
+    if (task->job->broken != NULL) {
+        task_fail(agent, task, task->job->broken);
+    } else if (spec->cpus_hundredths > config->cpus_hundredths) {
+        fail_with(agent, task, ROOST_EINFEASIBLE, "it asks for %u.%02u CPUs, the largest node (%s) has %u.%02u",
+                  spec->cpus_hundredths / 100, spec->cpus_hundredths % 100, config->node_name,
+                  config->cpus_hundredths / 100, config->cpus_hundredths % 100);
+    } else if (spec->memory_bytes > config->memory_bytes) {
+        fail_with(agent, task, ROOST_EINFEASIBLE, "it asks for %llu bytes of memory, the largest node (%s) has %llu",
+                  (unsigned long long)spec->memory_bytes, config->node_name, (unsigned long long)config->memory_bytes);
+    } else if ((spec->flags & SPEC_NODE_ONLY) != 0 && !node_id_eq(spec->node, config->node)) {
+        char text[ID_TEXT_BYTES];
+        fail_with(agent, task, ROOST_EINFEASIBLE, "it may run on node %s only, which is not in the cluster",
+                  node_id_print(spec->node, text));
+    }
+    return task->state == TASK_DONE;
+}
+
+static void say_taken(struct agent *agent, struct client *client, uint64_t ticket, struct task_id id)
+{
+    struct wire_taken *taken = core_put(agent->out, CORE_REPLY, core_client_key(client->key), 1, sizeof *taken);
+    taken->head = (struct wire_entry){ WIRE_TAKEN, sizeof *taken, ticket };
+    taken->task = id;
+}
+
+/* Whose child the task is, and of which job: computed, not believed. */
+static bool parent_is_right(struct agent *agent, struct client *client, uint64_t scope, const struct spec *spec)
+{
+    if (client->job == NULL || !job_id_eq(spec->job, client->job->id)) {
+        return false;
+    }
+    struct attempt *attempt = scope == 0 ? NULL : attempt_find(agent, scope);
+    struct task_id parent = attempt != NULL ? attempt->task->id : task_id_from(job_id_key(client->job->id));
+    return task_id_eq(spec->parent, parent);
+}
+
+void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit)
+{
+    const struct spec *spec = submit->spec;
+    struct scope *scope = client_scope(agent, client, submit->scope);
+    if (scope == NULL || !parent_is_right(agent, client, submit->scope, spec)) {
+        client_broken(agent, client, "a task under a scope, a parent or a job that is not its own");
+        return;
+    }
+    if (task_find(agent, spec->task) != NULL) {
+        /* a later attempt of the parent makes the same call again: it holds what the first one made */
+        for (uint32_t i = 0; i < spec->returns && (spec->flags & SPEC_UNHELD) == 0; i++) {
+            scope_hold(agent, scope, object_demand(agent, result_id(spec->task, i)));
+        }
+        say_taken(agent, client, submit->head.token, spec->task);
+        return;
+    }
+    struct task *task = create(agent, client->job, spec);
+    if (!expect_results(agent, task, scope)) {
+        client_broken(agent, client, "a task whose results exist");
+        task_cancel(agent, task);
+        return;
+    }
+    say_taken(agent, client, submit->head.token, spec->task);
+    if (!fail_if_infeasible(agent, task)) {
+        collect_args(agent, task);
+        if (task->missing == 0 && task->bad_input == NULL) {
+            inputs_are_here(agent, task);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ endings */
+
+void task_forget_result(struct agent *agent, struct task *task, struct object *result)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] == result) {
+            task->results[i] = NULL;
+            task->results_left--;
+            if (task->results_left == 0 && task->state == TASK_DONE && list_is_empty(&task->queue)) {
+                list_append(&agent->finished, &task->queue);
+            }
+            return;
+        }
+    }
+    ROOST_IMPOSSIBLE("an object's producer knows it");
+}
+
+void task_done(struct agent *agent, struct task *task)
+{
+    task_set_state(agent, task, TASK_DONE);
+    list_remove(&task->failing);
+    release(agent, &task->inputs);
+    release(agent, &task->handles);
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL) {
+            object_unname(agent, task->results[i], &task->results[i]->tasks);
+        }
+    }
+}
+
+static void log_if_nobody_looks(const struct task *task, const struct wire_failure *failure)
+{
+    if ((task->spec->flags & SPEC_UNHELD) != 0) {
+        char id[ID_TEXT_BYTES], text[WIRE_TEXT_BYTES_MAX + 64];
+        log_warn("event=unheld_task_failed task=%s function=%s status=%s text=%s", task_id_print(task->id, id),
+                 spec_function(task->spec), error_code_name(failure->status),
+                 log_quote(failure->text, text, sizeof text));
+    }
+}
+
+void task_fail(struct agent *agent, struct task *task, const struct wire_failure *failure)
+{
+    ROOST_PRE(failure->status < 0);
+    struct wire_failure full = *failure;
+    if (full.function[0] == '\0') {
+        snprintf(full.function, sizeof full.function, "%s", spec_function(task->spec));
+    }
+    if (full.node[0] == '\0') {
+        snprintf(full.node, sizeof full.node, "%s", agent->config.node_name);
+    }
+    log_if_nobody_looks(task, &full);
+    size_t size = offsetof(struct wire_failure, text) + strlen(full.text) + 1;
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *result = task->results[i];
+        if (result != NULL && !object_write(agent, result, TABLE_ERROR, &full, size, NULL)) {
+            object_fail(agent, result, full.status);
+        }
+    }
+    agent->counts.tasks_failed++;
+    task_done(agent, task);
+}
+
+/* An input failed: each result leads on to it, so whoever gets one is told about the first failure in the chain. */
+static void fail_by_input(struct agent *agent, struct task *task)
+{
+    struct object *bad = task->bad_input;
+    roost_ref ref = object_ref(bad->id);
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *result = task->results[i];
+        if (result == NULL) {
+            continue;
+        }
+        bool can_lead_on = bad->state == OBJECT_HERE;
+        if (!can_lead_on || !object_write(agent, result, TABLE_FORWARD, &ref, sizeof ref, &ref)) {
+            object_fail(agent, result, bad->state == OBJECT_FAILED ? bad->status : ROOST_EFAILED);
+        }
+    }
+    agent->counts.tasks_failed++;
+    task_done(agent, task);
+}
+
+void task_cancel(struct agent *agent, struct task *task)
+{
+    ROOST_PRE(task->attempt == NULL);
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL) {
+            object_fail(agent, task->results[i], ROOST_ECANCELED);
+        }
+    }
+    task_done(agent, task);
+}
+
+void task_try_again(struct agent *agent, struct task *task)
+{
+    agent->counts.retries++;
+    task_set_state(agent, task, TASK_WAITING);
+    if (task->missing == 0 && task->bad_input == NULL) {
+        inputs_are_here(agent, task);
+    }
+}
+
+static void destroy(struct agent *agent, struct task *task)
+{
+    list_remove(&task->all);
+    list_remove(&task->of_job);
+    list_remove(&task->queue);
+    id_map_remove(&agent->tasks_by_id, task_id_key(task->id));
+    free(task->results);
+    free(task->spec);
+    free(task);
+}
+
+void task_sweep(struct agent *agent)
+{
+    while (!list_is_empty(&agent->failing)) {
+        fail_by_input(agent, CONTAINER_OF(agent->failing.next, struct task, failing));
+    }
+    LIST_EACH_SAFE (at, &agent->finished) {
+        struct task *task = CONTAINER_OF(at, struct task, queue);
+        list_remove(&task->queue);
+        if (task->results_left == 0) {
+            destroy(agent, task);
+        }
+    }
+}
+
+void tasks_fini(struct agent *agent)
+{
+    LIST_EACH_SAFE (at, &agent->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, all);
+        struct list_node *lists[] = { &task->inputs, &task->handles };
+        for (size_t l = 0; l < 2; l++) {
+            LIST_EACH_SAFE (inputs_at, lists[l]) {
+                free(CONTAINER_OF(inputs_at, struct inputs, of_task));
+            }
+        }
+        free(task->results);
+        free(task->spec);
+        free(task);
+    }
+}

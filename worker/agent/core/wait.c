@@ -1,0 +1,200 @@
+/* wait.c - who waits for which objects
+ *
+ * Owns the waits of clients. A wait names refs, says how many it wants, and is answered exactly once.
+ *
+ * Happy path: all entries of the token arrive -> enough refs are ready -> READY, and the bell.
+ * Failures:   a ref that is gone counts as ready, with ROOST_EFREED in its place;
+ *             the client's own deadline passes -> it sends UNWAIT and gets the answer as it stands.
+ * Invariants: ready is the number of refs whose state is not 0; a ref is on its object's list while it is 0.
+ * Thread: the agent's loop.
+ */
+#include "common/bytes.h"
+#include "worker/agent/core/agent_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAIT_REFS_MAX = 1 << 20, WAIT_READY_PER_ENTRY = 16384 };
+
+static struct wait *find(struct client *client, uint64_t token)
+{
+    LIST_EACH (at, &client->waits) {
+        struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
+        if (wait->token == token) {
+            return wait;
+        }
+    }
+    return NULL;
+}
+
+static void answer(struct agent *agent, const struct wait *wait)
+{
+    for (uint32_t first = 0; first == 0 || first < wait->total; first += WAIT_READY_PER_ENTRY) {
+        uint32_t left = wait->total - first, count = left < WAIT_READY_PER_ENTRY ? left : WAIT_READY_PER_ENTRY;
+        size_t bytes = align_up(sizeof(struct wire_ready) + count, 8);
+        bool is_last = first + count == wait->total;
+        struct wire_ready *ready = core_put(agent->out, CORE_REPLY, core_client_key(wait->client->key),
+                                            is_last ? 1 + (uint64_t)wait->bell : 0, bytes);
+        ready->head = (struct wire_entry){ WIRE_READY, (uint32_t)bytes, wait->token };
+        ready->first = first;
+        ready->count = count;
+        ready->total = wait->total;
+        for (uint32_t i = 0; i < count; i++) {
+            ready->ready[i] = wait->refs[first + i].ready;
+        }
+    }
+}
+
+static void destroy(struct agent *agent, struct wait *wait)
+{
+    for (uint32_t i = 0; i < wait->arrived; i++) {
+        list_remove(&wait->refs[i].of_object);
+    }
+    if (wait->blocked != NULL) {
+        attempt_unblock(agent, wait->blocked);
+    }
+    list_remove(&wait->of_client);
+    free(wait->refs);
+    free(wait);
+}
+
+static void finish(struct agent *agent, struct wait *wait)
+{
+    answer(agent, wait);
+    destroy(agent, wait);
+}
+
+/* What a ref of this object is worth to a waiter now: 0 not yet, 1 ready, or a status. */
+static int8_t readiness(const struct object *object)
+{
+    switch (object->state) {
+    case OBJECT_UNKNOWN:
+    case OBJECT_PENDING:
+        return 0;
+    case OBJECT_HERE:
+    case OBJECT_ELSEWHERE:
+        return 1;
+    case OBJECT_FAILED:
+        return (int8_t)object->status;
+    case OBJECT_DYING:
+        return ROOST_EFREED;
+    }
+    ROOST_IMPOSSIBLE("an object is in no state");
+}
+
+static void add_ref(struct agent *agent, struct wait *wait, roost_ref ref)
+{
+    struct wait_ref *waiting = &wait->refs[wait->arrived++];
+    *waiting = (struct wait_ref){ .wait = wait, .ref = ref };
+    list_init(&waiting->of_object);
+    if (object_id_is_none(object_id_of(ref))) {
+        waiting->ready = ROOST_EFREED;
+    } else {
+        struct object *object = object_demand(agent, object_id_of(ref));
+        waiting->ready = readiness(object);
+        if (waiting->ready == 0) {
+            list_append(&object->waits, &waiting->of_object);
+        }
+    }
+    wait->ready += waiting->ready != 0;
+}
+
+static struct wait *begin(struct agent *agent, struct client *client, const struct wire_wait *entry)
+{
+    if (entry->total > WAIT_REFS_MAX || entry->wanted > entry->total || entry->bell >= CLIENT_DOORBELLS) {
+        client_broken(agent, client, "WAIT with counts or a bell out of range");
+        return NULL;
+    }
+    struct wait *wait = agent_alloc(sizeof *wait);
+    *wait = (struct wait){ .client = client,
+                           .token = entry->head.token,
+                           .scope = entry->scope,
+                           .total = entry->total,
+                           .wanted = entry->wanted,
+                           .flags = entry->flags,
+                           .bell = entry->bell,
+                           .refs = agent_alloc((entry->total + (size_t)1) * sizeof(struct wait_ref)) };
+    list_append(&client->waits, &wait->of_client);
+    return wait;
+}
+
+void wait_entry(struct agent *agent, struct client *client, const struct wire_wait *entry)
+{
+    struct wait *wait = find(client, entry->head.token);
+    if (wait == NULL) {
+        wait = begin(agent, client, entry);
+        if (wait == NULL) {
+            return;
+        }
+    }
+    if (entry->count > wait->total - wait->arrived) {
+        client_broken(agent, client, "WAIT with more refs than it announced");
+        return;
+    }
+    for (uint32_t i = 0; i < entry->count; i++) {
+        add_ref(agent, wait, entry->refs[i]);
+    }
+    if (wait->arrived < wait->total) {
+        return;
+    }
+    if (wait->ready >= wait->wanted) {
+        finish(agent, wait);
+        return;
+    }
+    struct attempt *attempt = wait->scope == 0 ? NULL : attempt_find(agent, wait->scope);
+    if ((wait->flags & WIRE_WAIT_BLOCKS) != 0 && attempt != NULL && attempt->worker->client == client) {
+        wait->blocked = attempt;
+        attempt_block(agent, attempt);
+    }
+}
+
+void wait_end(struct agent *agent, struct client *client, uint64_t token)
+{
+    struct wait *wait = find(client, token);
+    if (wait != NULL) { /* else it was answered while UNWAIT was on its way */
+        finish(agent, wait);
+    }
+}
+
+void wait_drop_all(struct agent *agent, struct client *client)
+{
+    LIST_EACH_SAFE (at, &client->waits) {
+        destroy(agent, CONTAINER_OF(at, struct wait, of_client));
+    }
+}
+
+void wait_object_changed(struct agent *agent, struct object *object)
+{
+    int8_t ready = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING ? ROOST_EFREED /* let go */
+                                                                                      : readiness(object);
+    while (!list_is_empty(&object->waits)) {
+        struct wait_ref *waiting = CONTAINER_OF(object->waits.next, struct wait_ref, of_object);
+        struct wait *wait = waiting->wait;
+        list_remove(&waiting->of_object);
+        waiting->ready = ready;
+        wait->ready++;
+        if (wait->ready >= wait->wanted && wait->arrived == wait->total) {
+            finish(agent, wait);
+        }
+    }
+}
+
+void wait_fail_newest_blocked(struct agent *agent)
+{
+    struct wait *newest = NULL;
+    LIST_EACH (client_at, &agent->clients) {
+        LIST_EACH (at, &CONTAINER_OF(client_at, struct client, all)->waits) {
+            struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
+            if (wait->blocked != NULL && (newest == NULL || wait->blocked->run > newest->blocked->run)) {
+                newest = wait;
+            }
+        }
+    }
+    if (newest == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < newest->total; i++) {
+        newest->refs[i].ready = newest->refs[i].ready == 0 ? ROOST_ELIMIT : newest->refs[i].ready;
+    }
+    finish(agent, newest);
+}

@@ -1,0 +1,339 @@
+/* worker.c - the worker processes of each job, and which task goes to which
+ *
+ * Owns jobs and workers. A job's workers are its own program, started again; some are started with the job, more when
+ * tasks are ready and CPUs free, and those that idle above the prestarted ones end after a while.
+ *
+ * Happy path: STARTING -> IDLE <-> BUSY -> ENDING.
+ * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
+ *             ever connected at once, otherwise after three in a row.
+ *             dies while BUSY -> attempt.c. All workers blocked and no further one allowed -> the newest wait fails.
+ * Invariants: a worker is BUSY exactly while it has an attempt; idle_count and starting_count count their states.
+ * Thread: the agent's loop.
+ */
+#define LOG_TOPIC "worker"
+#include "common/log.h"
+#include "worker/agent/core/agent_internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+enum { WORKER_STARTS_FAILED_MAX = 3, WORKER_SCAN_MAX = 256 };
+
+static const uint32_t allowed_moves[] = {
+    [WORKER_NONE] = 1u << WORKER_STARTING,
+    [WORKER_STARTING] = 1u << WORKER_IDLE | 1u << WORKER_ENDING,
+    [WORKER_IDLE] = 1u << WORKER_BUSY | 1u << WORKER_ENDING,
+    [WORKER_BUSY] = 1u << WORKER_IDLE | 1u << WORKER_ENDING,
+    [WORKER_ENDING] = 0,
+};
+
+static void set_state(struct agent *agent, struct worker *worker, enum worker_state state)
+{
+    ROOST_PRE((allowed_moves[worker->state] >> state & 1) != 0);
+    agent_note(agent, "worker state", worker->token, (uint64_t)worker->state << 8 | state);
+    struct job *job = worker->job;
+    job->idle_count += (uint32_t)(state == WORKER_IDLE) - (uint32_t)(worker->state == WORKER_IDLE);
+    job->starting_count += (uint32_t)(state == WORKER_STARTING) - (uint32_t)(worker->state == WORKER_STARTING);
+    agent->counts.workers_idle += (uint64_t)(state == WORKER_IDLE) - (uint64_t)(worker->state == WORKER_IDLE);
+    worker->state = state;
+    worker->since_ns = agent->now_ns;
+    agent->dispatch_due = true;
+}
+
+/* ------------------------------------------------------------------ jobs */
+
+struct job *job_find(struct agent *agent, struct job_id id)
+{
+    LIST_EACH (at, &agent->jobs) {
+        struct job *job = CONTAINER_OF(at, struct job, all);
+        if (job_id_eq(job->id, id)) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static void start(struct agent *agent, struct job *job)
+{
+    struct worker *worker = agent_alloc(sizeof *worker);
+    worker->job = job;
+    worker->token = agent_token(AGENT_TOKEN_SPAWN, ++agent->serial);
+    list_append(&job->workers, &worker->of_job);
+    job->workers_count++;
+    agent->workers_count++;
+    set_state(agent, worker, WORKER_STARTING);
+    struct agent_spawn *spawn = core_put(agent->out, CORE_SPAWN, 0, worker->token, sizeof *spawn);
+    spawn->job = job->id;
+}
+
+struct job *job_open(struct agent *agent, struct job_id id, struct client *driver)
+{
+    struct job *job = agent_alloc(sizeof *job);
+    job->id = id;
+    job->driver = driver;
+    list_init(&job->workers);
+    list_init(&job->tasks);
+    list_append(&agent->jobs, &job->all);
+    for (uint32_t i = 0; i < agent->config.prestart_workers && agent->workers_count < agent->config.workers_max; i++) {
+        start(agent, job);
+    }
+    return job;
+}
+
+static void destroy_if_over(struct agent *agent, struct job *job)
+{
+    (void)agent;
+    if (job->has_ended && list_is_empty(&job->workers) && list_is_empty(&job->tasks)) {
+        list_remove(&job->all);
+        free(job->broken);
+        free(job);
+    }
+}
+
+static void kill_worker(struct agent *agent, struct worker *worker)
+{
+    if (worker->state != WORKER_ENDING) {
+        set_state(agent, worker, WORKER_ENDING);
+        core_put(agent->out, CORE_KILL, SIGKILL, worker->token, 0);
+    }
+}
+
+void job_end(struct agent *agent, struct job *job)
+{
+    agent_note(agent, "job ends", job->id.lo, 0);
+    job->has_ended = true;
+    job->driver = NULL;
+    LIST_EACH_SAFE (at, &job->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, of_job);
+        if (task->state == TASK_WAITING || task->state == TASK_READY) {
+            task_cancel(agent, task);
+        }
+    }
+    LIST_EACH_SAFE (at, &job->workers) {
+        kill_worker(agent, CONTAINER_OF(at, struct worker, of_job));
+    }
+    destroy_if_over(agent, job);
+}
+
+/* Its workers cannot start: every task that is not running fails with the reason, and every later one. */
+static void job_break(struct agent *agent, struct job *job, const char *text)
+{
+    job->broken = agent_alloc(sizeof *job->broken);
+    job->broken->status = ROOST_EWORKER;
+    snprintf(job->broken->text, sizeof job->broken->text, "%s", text);
+    log_error("event=workers_cannot_start text=\"%.200s\"", text);
+    LIST_EACH_SAFE (at, &job->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, of_job);
+        if (task->state == TASK_WAITING || task->state == TASK_READY) {
+            task_fail(agent, task, job->broken);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ workers */
+
+static struct worker *find_starting(struct agent *agent, uint64_t token)
+{
+    LIST_EACH (job_at, &agent->jobs) {
+        LIST_EACH (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+            struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
+            if (worker->token == token) {
+                return worker;
+            }
+        }
+    }
+    return NULL;
+}
+
+void worker_up(struct agent *agent, struct client *client, uint64_t token)
+{
+    struct worker *worker = find_starting(agent, token);
+    if (worker == NULL || worker->client != NULL) {
+        client_broken(agent, client, "a worker that was not started, or twice");
+        return;
+    }
+    worker->client = client;
+    client->as_worker = worker;
+    client->job = worker->job;
+    worker->job->has_connected = true;
+    worker->job->starts_failed = 0;
+    if (worker->state == WORKER_STARTING) { /* else its job has ended, and it was killed already */
+        set_state(agent, worker, WORKER_IDLE);
+    }
+}
+
+static void destroy(struct agent *agent, struct worker *worker)
+{
+    struct job *job = worker->job;
+    if (worker->state != WORKER_ENDING) {
+        set_state(agent, worker, WORKER_ENDING);
+    }
+    list_remove(&worker->of_job);
+    job->workers_count--;
+    agent->workers_count--;
+    agent->dispatch_due = true;
+    free(worker);
+    destroy_if_over(agent, job);
+}
+
+void worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status)
+{
+    if (worker->attempt != NULL) {
+        attempt_worker_died(agent, worker->attempt, wait_status);
+    }
+    destroy(agent, worker);
+}
+
+void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status, const char *text, size_t bytes)
+{
+    struct worker *worker = find_starting(agent, token);
+    ROOST_PRE(worker != NULL && worker->client == NULL);
+    struct job *job = worker->job;
+    bool was_killed = worker->state == WORKER_ENDING;
+    destroy(agent, worker);
+    if (was_killed) {
+        return;
+    }
+    job->starts_failed++;
+    if (job->broken == NULL && (!job->has_connected || job->starts_failed >= WORKER_STARTS_FAILED_MAX)) {
+        char why[WIRE_TEXT_BYTES_MAX];
+        snprintf(why, sizeof why,
+                 "the program ended with %s %d before roost_open(); is it the first call in main()?%s%.*s",
+                 WIFSIGNALED(wait_status) ? "signal" : "status",
+                 WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
+                 bytes > 0 ? " Its last words: " : "", (int)(bytes > 600 ? 600 : bytes), bytes > 0 ? text : "");
+        job_break(agent, job, why);
+    }
+}
+
+void worker_freed(struct agent *agent, struct worker *worker)
+{
+    if (worker->state == WORKER_BUSY) {
+        set_state(agent, worker, WORKER_IDLE);
+    }
+}
+
+/* The one that was busy last: its caches are warm. */
+static struct worker *idle_worker(struct job *job)
+{
+    struct worker *found = NULL;
+    if (job->idle_count == 0) {
+        return NULL;
+    }
+    LIST_EACH (at, &job->workers) {
+        struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
+        if (worker->state == WORKER_IDLE && (found == NULL || worker->since_ns > found->since_ns)) {
+            found = worker;
+        }
+    }
+    return found;
+}
+
+/* Nobody runs, nobody can: then the newest that waits must give way. */
+static bool is_stuck(const struct agent *agent)
+{
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&agent->jobs) {
+        if (CONTAINER_OF(at, struct job, all)->starting_count > 0) {
+            return false;
+        }
+    }
+    return agent->workers_count >= agent->config.workers_max && agent->counts.workers_idle == 0 &&
+           agent->counts.tasks_running == agent->counts.tasks_blocked && agent->counts.tasks_running > 0;
+}
+
+void worker_dispatch(struct agent *agent)
+{
+    int64_t wanted_cpus = agent->cpus_free;
+    uint32_t scanned = 0;
+    bool lacks_workers = false;
+    LIST_EACH_SAFE (at, &agent->ready) {
+        struct task *task = CONTAINER_OF(at, struct task, queue);
+        int64_t cpus = task->spec->cpus_hundredths;
+        if (wanted_cpus < cpus || scanned++ == WORKER_SCAN_MAX) {
+            break; /* in order: a large task is not overtaken for ever by small ones */
+        }
+        wanted_cpus -= cpus;
+        struct worker *worker = idle_worker(task->job);
+        if (worker != NULL) {
+            set_state(agent, worker, WORKER_BUSY);
+            if (!attempt_start(agent, task, worker)) {
+                set_state(agent, worker, WORKER_IDLE);
+                agent->dispatch_due = false; /* no room for its spec: room.c marks when there is some */
+                return;
+            }
+        } else if (agent->workers_count < agent->config.workers_max) {
+            lacks_workers = true;
+            if (task->job->starting_count <= scanned - 1) {
+                start(agent, task->job);
+            }
+        } else {
+            lacks_workers = true;
+        }
+    }
+    if (lacks_workers && is_stuck(agent)) {
+        wait_fail_newest_blocked(agent);
+    }
+}
+
+static uint64_t deadline_of(const struct agent *agent, const struct worker *worker)
+{
+    if (worker->state == WORKER_IDLE && worker->job->idle_count > agent->config.prestart_workers) {
+        return worker->since_ns + (uint64_t)WORKER_IDLE_MS * 1000000;
+    }
+    return worker->state == WORKER_STARTING ? worker->since_ns + (uint64_t)WORKER_START_MS * 1000000 : UINT64_MAX;
+}
+
+uint64_t worker_next_deadline(const struct agent *agent)
+{
+    uint64_t next = UINT64_MAX;
+    LIST_EACH (job_at, (struct list_node *)(uintptr_t)&agent->jobs) {
+        LIST_EACH (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+            uint64_t deadline = deadline_of(agent, CONTAINER_OF(at, struct worker, of_job));
+            next = deadline < next ? deadline : next;
+        }
+    }
+    return next;
+}
+
+void worker_expire(struct agent *agent)
+{
+    LIST_EACH (job_at, &agent->jobs) {
+        LIST_EACH_SAFE (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+            struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
+            if (deadline_of(agent, worker) <= agent->now_ns) {
+                log_info("event=%s token=%llx", worker->state == WORKER_IDLE ? "idle_too_long" : "did_not_connect",
+                         (unsigned long long)worker->token);
+                kill_worker(agent, worker);
+            }
+        }
+    }
+}
+
+/* The agent ends: records only. */
+void workers_fini(struct agent *agent)
+{
+    LIST_EACH_SAFE (job_at, &agent->jobs) {
+        struct job *job = CONTAINER_OF(job_at, struct job, all);
+        LIST_EACH_SAFE (at, &job->workers) {
+            struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
+            struct attempt *attempt = worker->attempt;
+            if (attempt != NULL) {
+                LIST_EACH_SAFE (hold_at, &attempt->scope.holds) {
+                    free(CONTAINER_OF(hold_at, struct hold, of_scope));
+                }
+                for (uint32_t i = 0; i < attempt->task->spec->returns; i++) {
+                    free(attempt->given[i].refs);
+                }
+                id_map_fini(&attempt->scope.held);
+                free(attempt->given);
+                free(attempt);
+            }
+            free(worker);
+        }
+        free(job->broken);
+        free(job);
+    }
+}
