@@ -291,7 +291,7 @@ struct task {
     uint32_t head_attempt;    /* the number that the head gave it */
     struct object **results;  /* returns of them; NULL once gone */
     uint32_t results_left;
-    uint32_t attempts, deaths;
+    uint32_t attempts;
     struct attempt *attempt; /* while RUNNING */
 };
 
