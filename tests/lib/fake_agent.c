@@ -1079,11 +1079,11 @@ static void free_all(struct fake_agent *agent)
 {
     for (uint32_t i = 0; i < CLIENTS; i++) {
         if (agent->clients[i].is_used) {
+            forget_client(agent, i); /* which may still complete its call */
             struct call *call = agent->clients[i].call;
             if (call != NULL) {
                 list_append(&agent->calls, &call->node);
             }
-            forget_client(agent, i);
         }
     }
     LIST_EACH_SAFE (at, &agent->calls) {
