@@ -60,7 +60,7 @@ static int connect_to(int fd, const struct sockaddr_un *address, unsigned timeou
 
 static int check_peer(int fd, const char *path)
 {
-    struct unix_peer peer;
+    struct unix_peer peer = { 0 };
     int status = unix_peer_of(fd, &peer);
     if (status == 0 && peer.uid != geteuid()) {
         status = error_set(ROOST_EAUTH, "%s is served by uid %u, and this process is uid %u", path, (unsigned)peer.uid,

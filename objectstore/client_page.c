@@ -25,8 +25,6 @@ struct client_page_layout client_page_layout(void)
     layout.submits = part(&end, task_ring_bytes(CLIENT_TASK_SLOTS));
     layout.tasks = part(&end, task_ring_bytes(WORKER_TASK_SLOTS));
     layout.completes = part(&end, ring_bytes(CLIENT_SMALL_RING_BYTES));
-    end = align_up(end, PAGE_BYTES);
-    layout.pins = part(&end, pins_page_bytes(0));
     layout.bytes = align_up(end, PAGE_BYTES);
     return layout;
 }

@@ -2,9 +2,9 @@
  *
  * The agent makes one memfd per client, lays it out with client_page_layout() and passes it over its Unix socket; both
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
- * file descriptors: further pin pages.
+ * file descriptors: further pages of pins.
  *
- *     head | bells | requests | replies | taken | submits | tasks | completes | pins
+ *     head | bells | requests | replies | taken | submits | tasks | completes
  */
 #ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
 #define ROOST_OBJECTSTORE_CLIENT_PAGE_H
@@ -14,7 +14,6 @@
 #include "common/limits.h"
 #include "common/ring.h"
 #include "common/task_ring.h"
-#include "objectstore/pins.h"
 
 enum { CLIENT_PAGE_LAYOUT = 1, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELL_BYTES = 64 };
 #define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
@@ -49,7 +48,6 @@ struct client_page_layout {
     size_t submits;   /* task ring of CLIENT_TASK_SLOTS */
     size_t tasks;     /* task ring of WORKER_TASK_SLOTS */
     size_t completes; /* ring of CLIENT_SMALL_RING_BYTES */
-    size_t pins;      /* pin page 0 (objectstore/pins.h) */
     size_t bytes;     /* of the whole, a multiple of the page size */
 };
 
@@ -72,8 +70,8 @@ struct connect_hello {
     uint64_t token; /* a worker's, from $ROOST_WORKER; else 0 */
 };
 
-/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), the
- * table (read-only), then for each segment a writable and a read-only one. */
+/* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), pin
+ * page 0 (objectstore/pins.h), the table (read-only), then for each segment a writable and a read-only one. */
 struct connect_welcome {
     uint32_t kind, layout;
     int32_t status;

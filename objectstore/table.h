@@ -107,7 +107,7 @@ uint64_t table_update(struct table *table, uint32_t index, const struct table_en
  * begins afterwards sees every pin that will ever hold. Returns the generation that was. */
 uint64_t table_retire(struct table *table, uint32_t index);
 
-/* Forget the entry: the slot is free. Only when no pin names any generation of it. */
+/* Forget the entry: the slot is free. Only when no pin names the generation that was retired. */
 void table_remove(struct table *table, uint32_t index);
 
 void table_touch(struct table *table, uint32_t index, uint32_t when);

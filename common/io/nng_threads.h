@@ -11,7 +11,8 @@
 void nng_threads_starting(bool is_starting);
 
 /* Ends nng's threads and frees what is nng's (stream.c). Optional, at the end of a process, after every loop was
- * destroyed; joins the threads, so it waits for a name that is just being looked up. */
+ * destroyed and when nothing else in the process uses nng; joins the threads, so it waits for a name that is just being
+ * looked up. */
 void nng_threads_end(void);
 
 #endif

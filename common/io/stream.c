@@ -13,6 +13,9 @@
  *             - a stopped aio drops what is posted on it without a callback: nothing is posted after nng_aio_stop().
  *             - a timeout on a reused aio can hit the next operation: deadlines are loop timers, never aio timeouts.
  *             - an aio's cancel function points at the stream: aios are freed before their stream.
+ *             - a dial can succeed while the handshake is still under way: epoll reports a hangup for a socket that has
+ *               not begun to connect, and when nng gets to it the connect runs and SO_ERROR is still 0. A send of no
+ *               bytes completes when the connection stands, and fails when it does not come about.
  * Invariants: an operation is nng's from posting until its task runs on the loop; nobody else touches it meanwhile.
  * Thread:     the loop's. nng's threads run op_step(), accept_step() and dial_step(): the first continues a partial
  *             transfer (a hop through the loop for each 64 KiB would cost more than the copy), all else they do is to
@@ -91,7 +94,8 @@ struct stream_dial {
     stream_dialed_fn *fn;
     void *arg;
     int nng_error;
-    int ended_by; /* ROOST_ETIMEDOUT or ROOST_ECANCELED: the result does not count any more */
+    struct stream *stream; /* dialed, and not known to be connected */
+    int ended_by;          /* ROOST_ETIMEDOUT or ROOST_ECANCELED: the result does not count any more */
     bool dialing;
 };
 
@@ -231,7 +235,7 @@ static void op_start(struct stream_op *op, const struct iovec *iov, size_t count
 {
     ROOST_PRE(!op->busy);
     ROOST_PRE(!op->stream->closing);
-    ROOST_PRE(count > 0 && count <= STREAM_IOVS_MAX);
+    ROOST_PRE(count <= STREAM_IOVS_MAX);
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         op->iov[i] = iov[i];
@@ -240,7 +244,7 @@ static void op_start(struct stream_op *op, const struct iovec *iov, size_t count
     op->count = (unsigned)count;
     op->done_bytes = 0;
     op->min_bytes = op->is_send ? total : min_bytes;
-    ROOST_PRE(op->min_bytes > 0 && op->min_bytes <= total);
+    ROOST_PRE(op->min_bytes <= total);
     op->fn = fn;
     op->arg = arg;
     op->busy = true;
@@ -249,13 +253,21 @@ static void op_start(struct stream_op *op, const struct iovec *iov, size_t count
 
 void stream_send(struct stream *stream, const struct iovec *iov, size_t count, stream_done_fn *fn, void *arg)
 {
+    ROOST_PRE(count > 0);
     op_start(&stream->send, iov, count, 0, fn, arg);
 }
 
 void stream_receive(struct stream *stream, const struct iovec *iov, size_t count, size_t min_bytes, stream_done_fn *fn,
                     void *arg)
 {
+    ROOST_PRE(min_bytes > 0);
     op_start(&stream->receive, iov, count, min_bytes, fn, arg);
+}
+
+/* Completes when the connection stands. */
+static void stream_wait_connected(struct stream *stream, stream_done_fn *fn, void *arg)
+{
+    op_start(&stream->send, NULL, 0, 0, fn, arg);
 }
 
 /* ------------------------------------------------------------------------------------------ streams */
@@ -546,40 +558,65 @@ static void dial_submit(struct stream_dial *dial)
     nng_stream_dialer_dial(dial->nng, dial->aio);
 }
 
-/* Takes over the connection that came of it, if one did. */
-static int dial_result(struct stream_dial *dial, struct stream **stream_out)
+/* The end of every dial: `stream` is connected, or `status` and error_text() say why there is none. */
+static void dial_report(struct stream_dial *dial, int status, struct stream *stream)
 {
-    nng_stream *nng = dial->nng_error == 0 ? nng_aio_get_output(dial->aio, 0) : NULL;
+    stream_dialed_fn *fn = dial->fn;
+    void *arg = dial->arg;
+    dial_free(dial);
+    fn(arg, status, stream);
+}
+
+static int dial_ended_text(const struct stream_dial *dial)
+{
+    return dial->ended_by == ROOST_ETIMEDOUT
+               ? error_set(ROOST_ETIMEDOUT, "connecting to %s: no answer within %u ms", dial->target, dial->timeout_ms)
+               : error_set(ROOST_ECANCELED, "connecting to %s: given up", dial->target);
+}
+
+/* The connection did not come about, and its stream is gone. */
+static void on_unconnected(void *arg)
+{
+    struct stream_dial *dial = arg;
+    int status = dial->ended_by != 0 ? dial_ended_text(dial)
+                                     : error_set(ROOST_ECONNECT, "connecting to %s: refused", dial->target);
+    dial_report(dial, status, NULL);
+}
+
+static void on_connected(void *arg, int status, size_t bytes)
+{
+    (void)bytes;
+    struct stream_dial *dial = arg;
     if (dial->ended_by != 0) {
-        if (nng != NULL) {
-            discard(nng);
-        }
-        return dial->ended_by == ROOST_ETIMEDOUT
-                   ? error_set(ROOST_ETIMEDOUT, "connecting to %s: no answer within %u ms", dial->target,
-                               dial->timeout_ms)
-                   : error_set(ROOST_ECANCELED, "connecting to %s: given up", dial->target);
+        return; /* the stream is being closed, on_unconnected() comes */
     }
-    if (nng == NULL) {
-        return error_from_nng(dial->nng_error, "connecting to", dial->target);
+    if (status != 0) {
+        stream_close(dial->stream, on_unconnected, dial);
+        return;
     }
-    *stream_out = stream_wrap(dial->loop, nng, NULL);
-    return *stream_out != NULL ? 0 : error_set(ROOST_ENOMEM, "connecting to %s: out of memory", dial->target);
+    print_peer(dial->stream->nng, dial->stream->peer);
+    dial_report(dial, 0, dial->stream);
 }
 
 static void on_dialed(void *arg)
 {
     struct stream_dial *dial = arg;
+    nng_stream *nng = dial->dialing && dial->nng_error == 0 ? nng_aio_get_output(dial->aio, 0) : NULL;
     dial->dialing = false;
-    if (dial->nng_error == NNG_EAGAIN && dial->ended_by == 0) {
+    if (dial->ended_by != 0) {
+        if (nng != NULL) {
+            discard(nng);
+        }
+        dial_report(dial, dial_ended_text(dial), NULL);
+    } else if (dial->nng_error == NNG_EAGAIN) {
         loop_timer_arm(&dial->retry, loop_now_ns() + STREAM_DIAL_RETRY_MS * UINT64_C(1000000));
-        return;
+    } else if (nng == NULL) {
+        dial_report(dial, error_from_nng(dial->nng_error, "connecting to", dial->target), NULL);
+    } else if ((dial->stream = stream_wrap(dial->loop, nng, NULL)) == NULL) {
+        dial_report(dial, error_set(ROOST_ENOMEM, "connecting to %s: out of memory", dial->target), NULL);
+    } else {
+        stream_wait_connected(dial->stream, on_connected, dial);
     }
-    struct stream *stream = NULL;
-    stream_dialed_fn *fn = dial->fn;
-    void *fn_arg = dial->arg;
-    int status = dial_result(dial, &stream);
-    dial_free(dial);
-    fn(fn_arg, status, stream);
 }
 
 static void dial_again(void *arg)
@@ -598,7 +635,9 @@ static void dial_end(struct stream_dial *dial, int why)
         return;
     }
     dial->ended_by = why;
-    if (dial->dialing) {
+    if (dial->stream != NULL) {
+        stream_close(dial->stream, on_unconnected, dial);
+    } else if (dial->dialing) {
         nng_aio_abort(dial->aio, NNG_ECANCELED);
     } else {
         loop_timer_arm(&dial->retry, loop_now_ns());

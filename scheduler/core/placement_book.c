@@ -7,11 +7,13 @@
  *     NONE --assign_early--> EARLY --release--> NONE
  *
  * Happy path: assign books CPU, memory, bytes into the node and out of each source; bytes go as they arrive, the rest
- * of them at the start, CPU and memory at the end. Failures:   no memory for the list of sources -> nothing is booked.
- *             a node left, or its number has a new bearer -> its part is skipped: the life does not match.
- * Invariants: every amount of a node is the sum over the bookings that are on `bookings` (placement_is_valid).
- *             A booking takes off exactly what it put on: its own numbers, never the estimates of today.
- * Thread:     the core's. */
+ *             of them at the start, CPU and memory at the end.
+ * Failures:   no memory for the list of sources -> nothing is booked. a node left, or its number has a new bearer ->
+ *             its part is skipped: the life does not match.
+ * Invariants: every amount of a node is the sum over the bookings that are on `bookings` (placement_is_valid). A
+ *             booking takes off exactly what it put on: its own numbers, never the estimates of today.
+ * Thread:     the core's.
+ */
 #include "common/contract.h"
 #include "common/hash.h"
 #include "scheduler/core/placement_internal.h"
@@ -184,20 +186,24 @@ static void record(struct placement *placement, uint64_t what, const struct plac
     }
 }
 
+int booking_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
+                   struct placement_booking *booking)
+{
+    int status = booking_make(placement, request, node, PLACEMENT_ASSIGNED, false, booking);
+    if (status == 0) {
+        placement->booked_count++;
+        record(placement, 'a', booking);
+    }
+    return status;
+}
+
 int placement_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
                      struct placement_booking *booking)
 {
     ROOST_PRE(node_at(placement, node) != NULL);
     ROOST_PRE(node_is_big_enough(node_at(placement, node), need_of(request)));
     int status = inputs_survey(placement, request);
-    if (status == 0) {
-        status = booking_make(placement, request, node, PLACEMENT_ASSIGNED, false, booking);
-    }
-    if (status == 0) {
-        placement->booked_count++;
-        record(placement, 'a', booking);
-    }
-    return status;
+    return status != 0 ? status : booking_assign(placement, request, node, booking);
 }
 
 void placement_assign_early(struct placement *placement, const struct placement_request *request, uint32_t node,

@@ -1,0 +1,384 @@
+/* store.c - the agent's store: memory, table, and the pins of its clients
+ *
+ * Owns segments, the table, and the pages in which clients pin.
+ *
+ * Happy path: publish(creating) -> update(sealed) -> move* -> retire -> scan gives the token back: the bytes are free.
+ * Failures:   a client dies -> its pages go, and with them its pins; the next scan frees what only it read. It never
+ *             writes anything else that the agent reads, so there is nothing to repair.
+ * Invariants: an entry of the table lies inside its segment; bytes whose token has not come back are not used again.
+ * Thread:     the agent's loop.
+ *
+ * Two ways bytes can lose their readers: the object goes (retire) or it goes elsewhere (move). Both write a new
+ * generation and then wait for the pins on the old one; a scan serves all that wait at once, as its cost is that of
+ * looking at every pin, not that of what is looked for. */
+#include "objectstore/store.h"
+#include "common/contract.h"
+#include "common/error.h"
+#include "objectstore/copy.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { WAITING_FIRST = 256, SCAN_MIN = 64 };
+
+struct store_client {
+    struct store *store;
+    struct store_client *next, *previous;
+    struct pins_page *pages[PINS_PAGES_MAX];
+    uint32_t pages_count;
+};
+
+/* A memfd of a fixed size, mapped writable; -1 with an error set. */
+static int create_shared(const char *name, size_t bytes, void **memory_out)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        return error_from_errno("memfd_create of %s", name), -1;
+    }
+    void *memory = MAP_FAILED;
+    if (ftruncate(fd, (off_t)bytes) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    }
+    if (memory == MAP_FAILED) {
+        error_from_errno("%zu bytes for %s", bytes, name);
+        close(fd);
+        return -1;
+    }
+    madvise(memory, bytes, MADV_DONTFORK);
+    *memory_out = memory;
+    return fd;
+}
+
+static int open_table(struct store *store, uint32_t capacity)
+{
+    char path[64];
+    store->table_bytes = table_bytes(capacity);
+    store->table_rw = create_shared("roost-table", store->table_bytes, &store->table_memory);
+    if (store->table_rw < 0) {
+        return ROOST_EIO;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", store->table_rw);
+    store->table_ro = open(path, O_RDONLY | O_CLOEXEC);
+    if (store->table_ro < 0) {
+        return error_from_errno("opening the table to read");
+    }
+    table_format(&store->table, store->table_memory, capacity);
+    return 0;
+}
+
+static int open_segments(struct store *store, const struct store_options *options)
+{
+    uint32_t wanted = options->segments == 0 ? 1 : options->segments;
+    if (wanted > STORE_SEGMENTS_MAX) {
+        return error_set(ROOST_EINVAL, "%u segments, the limit is %d", wanted, STORE_SEGMENTS_MAX);
+    }
+    for (uint32_t i = 0; i < wanted; i++) {
+        int status = segment_create(&store->segments[i], options->bytes / wanted, options->pages);
+        if (status != 0) {
+            return status;
+        }
+        store->segments_count++;
+    }
+    return 0;
+}
+
+/* pins_grow_fn of the agent's own pins. */
+static int grow_self(void *context, uint32_t page, struct pins_page **page_out)
+{
+    struct store *store = context;
+    int fd = -1, status = store_client_grow(store->self, &fd);
+    if (status == 0) {
+        close(fd);
+        *page_out = store->self->pages[page];
+    }
+    return status;
+}
+
+int store_open(struct store **store_out, const struct store_options *options)
+{
+    uint32_t entries = options->entries != 0 ? options->entries : table_capacity_for(options->bytes);
+    if (entries < TABLE_CAPACITY_MIN || entries > STORE_ENTRIES_MAX || (entries & (entries - 1)) != 0) {
+        return error_set(ROOST_EINVAL, "a table of %u entries: wanted is a power of two up to %d", entries,
+                         STORE_ENTRIES_MAX);
+    }
+    struct store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return ROOST_ENOMEM;
+    }
+    store->table_rw = store->table_ro = -1;
+    int status = open_segments(store, options);
+    if (status != 0 || (status = open_table(store, entries)) != 0 ||
+        (status = pins_init(&store->pins, grow_self, store)) != 0 ||
+        (status = pins_thread_start(&store->pins, &store->thread)) != 0 ||
+        (status = store_client_create(store, &store->self)) != 0) {
+        store_close(store);
+        return status;
+    }
+    *store_out = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    if (store->pins.grow != NULL) {
+        pins_fini(&store->pins);
+    }
+    while (store->clients != NULL) {
+        store_client_destroy(store->clients);
+    }
+    for (uint32_t i = 0; i < store->segments_count; i++) {
+        segment_destroy(&store->segments[i]);
+    }
+    if (store->table_memory != NULL) {
+        munmap(store->table_memory, store->table_bytes);
+    }
+    if (store->table_rw >= 0) {
+        close(store->table_rw);
+    }
+    if (store->table_ro >= 0) {
+        close(store->table_ro);
+    }
+    free(store->waiting);
+    free(store);
+}
+
+void store_fds(const struct store *store, struct store_fds *fds_out)
+{
+    struct store_fds fds = { .table = store->table_ro,
+                             .table_bytes = store->table_bytes,
+                             .segments_count = store->segments_count };
+    for (uint32_t i = 0; i < store->segments_count; i++) {
+        const struct segment *segment = &store->segments[i];
+        fds.segments[i] = (struct store_segment_fds){ segment->rw, segment->ro, segment->bytes };
+    }
+    *fds_out = fds;
+}
+
+void *store_bytes(const struct store *store, struct store_place place)
+{
+    bool is_inside = place.segment < store->segments_count &&
+                     range_is_inside(place.offset, place.size, store->segments[place.segment].bytes);
+    return is_inside ? store->segments[place.segment].memory + place.offset : NULL;
+}
+
+int store_write(const struct store *store, struct store_place place, uint64_t at, const void *data, size_t size)
+{
+    char *bytes = store_bytes(store, place);
+    if (bytes == NULL || !range_is_inside(at, size, place.size)) {
+        return error_set(ROOST_EINVAL, "%zu bytes at %" PRIu64 " of a place of %" PRIu64 " bytes", size, at,
+                         place.size);
+    }
+    if (size > 0) {
+        store_copy(bytes + at, data, size);
+    }
+    return 0;
+}
+
+/* Only states with bytes here name a place. */
+static int check_place(const struct store *store, const struct table_entry *entry)
+{
+    uint64_t trailer, end;
+    if (entry->state != TABLE_CREATING && entry->state != TABLE_SEALED) {
+        return 0;
+    }
+    if (entry->segment < store->segments_count && entry->offset % STORE_ALIGNMENT == 0 &&
+        table_trailer(entry, &trailer, &end) && end <= store->segments[entry->segment].bytes) {
+        return 0;
+    }
+    return error_set(ROOST_EINVAL,
+                     "an object of %" PRIu64 " bytes, %u columns and %u refs at %" PRIu64 " of segment %u", entry->size,
+                     entry->columns, entry->refs, entry->offset, entry->segment);
+}
+
+int store_publish(struct store *store, const struct table_entry *entry, uint32_t *index_out)
+{
+    int status = check_place(store, entry);
+    return status != 0 ? status : table_insert(&store->table, entry, index_out);
+}
+
+int store_update(struct store *store, uint32_t index, const struct table_entry *entry)
+{
+    int status = check_place(store, entry);
+    if (status != 0) {
+        return status;
+    }
+    struct table_entry old = table_peek(&store->table, index);
+    ROOST_PRE(old.state != TABLE_SEALED); /* pins name a generation: those on this one would be forgotten */
+    table_update(&store->table, index, entry);
+    return 0;
+}
+
+/* Room for one more that waits: asked for before anything changes. */
+static int make_room(struct store *store)
+{
+    if (store->waiting_count < store->waiting_capacity) {
+        return 0;
+    }
+    uint32_t capacity = store->waiting_capacity == 0 ? WAITING_FIRST : store->waiting_capacity * 2;
+    struct store_waiting *waiting = realloc(store->waiting, capacity * sizeof *waiting);
+    if (waiting == NULL) {
+        return ROOST_ENOMEM;
+    }
+    store->waiting = waiting;
+    store->waiting_capacity = capacity;
+    return 0;
+}
+
+static void wait_for_pins(struct store *store, uint32_t index, uint64_t generation, uint64_t token, bool is_entry)
+{
+    store->waiting[store->waiting_count++] = (struct store_waiting){ pins_name(index, generation), token, index,
+                                                                     is_entry };
+}
+
+int store_move(struct store *store, uint32_t index, const struct table_entry *entry, uint64_t token)
+{
+    int status = check_place(store, entry);
+    if (status != 0 || (status = make_room(store)) != 0) {
+        return status;
+    }
+    struct table_entry old = table_peek(&store->table, index);
+    bool is_same_place = old.segment == entry->segment && old.offset == entry->offset;
+    ROOST_PRE(entry->state != TABLE_SEALED || !is_same_place);
+    wait_for_pins(store, index, table_update(&store->table, index, entry), token, false);
+    return 0;
+}
+
+int store_retire(struct store *store, uint32_t index, uint64_t token)
+{
+    int status = make_room(store);
+    if (status == 0) {
+        wait_for_pins(store, index, table_retire(&store->table, index), token, true);
+    }
+    return status;
+}
+
+bool store_scan_is_due(const struct store *store)
+{
+    uint32_t enough = store->pins_seen > SCAN_MIN / 2 ? 2 * store->pins_seen : SCAN_MIN;
+    return store->waiting_count >= enough || (store->waiting_count > 0 && table_room_is_wanted(&store->table));
+}
+
+static void look_at_all_pins(struct store *store, struct pins_set *set)
+{
+    store->pins_seen = 0;
+    for (struct store_client *client = store->clients; client != NULL; client = client->next) {
+        for (uint32_t page = 0; page < client->pages_count; page++) {
+            store->pins_seen += pins_set_scan(set, client->pages[page], page);
+        }
+    }
+}
+
+int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
+{
+    struct pins_set set;
+    uint32_t looked_for = store->waiting_count < capacity ? store->waiting_count : capacity, kept = 0;
+    int count = 0, status = pins_set_init(&set, looked_for);
+    if (status != 0) {
+        return status;
+    }
+    for (uint32_t i = 0; i < looked_for; i++) {
+        pins_set_add(&set, store->waiting[i].name);
+    }
+    look_at_all_pins(store, &set);
+    for (uint32_t i = 0; i < store->waiting_count; i++) {
+        const struct store_waiting *waiting = &store->waiting[i];
+        if (i >= looked_for || pins_set_is_pinned(&set, waiting->name)) {
+            store->waiting[kept++] = *waiting;
+            continue;
+        }
+        if (waiting->is_entry) {
+            table_remove(&store->table, waiting->index);
+        }
+        tokens_out[count++] = waiting->token;
+    }
+    store->waiting_count = kept;
+    pins_set_fini(&set);
+    return count;
+}
+
+void store_set_room_wanted(struct store *store, bool wanted) { table_set_room_wanted(&store->table, wanted); }
+
+int store_pin(struct store *store, uint32_t index, uint64_t *pin_out)
+{
+    struct table_entry entry = table_peek(&store->table, index);
+    if (entry.state != TABLE_SEALED) {
+        return error_set(ROOST_ESTATE, "an object in state %u cannot be pinned", entry.state);
+    }
+    int status = pins_pin(store->thread, &store->table, index, entry.generation, pin_out);
+    ROOST_INVARIANT(status != PINS_STALE); /* this thread is the table's only writer */
+    return status;
+}
+
+void store_unpin(struct store *store, uint64_t pin) { pins_unpin(&store->pins, store->thread, pin); }
+
+int store_client_create(struct store *store, struct store_client **client_out)
+{
+    if (store->clients_count > CLIENTS_MAX) { /* one of them is the agent itself */
+        return error_set(ROOST_ELIMIT, "the agent serves %d clients, the limit", CLIENTS_MAX);
+    }
+    struct store_client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        return ROOST_ENOMEM;
+    }
+    client->store = store;
+    client->next = store->clients;
+    if (client->next != NULL) {
+        client->next->previous = client;
+    }
+    store->clients = client;
+    store->clients_count++;
+    *client_out = client;
+    return 0;
+}
+
+int store_client_grow(struct store_client *client, int *fd_out)
+{
+    uint32_t page = client->pages_count;
+    if (page == PINS_PAGES_MAX) {
+        return error_set(ROOST_ELIMIT, "a client has %d pages of pins, the limit", PINS_PAGES_MAX);
+    }
+    void *memory = NULL;
+    int fd = create_shared("roost-pins", pins_page_bytes(page), &memory);
+    if (fd < 0) {
+        return ROOST_EIO;
+    }
+    client->pages[page] = memory;
+    client->pages_count++;
+    *fd_out = fd;
+    return 0;
+}
+
+uint32_t store_client_touched(struct store_client *client, uint32_t indices_out[CLIENT_TOUCHED])
+{
+    if (client->pages_count == 0) {
+        return 0;
+    }
+    return pins_touched_take(client->pages[0], client->store->table.capacity, indices_out);
+}
+
+void store_client_destroy(struct store_client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    for (uint32_t page = 0; page < client->pages_count; page++) {
+        munmap(client->pages[page], pins_page_bytes(page));
+    }
+    if (client->previous != NULL) {
+        client->previous->next = client->next;
+    } else {
+        client->store->clients = client->next;
+    }
+    if (client->next != NULL) {
+        client->next->previous = client->previous;
+    }
+    client->store->clients_count--;
+    free(client);
+}

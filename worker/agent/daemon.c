@@ -1,0 +1,321 @@
+/* daemon.c - starting and ending the agent's process
+ *
+ * Happy path: store -> node page -> loop -> core -> socket -> ready; ends on a signal or when its lifeline closes.
+ * Failures:   whatever cannot be had at the start ends it again with a text; nothing is left in the folder.
+ * Order at the end: no more clients, workers killed and reaped, guests forgotten, then the store.
+ * Thread: main.
+ */
+#define LOG_TOPIC "agent"
+#include "worker/agent/daemon.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "worker/agent/daemon_internal.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+enum { DAEMON_POPULATE_BYTES = 8 << 20, DAEMON_WORKERS_EXPECTED = 8 };
+
+/* ------------------------------------------------------------------ what a node has */
+
+static uint32_t cpus_hundredths(double cpus)
+{
+    return cpus > 0 ? (uint32_t)(cpus * 100 + 0.5) : (uint32_t)get_nprocs() * 100;
+}
+
+static int open_store(struct daemon *daemon)
+{
+    const struct agent_options *options = daemon->options;
+    struct store_options wanted = { .bytes = options->store_bytes };
+    if (wanted.bytes == 0) {
+        struct memory_facts facts = { .processes = DAEMON_WORKERS_EXPECTED };
+        int status = memory_facts_read(&facts, "");
+        if (status != 0) {
+            return status;
+        }
+        wanted.bytes = segment_size_default(&facts);
+    }
+    return store_open(&daemon->store, &wanted);
+}
+
+static int make_node_page(struct daemon *daemon)
+{
+    char path[64];
+    int fd = memfd_create("roost-node", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, sizeof(struct node_page)) != 0) {
+        return error_from_errno("node page");
+    }
+    void *page = mmap(NULL, sizeof(struct node_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    daemon->node_page_ro = open(path, O_RDONLY | O_CLOEXEC);
+    close(fd);
+    if (page == MAP_FAILED || daemon->node_page_ro < 0) {
+        return error_from_errno("node page");
+    }
+    daemon->node_page = page;
+    *daemon->node_page =
+        (struct node_page){ .magic = NODE_PAGE_MAGIC, .layout = NODE_PAGE_LAYOUT, .wake_ns = waiter_wake_ns() };
+    return 0;
+}
+
+static int make_core(struct daemon *daemon)
+{
+    const struct agent_options *options = daemon->options;
+    struct agent_config config = { .node = daemon->node,
+                                   .cpus_hundredths = cpus_hundredths(options->cpus),
+                                   .memory_bytes = options->memory_bytes,
+                                   .segments_count = daemon->store->segments_count };
+    memcpy(config.node_name, daemon->node_name, sizeof config.node_name);
+    if (config.memory_bytes == 0) {
+        struct sysinfo info;
+        sysinfo(&info);
+        config.memory_bytes = (uint64_t)info.totalram * info.mem_unit;
+    }
+    for (uint32_t i = 0; i < config.segments_count; i++) {
+        config.segment_bytes[i] = daemon->store->segments[i].bytes;
+        config.segment_is_huge[i] = daemon->store->segments[i].is_huge;
+    }
+    config.prestart_workers = (config.cpus_hundredths + 99) / 100;
+    config.workers_max = config.prestart_workers * WORKERS_PER_CPU_MAX;
+    int status = agent_create(&daemon->core, &config);
+    return status != 0 ? status : core_out_init(&daemon->out, agent_core.out_bytes_max);
+}
+
+/* Fills the store's memory while the node already works, so that few ever meet an empty page. */
+static void *populate(void *arg)
+{
+    struct daemon *daemon = arg;
+    for (uint32_t i = 0; i < daemon->store->segments_count; i++) {
+        struct segment *segment = &daemon->store->segments[i];
+        while (segment->populated < segment->bytes && !atomic_load(&daemon->populate_stop)) {
+            if (segment_populate(segment, DAEMON_POPULATE_BYTES) != 0) {
+                log_warn("event=not_populated segment=%u bytes=%llu of=%llu", i, (unsigned long long)segment->populated,
+                         (unsigned long long)segment->bytes);
+                return NULL;
+            }
+        }
+    }
+    log_info("event=populated bytes=%llu", (unsigned long long)daemon->store->segments[0].bytes);
+    return NULL;
+}
+
+static void start_populating(struct daemon *daemon)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    daemon->populates = daemon->options->populate &&
+                        pthread_create(&daemon->populate_thread, NULL, populate, daemon) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* ------------------------------------------------------------------ events of the process itself */
+
+static void stop(struct daemon *daemon, const char *why)
+{
+    if (!daemon->is_stopping) {
+        log_info("event=stops why=\"%s\"", why);
+        daemon->is_stopping = true;
+        loop_stop(daemon->loop);
+    }
+}
+
+static void on_signal(void *arg, int signal_number) { stop(arg, strsignal(signal_number)); }
+
+static void on_lifeline(void *arg, unsigned events)
+{
+    struct daemon *daemon = arg;
+    char byte;
+    if ((events & LOOP_HANGUP) != 0 || read(daemon->options->lifeline_fd, &byte, 1) == 0) {
+        stop(daemon, "whoever started it is gone");
+    }
+}
+
+static void on_core_timer(void *arg)
+{
+    struct core_event event = { .kind = CORE_TICK };
+    daemon_step(arg, &event);
+}
+
+static void on_scan_timer(void *arg) { (void)arg; /* the turn's end scans */ }
+
+/* ------------------------------------------------------------------ the folder */
+
+static int write_node_file(const struct daemon *daemon)
+{
+    char path[256], wip[272], id[ID_TEXT_BYTES];
+    snprintf(path, sizeof path, "%s/node.json", daemon->options->folder);
+    snprintf(wip, sizeof wip, "%s.tmp", path);
+    FILE *file = fopen(wip, "w");
+    if (file == NULL) {
+        return error_from_errno("%s", wip);
+    }
+    fprintf(file, "{\"head\":\"\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n", node_id_print(daemon->node, id),
+            (int)getpid(), daemon->socket_path);
+    if (fclose(file) != 0 || rename(wip, path) != 0) {
+        return error_from_errno("%s", path);
+    }
+    return 0;
+}
+
+static int make_folders(const struct daemon *daemon)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/work", daemon->options->folder);
+    return mkdir(path, 0700) == 0 ? 0 : error_from_errno("%s", path);
+}
+
+static void clear_folder(const struct daemon *daemon)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/node.json", daemon->options->folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/work", daemon->options->folder);
+    rmdir(path);
+}
+
+static void say_ready(const struct daemon *daemon)
+{
+    int fd = daemon->options->ready_fd;
+    if (fd != ROOST_NONE) {
+        dprintf(fd, "%s\n", daemon->socket_path);
+        close(fd);
+    }
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+static int start(struct daemon *daemon)
+{
+    const struct agent_options *options = daemon->options;
+    spawn_raise_files_limit();
+    daemon->node = node_id_from(id_random());
+    if (options->node_name != NULL) {
+        snprintf(daemon->node_name, sizeof daemon->node_name, "%s", options->node_name);
+    } else {
+        gethostname(daemon->node_name, sizeof daemon->node_name - 1);
+    }
+    int length = snprintf(daemon->socket_path, sizeof daemon->socket_path, "%s/agent.sock", options->folder);
+    if (length >= (int)sizeof daemon->socket_path) {
+        return error_set(ROOST_EINVAL, "the path of the socket in %s is longer than %zu bytes", options->folder,
+                         sizeof daemon->socket_path - 1);
+    }
+    daemon->slots = calloc(CLIENTS_MAX, sizeof *daemon->slots);
+    daemon->generations = calloc(CLIENTS_MAX, sizeof *daemon->generations);
+    daemon->entry = aligned_alloc(64, CLIENT_MESSAGE_BYTES_MAX);
+    if (daemon->slots == NULL || daemon->generations == NULL || daemon->entry == NULL) {
+        return ROOST_ENOMEM;
+    }
+    int status = open_store(daemon); /* first: it may fork, and nothing else runs yet */
+    if (status == 0) {
+        status = make_node_page(daemon);
+    }
+    if (status == 0) {
+        status = loop_create(&daemon->loop);
+    }
+    if (status == 0) {
+        status = make_core(daemon);
+    }
+    if (status == 0) {
+        status = make_folders(daemon);
+    }
+    if (status != 0) {
+        return status;
+    }
+    loop_timer_init(&daemon->core_timer, daemon->loop, on_core_timer, daemon);
+    loop_timer_init(&daemon->scan_timer, daemon->loop, on_scan_timer, daemon);
+    loop_on_turn_end(daemon->loop, daemon_turn, daemon);
+    status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
+    if (status == 0 && options->lifeline_fd != ROOST_NONE) {
+        status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon,
+                                  &daemon->lifeline);
+    }
+    if (status == 0) {
+        status = guests_listen(daemon);
+    }
+    return status == 0 ? write_node_file(daemon) : status;
+}
+
+static void stop_when_alone(void *arg)
+{
+    struct daemon *daemon = arg;
+    if (list_is_empty(&daemon->processes)) {
+        loop_stop(daemon->loop);
+    }
+}
+
+/* Kills the workers and waits for their ends, so that nobody writes into the store any more. */
+static void end_workers(struct daemon *daemon)
+{
+    if (!list_is_empty(&daemon->processes)) {
+        processes_end(daemon);
+        loop_on_turn_end(daemon->loop, stop_when_alone, daemon);
+        loop_run(daemon->loop);
+    }
+    loop_on_turn_end(daemon->loop, NULL, NULL);
+}
+
+static void end(struct daemon *daemon)
+{
+    unix_listener_close(daemon->listener);
+    if (daemon->loop != NULL) {
+        end_workers(daemon);
+        LIST_EACH_SAFE (at, &daemon->guests) {
+            guest_destroy(CONTAINER_OF(at, struct guest, all));
+        }
+        LIST_EACH_SAFE (at, &daemon->programs) {
+            struct program *program = CONTAINER_OF(at, struct program, all);
+            program->driver = NULL;
+            program_drop_if_unused(daemon, program);
+        }
+        loop_watch_close(daemon->lifeline);
+        loop_timer_disarm(&daemon->core_timer);
+        loop_timer_disarm(&daemon->scan_timer);
+        loop_destroy(daemon->loop);
+    }
+    if (daemon->populates) {
+        atomic_store(&daemon->populate_stop, true);
+        pthread_join(daemon->populate_thread, NULL);
+    }
+    clear_folder(daemon);
+    agent_destroy(daemon->core);
+    core_out_fini(&daemon->out);
+    store_close(daemon->store);
+    if (daemon->node_page != NULL) {
+        munmap(daemon->node_page, sizeof *daemon->node_page);
+    }
+    if (daemon->node_page_ro >= 0) {
+        close(daemon->node_page_ro);
+    }
+    free(daemon->never_published);
+    free(daemon->slots);
+    free(daemon->generations);
+    free(daemon->entry);
+}
+
+int agent_run(const struct agent_options *options)
+{
+    static struct daemon daemon; /* one per process */
+    daemon = (struct daemon){ .options = options, .node_page_ro = -1 };
+    list_init(&daemon.guests);
+    list_init(&daemon.programs);
+    list_init(&daemon.processes);
+    int status = start(&daemon);
+    if (status == 0) {
+        log_info("event=started folder=%s store_bytes=%llu huge=%d cpus=%u", options->folder,
+                 (unsigned long long)daemon.store->segments[0].bytes, daemon.store->segments[0].is_huge,
+                 cpus_hundredths(options->cpus));
+        start_populating(&daemon);
+        say_ready(&daemon);
+        loop_run(daemon.loop);
+    }
+    end(&daemon);
+    return status;
+}

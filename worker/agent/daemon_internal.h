@@ -1,0 +1,143 @@
+/* daemon_internal.h - the agent's process in pieces: what its files share
+ *
+ * The daemon owns everything here. A guest is a client process as the daemon sees it: rings, descriptors, its life. A
+ * process is a worker as an operating-system process. The core knows neither memory nor descriptors; it names guests by
+ * slot and generation and processes by the token of their spawn. */
+#ifndef ROOST_WORKER_AGENT_DAEMON_INTERNAL_H
+#define ROOST_WORKER_AGENT_DAEMON_INTERNAL_H
+
+#include "common/doorbell.h"
+#include "common/io/loop.h"
+#include "common/io/spawn.h"
+#include "common/io/unix.h"
+#include "common/job.h"
+#include "common/list.h"
+#include "common/ring.h"
+#include "common/task_ring.h"
+#include "objectstore/client_page.h"
+#include "objectstore/store.h"
+#include "worker/agent/core/agent.h"
+#include "worker/agent/daemon.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct daemon;
+struct process;
+
+struct program {          /* what a job's workers run */
+    struct list_node all; /* daemon.programs */
+    struct job_id id;
+    struct job_spec *job;     /* owned */
+    struct guest *driver;     /* NULL when it is gone */
+    uint32_t processes_count; /* that still run it */
+};
+
+struct guest {
+    struct list_node all; /* daemon.guests */
+    struct daemon *daemon;
+    struct core_client key;
+    enum client_role role;
+    int64_t pid;
+    unsigned char *page; /* mapped, CLIENT_PAGE bytes */
+    struct client_page_layout layout;
+    struct ring_consumer requests, completes;
+    struct ring_producer replies, taken;
+    struct task_ring submits, tasks;
+    int event_fd;
+    struct loop_watch *event_watch;
+    int pidfd;
+    struct loop_watch *pid_watch;
+    struct unix_connection *connection; /* NULL once closed */
+    struct store_client *store_client;
+    struct process *process; /* of a worker */
+    unsigned char *late;     /* replies that found the ring full, in order; owned */
+    size_t late_bytes, late_capacity;
+    uint64_t bells; /* to ring at the end of the turn, a bit each */
+    bool is_dead;   /* its process has ended; it goes at the end of the turn */
+};
+
+struct output { /* one stream of a worker, cut into lines */
+    struct process *process;
+    struct loop_watch *watch; /* NULL once at its end */
+    int fd;
+    bool is_stderr;
+    size_t held; /* bytes of an unfinished line */
+    char line[WORKER_LINE_BYTES_MAX];
+};
+
+struct process {
+    struct list_node all; /* daemon.processes */
+    struct daemon *daemon;
+    struct program *program;
+    struct spawn *spawn; /* NULL once it has ended */
+    uint64_t token;
+    struct guest *guest; /* once it has connected */
+    int wait_status;
+    struct output outputs[2];
+    char function[ROOST_NAME_BYTES_MAX + 1]; /* that it ran last */
+    char last_words[1024];                   /* the end of its stderr */
+    uint32_t dropped;                        /* lines that found the driver's ring full */
+    struct loop_task failed;                 /* tells the core that it could not be started */
+};
+
+struct daemon {
+    const struct agent_options *options;
+    struct loop *loop;
+    struct agent *core;
+    struct core_out out;
+    struct store *store;
+    struct unix_listener *listener;
+    struct node_id node;
+    char node_name[64], socket_path[108];
+    struct node_page *node_page; /* written here, read-only to clients */
+    int node_page_ro;
+    struct list_node guests, programs, processes;
+    struct guest **slots; /* CLIENTS_MAX of them */
+    uint32_t *generations;
+    struct loop_timer core_timer, scan_timer;
+    struct loop_task again;    /* one more turn, at once */
+    uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
+    size_t never_published_count, never_published_capacity;
+    bool drain_wanted, is_stopping;
+    struct loop_watch *lifeline;
+    pthread_t populate_thread;
+    bool populates;
+    _Atomic bool populate_stop;
+    /* memory for one entry on its way to the core */
+    unsigned char *entry; /* CLIENT_MESSAGE_BYTES_MAX, aligned */
+};
+
+/* turn.c */
+void daemon_step(struct daemon *daemon, struct core_event *event); /* now_ns is filled in; runs the commands */
+void daemon_turn(void *daemon);
+void daemon_again(struct daemon *daemon);
+
+/* command.c */
+void daemon_run_command(struct daemon *daemon, const struct core_command *command);
+/* A reply to the guest: into its ring, or behind what is late. False when it does not fit and is `droppable`. */
+bool guest_say(struct guest *guest, struct ring_producer *ring, const void *entry, size_t bytes, bool droppable);
+void guest_say_late(struct guest *guest);
+void guest_ring_bells(struct guest *guest);
+
+/* guest.c */
+int guests_listen(struct daemon *daemon);
+struct guest *guest_find(struct daemon *daemon, struct core_client key);
+void guest_kill(struct guest *guest);
+void guest_destroy(struct guest *guest);
+/* Its process has ended (and, of a worker, been reaped): everything it committed is read, then the core is told. */
+void guest_is_over(struct guest *guest);
+
+/* process.c */
+void process_start(struct daemon *daemon, uint64_t token, struct job_id job);
+void process_kill(struct daemon *daemon, uint64_t token, int signal_number);
+struct process *process_find(struct daemon *daemon, uint64_t token);
+struct program *program_find(struct daemon *daemon, struct job_id job);
+void program_drop_if_unused(struct daemon *daemon, struct program *program);
+void processes_end(struct daemon *daemon); /* kills all; they leave through their exits */
+
+/* output.c */
+int output_open(struct output *output, struct process *process, bool is_stderr, int *write_fd_out);
+void output_close(struct output *output); /* reads what is left first */
+
+#endif

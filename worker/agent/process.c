@@ -1,0 +1,234 @@
+/* process.c - worker processes: started, watched, ended
+ *
+ * Owns processes and the programs that they run. A worker is `roost worker-exec`, which makes sure that it dies with
+ * the agent and then becomes the job's program, with the job's arguments and environment, an empty working directory of
+ * its own, and its output in pipes.
+ *
+ * Happy path: spawn -> the guest says hello (guest.c) -> exit -> output read to its end -> the core is told.
+ * Failures:   cannot be started, or ends before it has connected -> CORE_DONE with its status and last words.
+ * Thread: the loop's, which is the main thread: PR_SET_PDEATHSIG follows the thread that spawned.
+ */
+#define LOG_TOPIC "process"
+#include "common/error.h"
+#include "common/log.h"
+#include "worker/agent/daemon_internal.h"
+
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PROCESS_PATH_BYTES = 256, PROCESS_ARGS_AHEAD = 5 };
+
+struct process *process_find(struct daemon *daemon, uint64_t token)
+{
+    LIST_EACH (at, &daemon->processes) {
+        struct process *process = CONTAINER_OF(at, struct process, all);
+        if (process->token == token) {
+            return process;
+        }
+    }
+    return NULL;
+}
+
+struct program *program_find(struct daemon *daemon, struct job_id job)
+{
+    LIST_EACH (at, &daemon->programs) {
+        struct program *program = CONTAINER_OF(at, struct program, all);
+        if (job_id_eq(program->id, job)) {
+            return program;
+        }
+    }
+    return NULL;
+}
+
+void program_drop_if_unused(struct daemon *daemon, struct program *program)
+{
+    (void)daemon;
+    if (program->driver == NULL && program->processes_count == 0) {
+        list_remove(&program->all);
+        free(program->job);
+        free(program);
+    }
+}
+
+/* ------------------------------------------------------------------ its working directory */
+
+static void folder_of(const struct process *process, char path_out[PROCESS_PATH_BYTES])
+{
+    snprintf(path_out, PROCESS_PATH_BYTES, "%s/work/%" PRIx64, process->daemon->options->folder,
+             agent_token_serial(process->token));
+}
+
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about, (void)kind, (void)place;
+    return remove(path);
+}
+
+static void remove_folder(const struct process *process)
+{
+    char path[PROCESS_PATH_BYTES];
+    folder_of(process, path);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ------------------------------------------------------------------ ends */
+
+static void destroy(struct process *process)
+{
+    struct daemon *daemon = process->daemon;
+    for (int i = 0; i < 2; i++) {
+        output_close(&process->outputs[i]);
+    }
+    remove_folder(process);
+    process->program->processes_count--;
+    program_drop_if_unused(daemon, process->program);
+    list_remove(&process->all);
+    free(process);
+}
+
+/* It ended, or could not be started, before it connected. */
+static void tell_not_started(struct process *process)
+{
+    struct core_event event = { .kind = CORE_DONE,
+                                .u.done = { .token = process->token,
+                                            .status = process->wait_status,
+                                            .data = process->last_words,
+                                            .bytes = strlen(process->last_words) } };
+    daemon_step(process->daemon, &event);
+}
+
+static void on_exit_(void *arg, pid_t pid, int wait_status)
+{
+    struct process *process = arg;
+    log_debug("event=exit pid=%d status=0x%x", (int)pid, (unsigned)wait_status);
+    process->spawn = NULL;
+    process->wait_status = wait_status;
+    for (int i = 0; i < 2; i++) {
+        output_close(&process->outputs[i]);
+    }
+    if (process->guest != NULL) {
+        guest_is_over(process->guest);
+    } else {
+        tell_not_started(process);
+    }
+    destroy(process);
+}
+
+void process_kill(struct daemon *daemon, uint64_t token, int signal_number)
+{
+    struct process *process = process_find(daemon, token);
+    if (process != NULL && process->spawn != NULL) {
+        spawn_kill(process->spawn, signal_number);
+    }
+}
+
+void processes_end(struct daemon *daemon)
+{
+    LIST_EACH (at, &daemon->processes) {
+        struct process *process = CONTAINER_OF(at, struct process, all);
+        if (process->spawn != NULL) {
+            spawn_kill(process->spawn, SIGKILL);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ starts */
+
+/* roost worker-exec AGENT_PID PREFIX PROGRAM ARGUMENTS..., and the job's environment with where to connect. */
+static int start(struct process *process, int stdout_fd, int stderr_fd)
+{
+    struct daemon *daemon = process->daemon;
+    const struct job_spec *job = process->program->job;
+    char pid[16], agent[160], token[40], path[PROCESS_PATH_BYTES];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    snprintf(agent, sizeof agent, "ROOST_AGENT=%s", daemon->socket_path);
+    snprintf(token, sizeof token, "ROOST_WORKER=%" PRIu64, process->token);
+    folder_of(process, path);
+    if (mkdir(path, 0700) != 0) {
+        return error_from_errno("worker's folder %s", path);
+    }
+    size_t strings_count = job_strings_count(job);
+    const char **strings = calloc(strings_count, sizeof *strings);
+    const char **argv = calloc(job->args_count + (size_t)PROCESS_ARGS_AHEAD + 1, sizeof *argv);
+    const char **envp = calloc(job->env_count + (size_t)3, sizeof *envp);
+    int status = ROOST_ENOMEM;
+    if (strings == NULL || argv == NULL || envp == NULL) {
+        goto end;
+    }
+    job_strings(job, strings);
+    const char *ahead[PROCESS_ARGS_AHEAD] = { "roost", "worker-exec", pid, strings[2], strings[1] };
+    memcpy(argv, ahead, sizeof ahead);
+    memcpy(argv + PROCESS_ARGS_AHEAD, strings + 3, job->args_count * sizeof *argv);
+    size_t env_count = 0;
+    for (size_t i = 0; i < job->env_count; i++) {
+        const char *entry = strings[3 + job->args_count + i];
+        if (strncmp(entry, "ROOST_AGENT=", 12) != 0 && strncmp(entry, "ROOST_WORKER=", 13) != 0) {
+            envp[env_count++] = entry;
+        }
+    }
+    envp[env_count++] = agent;
+    envp[env_count++] = token;
+    struct spawn_options options = { .path = daemon->options->command,
+                                     .argv = (char *const *)(uintptr_t)argv,
+                                     .envp = (char *const *)(uintptr_t)envp,
+                                     .cwd = path,
+                                     .stdout_fd = stdout_fd,
+                                     .stderr_fd = stderr_fd,
+                                     .ends_group = true };
+    status = spawn_start(daemon->loop, &options, on_exit_, process, &process->spawn);
+end:
+    free(strings);
+    free(argv);
+    free(envp);
+    return status;
+}
+
+/* The core is told in a later turn, as of every other ending. */
+static void start_failed(void *arg)
+{
+    struct process *process = arg;
+    tell_not_started(process);
+    destroy(process);
+}
+
+void process_start(struct daemon *daemon, uint64_t token, struct job_id job)
+{
+    if (daemon->is_stopping) {
+        return; /* the core may still want workers; it ends with this process */
+    }
+    struct process *process = calloc(1, sizeof *process);
+    ROOST_INVARIANT(process != NULL);
+    process->daemon = daemon;
+    process->token = token;
+    process->program = program_find(daemon, job);
+    ROOST_INVARIANT(process->program != NULL);
+    process->program->processes_count++;
+    process->outputs[0].fd = process->outputs[1].fd = -1;
+    list_append(&daemon->processes, &process->all);
+    int fds[2] = { -1, -1 };
+    int status = output_open(&process->outputs[0], process, false, &fds[0]);
+    if (status == 0) {
+        status = output_open(&process->outputs[1], process, true, &fds[1]);
+    }
+    if (status == 0) {
+        status = start(process, fds[0], fds[1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    if (status != 0) {
+        snprintf(process->last_words, sizeof process->last_words, "%s", error_text());
+        process->wait_status = 127 << 8; /* as a shell says "could not be run" */
+        process->failed = (struct loop_task){ .run = start_failed, .arg = process };
+        loop_post(daemon->loop, &process->failed);
+    }
+}

@@ -1,0 +1,255 @@
+/* turn.c - one turn of the agent's loop: read every ring, step the core, do what it says
+ *
+ * Happy path: awake -> for each guest: requests, then submits and completes up to where they ended before -> scan for
+ * bytes that nobody reads -> ring bells -> asleep, and one more look.
+ * Failures:   an entry that is malformed ends the guest; everybody else is served.
+ * Invariant:  what a client wrote into `requests` before it published a submit or a completion is read before it.
+ * Thread: the loop's.
+ */
+#define LOG_TOPIC "turn"
+#include "common/error.h"
+#include "common/log.h"
+#include "worker/agent/daemon_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TURN_SCAN_MAX = 4096, TURN_SCAN_PAUSE_NS = 5000000, TURN_ENTRIES_MAX = 100000 };
+
+void daemon_step(struct daemon *daemon, struct core_event *event)
+{
+    event->now_ns = loop_now_ns();
+    core_out_clear(&daemon->out);
+    agent_core.step(daemon->core, event, &daemon->out);
+    for (const struct core_command *c = core_next(&daemon->out, NULL); c != NULL; c = core_next(&daemon->out, c)) {
+        daemon_run_command(daemon, c);
+    }
+}
+
+static void nothing(void *arg) { (void)arg; }
+
+/* The work is done at the end of each turn: another one only needs an event. */
+void daemon_again(struct daemon *daemon)
+{
+    daemon->again.run = nothing;
+    loop_post(daemon->loop, &daemon->again);
+}
+
+static void to_core(struct guest *guest, const struct wire_entry *entry)
+{
+    struct core_event event = { .kind = CORE_RING_ENTRY, .u.ring = { guest->key, entry } };
+    daemon_step(guest->daemon, &event);
+}
+
+static void refuse(struct guest *guest, const char *ring)
+{
+    char text[ERROR_TEXT_BYTES + 2];
+    log_error("event=bad_entry ring=%s pid=%lld why=%s", ring, (long long)guest->pid,
+              log_quote(error_text(), text, sizeof text));
+    guest_kill(guest);
+}
+
+/* May this kind come over this ring? */
+static bool belongs(const struct wire_entry *entry, bool is_completes)
+{
+    return (entry->kind == WIRE_COMPLETE) == is_completes;
+}
+
+/* Entries of one ring up to `place`. A guest with no room for answers keeps its questions for later. */
+static void drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t place, bool is_completes)
+{
+    unsigned char *entry = guest->daemon->entry;
+    for (int i = 0; i < TURN_ENTRIES_MAX && !guest->is_dead; i++) {
+        if (guest->late_bytes > 0) {
+            break;
+        }
+        size_t size;
+        int taken = ring_take_until(ring, place, entry, CLIENT_MESSAGE_BYTES_MAX, &size);
+        if (taken == 0) {
+            break;
+        }
+        const struct wire_entry *head = (const struct wire_entry *)(const void *)entry;
+        if (taken < 0 || wire_check(head, size) != 0 || !belongs(head, is_completes)) {
+            refuse(guest, is_completes ? "completes" : "requests");
+            return;
+        }
+        to_core(guest, head);
+    }
+    ring_consumed(ring);
+}
+
+/* The spec of a submit: in the slot, or in the store, from where it is copied before it is looked at. */
+static const struct spec *take_spec(struct guest *guest, const struct task_ring_item *item, struct wire_submit *submit)
+{
+    size_t head = offsetof(struct wire_submit, u);
+    if (item->bytes < sizeof *submit) {
+        error_set(ROOST_EINVAL, "a submit of %u bytes", item->bytes);
+        return NULL;
+    }
+    memcpy(submit, item->payload, sizeof *submit);
+    const void *from = item->payload + head;
+    if (!submit->is_inline) {
+        struct store_place place = { submit->u.place.offset, submit->spec_bytes, submit->u.place.segment };
+        from = submit->u.place.offset % 8 == 0 ? store_bytes(guest->daemon->store, place) : NULL;
+    }
+    if (from == NULL || submit->spec_bytes > PROTO_FRAME_BYTES_MAX ||
+        (submit->is_inline && submit->spec_bytes > item->bytes - head)) {
+        error_set(ROOST_EINVAL, "a submit whose spec of %u bytes lies outside", submit->spec_bytes);
+        return NULL;
+    }
+    void *copy = malloc(submit->spec_bytes + (size_t)8);
+    if (copy == NULL) {
+        error_set(ROOST_ENOMEM, "a spec of %u bytes", submit->spec_bytes);
+        return NULL;
+    }
+    memcpy(copy, from, submit->spec_bytes);
+    if (spec_check(copy, submit->spec_bytes) != 0) {
+        free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+static void drain_submits(struct guest *guest, uint32_t count)
+{
+    for (; count > 0 && !guest->is_dead; count--) {
+        struct task_ring_item item;
+        struct wire_submit submit;
+        int taken = task_ring_claim(&guest->submits, &item);
+        if (taken == 0) {
+            return;
+        }
+        const struct spec *spec = taken > 0 ? take_spec(guest, &item, &submit) : NULL;
+        if (spec == NULL) {
+            refuse(guest, "submits");
+            return;
+        }
+        struct agent_submit entry = { .head = { AGENT_SUBMIT, sizeof entry, item.ticket },
+                                      .scope = submit.scope,
+                                      .spec = spec };
+        if (!submit.is_inline) {
+            entry.place = submit.u.place;
+        }
+        to_core(guest, &entry.head);
+        free((void *)(uintptr_t)spec);
+    }
+}
+
+static bool may_have_submits(struct guest *guest) { return task_ring_has_queued(&guest->submits); }
+
+/* In this order: first where submits and completes end, then requests, then up to those ends. */
+static void drain(struct guest *guest)
+{
+    bool is_worker = guest->role == CLIENT_WORKER;
+    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
+    uint64_t completes = is_worker ? ring_snapshot(&guest->completes) : 0;
+    drain_ring(guest, &guest->requests, ring_snapshot(&guest->requests), false);
+    drain_submits(guest, submits);
+    if (is_worker) {
+        drain_ring(guest, &guest->completes, completes, true);
+    }
+}
+
+static bool has_more(struct guest *guest)
+{
+    if (guest->late_bytes > 0) {
+        return false; /* it has to read before it may ask */
+    }
+    return !ring_is_empty(&guest->requests) || may_have_submits(guest) ||
+           (guest->role == CLIENT_WORKER && !ring_is_empty(&guest->completes));
+}
+
+void guest_is_over(struct guest *guest)
+{
+    struct daemon *daemon = guest->daemon;
+    guest->late_bytes = 0;
+    for (int i = 0; i < 2; i++) { /* the second round takes what the first one's snapshots left */
+        drain(guest);
+    }
+    struct core_event event = { .kind = CORE_CLIENT_GONE,
+                                .u.client = { .client = guest->key,
+                                              .status = guest->process != NULL ? guest->process->wait_status : 0 } };
+    daemon_step(daemon, &event);
+    guest_destroy(guest);
+}
+
+/* Bytes that nobody reads any more go back to the core. A few that are still read are looked at again soon. */
+static void reclaimed(struct daemon *daemon, uint64_t token)
+{
+    struct core_event event = { .kind = CORE_DONE, .u.done.token = token };
+    daemon_step(daemon, &event);
+}
+
+static void scan(struct daemon *daemon)
+{
+    while (daemon->never_published_count > 0) {
+        reclaimed(daemon, daemon->never_published[--daemon->never_published_count]);
+    }
+    static uint64_t tokens[TURN_SCAN_MAX];
+    while (daemon->store->waiting_count > 0 && store_scan_is_due(daemon->store)) {
+        int found = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
+        for (int i = 0; i < found; i++) {
+            reclaimed(daemon, tokens[i]);
+        }
+        if (found < TURN_SCAN_MAX) {
+            break;
+        }
+    }
+    if (daemon->store->waiting_count > 0) {
+        loop_timer_arm(&daemon->scan_timer, loop_now_ns() + TURN_SCAN_PAUSE_NS);
+    }
+}
+
+static void drain_all(struct daemon *daemon)
+{
+    LIST_EACH (at, &daemon->guests) {
+        struct guest *guest = CONTAINER_OF(at, struct guest, all);
+        if (!guest->is_dead) {
+            guest_say_late(guest);
+            drain(guest);
+        }
+    }
+    if (daemon->drain_wanted) {
+        daemon->drain_wanted = false;
+        struct core_event event = { .kind = CORE_DRAINED };
+        daemon_step(daemon, &event);
+    }
+}
+
+static void bury(struct daemon *daemon)
+{
+    LIST_EACH_SAFE (at, &daemon->guests) {
+        struct guest *guest = CONTAINER_OF(at, struct guest, all);
+        if (guest->is_dead) {
+            guest_is_over(guest);
+        }
+    }
+}
+
+static bool anything_left(struct daemon *daemon)
+{
+    LIST_EACH (at, &daemon->guests) {
+        struct guest *guest = CONTAINER_OF(at, struct guest, all);
+        if (guest->is_dead || has_more(guest)) {
+            return true;
+        }
+    }
+    return daemon->drain_wanted;
+}
+
+void daemon_turn(void *arg)
+{
+    struct daemon *daemon = arg;
+    agent_bell_awake(&daemon->node_page->bell);
+    drain_all(daemon);
+    bury(daemon);
+    scan(daemon);
+    LIST_EACH (at, &daemon->guests) {
+        guest_ring_bells(CONTAINER_OF(at, struct guest, all));
+    }
+    agent_bell_asleep(&daemon->node_page->bell);
+    if (anything_left(daemon)) {
+        agent_bell_awake(&daemon->node_page->bell);
+        daemon_again(daemon);
+    }
+}
