@@ -796,8 +796,16 @@ static void attach(struct client *client)
     CHECK_EQ(ring_producer_attach(&client->taken, page + layout.taken, CLIENT_SMALL_RING_BYTES), 0);
     CHECK_EQ(task_ring_attach(&client->submits, page + layout.submits, CLIENT_TASK_SLOTS, TASK_TAKER_AGENT), 0);
     CHECK_EQ(task_ring_attach(&client->tasks, page + layout.tasks, WORKER_TASK_SLOTS, TASK_TAKER_AGENT), 0);
-    client->pins[0] = (struct pins_page *)(void *)(page + layout.pins);
-    client->pins_count = 1;
+}
+
+/* The client's next page of pins. */
+static int new_pins(struct client *client)
+{
+    void *memory;
+    int fd = memory_fd("pins", pins_page_bytes(client->pins_count), &memory);
+    client->pins[client->pins_count++] = memory;
+    ((struct pins_page *)memory)->layout = PINS_LAYOUT;
+    return fd;
 }
 
 static void welcome(struct fake_agent *agent, uint32_t index, const struct connect_hello *hello)
@@ -811,6 +819,7 @@ static void welcome(struct fake_agent *agent, uint32_t index, const struct conne
     client_page_format(page, index, 1, (enum client_role)hello->role);
     attach(client);
     CHECK_EQ(agent_bell_open_event(&client->event_fd), 0);
+    int pins_fd = new_pins(client);
     struct connect_welcome welcome = { .kind = CONNECT_WELCOME,
                                        .layout = WIRE_LAYOUT,
                                        .slot = index,
@@ -827,23 +836,22 @@ static void welcome(struct fake_agent *agent, uint32_t index, const struct conne
     int fds[] = { page_fd,
                   client->event_fd,
                   read_only(agent->node_fd),
+                  pins_fd,
                   read_only(agent->table_fd),
                   agent->segment_fd,
                   read_only(agent->segment_fd) };
-    CHECK_EQ(unix_message_send(client->socket, &welcome, sizeof welcome, fds, 6), 0);
+    CHECK_EQ(unix_message_send(client->socket, &welcome, sizeof welcome, fds, 7), 0);
     close(fds[0]);
     close(fds[2]);
     close(fds[3]);
-    close(fds[5]);
+    close(fds[4]);
+    close(fds[6]);
 }
 
 static void give_pins(struct client *client, uint32_t page)
 {
-    void *memory;
     CHECK(page == client->pins_count && page < PINS_PAGES_MAX);
-    int fd = memory_fd("pins", pins_page_bytes(page), &memory);
-    client->pins[client->pins_count++] = memory;
-    ((struct pins_page *)memory)->layout = PINS_LAYOUT;
+    int fd = new_pins(client);
     const struct connect_pins_given given = { .kind = CONNECT_PINS_GIVEN, .page = page };
     CHECK_EQ(unix_message_send(client->socket, &given, sizeof given, &fd, 1), 0);
     close(fd);
@@ -882,7 +890,7 @@ static void forget_client(struct fake_agent *agent, uint32_t index)
             }
         }
     }
-    for (uint32_t page = 1; page < client->pins_count; page++) {
+    for (uint32_t page = 0; page < client->pins_count; page++) {
         munmap(client->pins[page], pins_page_bytes(page));
     }
     client->pins_count = 0;
