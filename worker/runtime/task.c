@@ -220,7 +220,7 @@ static int prepare(struct roost_task *task, roost_fn **function_out)
 
 void task_run(struct roost_task *task, struct task_end *end_out)
 {
-    roost_fn *function;
+    roost_fn *function = NULL;
     task->outer = client_task;
     client_task = task;
     int status = prepare(task, &function);
