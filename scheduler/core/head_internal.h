@@ -122,6 +122,8 @@ void member_heard(struct head *head, struct member *member, uint32_t seen);
 /* The mark up to which this member is known to have applied what was sent. */
 uint32_t member_seen(const struct member *member, uint32_t seen);
 void member_die(struct head *head, struct member *member, const char *why);
+/* The first step: the time of those of the ledger begins with ours. */
+void members_begin(struct head *head);
 void members_arm(struct head *head);
 void members_expire(struct head *head);
 void member_load(struct head *head, struct member *member, const struct proto_load *load);
@@ -446,7 +448,7 @@ struct head {
     uint64_t deaths_first;
     size_t deaths_count, deaths_capacity;
     uint32_t echoes_missing, lists_missing;
-    bool silence_is_armed, census_has_ended;
+    bool has_begun, silence_is_armed;
 
     struct directory directory;
     struct line unnamed, changed;

@@ -291,7 +291,6 @@ static void decide_home(struct head *head, struct task *task)
 
 static void census_ends(struct head *head)
 {
-    head->census_has_ended = true;
     LIST_EACH_SAFE (at, &head->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, all);
         if (task->state == TASK_HOME) {

@@ -164,14 +164,18 @@ static void suspect(struct head *head, struct member *member)
     }
 }
 
+void members_begin(struct head *head)
+{
+    LIST_EACH (at, &head->hearing) {
+        CONTAINER_OF(at, struct member, hearing)->heard_ns = head->now_ns;
+    }
+}
+
 void members_expire(struct head *head)
 {
     head->silence_is_armed = false;
     LIST_EACH_SAFE (at, &head->hearing) {
         struct member *member = CONTAINER_OF(at, struct member, hearing);
-        if (member->heard_ns == 0) {
-            member->heard_ns = head->now_ns; /* of the ledger: its time begins with ours */
-        }
         if (!head_has_room(head) || (deadline_of(head, member) > head->now_ns && member->state == PROTO_NODE_ALIVE)) {
             break;
         }
