@@ -182,7 +182,7 @@ TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
     struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
-    struct core_peer asker = { BENCH_OTHER | AGENT_PEER_SERVES, 1 };
+    struct core_peer asker = { BENCH_OTHER, 1 };
     struct proto_message pull = { .kind = PROTO_PULL,
                                   .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_ARGUMENT } };
     bench_message(&bench, asker, &pull);
@@ -212,7 +212,7 @@ TEST(agent_link, a_range_outside_of_what_was_opened_is_refused)
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
     struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
-    struct core_peer asker = { BENCH_OTHER | AGENT_PEER_SERVES, 1 };
+    struct core_peer asker = { BENCH_OTHER, 1 };
     struct proto_message pull = { .kind = PROTO_PULL,
                                   .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_ARGUMENT } };
     bench_message(&bench, asker, &pull);
