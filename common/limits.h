@@ -93,6 +93,15 @@ enum {
     UNIX_QUEUE_MAX = 64,                 /* messages that a slow client has not taken; then ROOST_EBUSY */
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 
+    /* sessions (proto/io) */
+    PEERS_HELLO_MS = 5000,     /* a connection that has not greeted by then is cut */
+    PEERS_DIAL_MS = 3000,      /* one attempt to connect */
+    PEERS_RETRY_MS_MIN = 50,   /* pause after a failed dial, doubled each time ... */
+    PEERS_RETRY_MS_MAX = 2000, /* ... up to this; between half of it and all of it */
+    PEERS_COMMANDS_MAX = 256,  /* connections of people beside those of nodes; then ROOST_ELIMIT */
+    HEAD_MARKS_MAX = 1 << 18,  /* batches whose marks the head keeps for an agent; then it must list again */
+    HEAD_STOP_MS = 5000,       /* an ending head waits so long for its agents */
+
     /* transfer */
     PULL_ADMITTED_BYTES = 256 << 20, /* of pulls that come at once; at least one always may */
     PULL_CHUNK_BYTES = 4 << 20,
