@@ -87,7 +87,7 @@ enum {
     ENDPOINT_LINGER_MS = 1000,           /* a finished connection waits so long for the peer to close */
     BULK_QUEUE_MAX = 256,                /* ranges queued on one stream; then ROOST_EBUSY */
     UNIX_MESSAGE_BYTES_MAX = 64 << 10,   /* one message on an agent's socket */
-    UNIX_FDS_MAX = 16,                   /* descriptors beside one message */
+    UNIX_FDS_MAX = 40,                   /* descriptors beside one message: a welcome has 4, and 2 per segment */
     UNIX_QUEUE_MAX = 64,                 /* messages that a slow client has not taken; then ROOST_EBUSY */
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 

@@ -103,7 +103,7 @@ struct wire_object {
     uint64_t size; /* of the payload */
     uint32_t columns, refs;
     uint32_t format; /* enum table_format */
-    uint32_t reserved;
+    uint32_t stays;  /* 1: its maker looks at the bytes in place; not to be moved while the announcing scope holds it */
 };
 
 struct wire_refs {
@@ -163,7 +163,7 @@ struct wire_ask {
 struct wire_locations {
     struct wire_entry head;
     int32_t status;
-    uint32_t total, count, reserved; /* `count` of the `total` follow; the last entry of an answer has last = 1 */
+    uint32_t total, count, reserved; /* `count` of the `total` follow, the rest in further entries */
     struct node_id nodes[];
 };
 
