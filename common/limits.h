@@ -53,15 +53,17 @@ enum {
     WAIT_YIELD_BAN_NS = 100000000,
 
     /* between machines */
-    PROTO_FRAME_BYTES_MAX = 16 << 20, /* one framed batch */
-    PROTO_CREDIT_BYTES = 64 << 20,    /* sent and not acknowledged, each way; a peer over it is cut */
+    PROTO_VERSION_MIN = 1,               /* of the protocol, spoken here */
+    PROTO_VERSION_MAX = 1,
+    PROTO_FRAME_BYTES_MAX = 16 << 20,    /* one framed batch */
+    PROTO_CREDIT_BYTES = 64 << 20,       /* sent and not acknowledged, each way; a peer over it is cut */
     PROTO_TEXT_BYTES_MAX = 4096,
-    PROTO_HELLO_BYTES_MAX = 64 << 10,  /* a stranger's first frame */
-    PROTO_BATCH_BYTES = 1 << 20,       /* a batch is closed here; a larger message has one to itself */
-    PROTO_ARENA_BYTES_MAX = 512 << 20, /* what one frame may take decoded; then it is refused */
-    PROTO_OBJECTS_MAX = 1 << 16,       /* ids of one list in a message; longer lists travel as several */
-    PROTO_ITEMS_MAX = 1 << 14,         /* structs of one list in a message, likewise */
-    PROTO_HOLDERS_MAX = 64,            /* nodes named as holders of one object */
+    PROTO_HELLO_BYTES_MAX = 64 << 10,    /* a stranger's first frame */
+    PROTO_BATCH_BYTES = 1 << 20,         /* a batch is closed here; a larger message has one to itself */
+    PROTO_ARENA_BYTES_MAX = 256 << 20,   /* what one frame may take decoded; then it is refused */
+    PROTO_OBJECTS_MAX = 1 << 16,         /* ids of one list in a message; longer lists travel as several */
+    PROTO_ITEMS_MAX = 1 << 14,           /* structs of one list in a message, likewise */
+    PROTO_HOLDERS_MAX = 64,              /* nodes named as holders of one object */
     PROTO_FORMAT_MAX = 255,
     PROTO_TOKEN_BYTES_MAX = 1024,
     PROTO_ADDRESS_BYTES_MAX = 255, /* host names and "host:port" */
@@ -92,21 +94,23 @@ enum {
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 
     /* transfer */
+    PULL_ADMITTED_BYTES = 256 << 20, /* of pulls that come at once; at least one always may */
     PULL_CHUNK_BYTES = 4 << 20,
     PULL_STREAMS_MAX = 4,        /* per peer and direction */
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
-    PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
-    PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
-    PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
-    PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
-    PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
-    PLACEMENT_SCAN_MAX = 4096,     /* queued tasks judged in one turn; the rest wait for the next */
-    PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
-    PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
-    PLACEMENT_MOVE_GAIN_PERCENT = 10, /* a queued task moves only for more */
-    PLACEMENT_MOVE_MESSAGES = 4,      /* ... and for more than so many message times */
+    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
+    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
+    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_TOLL_PERCENT = 50,         /* of the time that missing bytes take is added: others wait behind them */
+    PLACEMENT_COPIES_MAX = 32,           /* copies of one input that a decision looks at; it takes an even sample of more */
+    PLACEMENT_SOURCES_MAX = 256,         /* nodes whose outgoing bytes one task books; the largest shares count */
+    PLACEMENT_SCAN_MAX = 1024,           /* tasks that one turn judges and leaves queued; the rest wait for the next */
+    PLACEMENT_SPREADS_MAX = 64,          /* functions or jobs spread at once; later ones go to the least loaded */
+    PLACEMENT_EARLY_PERCENT = 5,         /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_MOVE_GAIN_PERCENT = 10,    /* a queued task moves only for more */
+    PLACEMENT_MOVE_MESSAGES = 4,         /* ... and for more than so many message times */
     TASK_MOVES_MAX = 2,
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
     DURATION_SAMPLES = 128,  /* then old samples begin to fade */

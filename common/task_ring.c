@@ -304,8 +304,8 @@ int task_ring_take_back(struct task_ring *ring, uint64_t ticket, struct task_rin
     if (ring->broken) {
         return error_set(ROOST_EINVAL, "the other side had broken the task ring");
     }
-    if (ticket != TASK_NEWEST) {
-        return claim_ticket(ring, ticket, out);
+    if (ticket != TASK_NEWEST) { /* a number that no word can hold must not stand for another one */
+        return ticket < TICKET_END ? claim_ticket(ring, ticket, out) : 0;
     }
     /* a lost compare-and-swap means that another taker got a task, so a live ring allows `slots` of them between pushes
      */

@@ -92,10 +92,12 @@ static bool write_text(const char *path, const char *text, size_t size)
 /* In the child: own user and mount namespaces, in which it may mount a tmpfs. The file belongs to our own uid. */
 static int open_in_user_namespace(uint64_t bytes)
 {
-    char map[64];
-    int uid_length = snprintf(map, sizeof map, "0 %u 1\n", (unsigned)getuid());
+    char uids[64], gids[64]; /* without a map for both the kernel refuses to make a file (EOVERFLOW) */
+    int uids_length = snprintf(uids, sizeof uids, "0 %u 1\n", (unsigned)geteuid());
+    int gids_length = snprintf(gids, sizeof gids, "0 %u 1\n", (unsigned)getegid());
     if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/setgroups", "deny", 4) ||
-        !write_text("/proc/self/uid_map", map, (size_t)uid_length)) {
+        !write_text("/proc/self/uid_map", uids, (size_t)uids_length) ||
+        !write_text("/proc/self/gid_map", gids, (size_t)gids_length)) {
         return -1;
     }
     return open_on_huge_tmpfs(bytes);

@@ -90,7 +90,7 @@ static int open_segments(struct store *store, const struct store_options *option
 static int grow_self(void *context, uint32_t page, struct pins_page **page_out)
 {
     struct store *store = context;
-    int fd, status = store_client_grow(store->self, &fd);
+    int fd = -1, status = store_client_grow(store->self, &fd);
     if (status == 0) {
         close(fd);
         *page_out = store->self->pages[page];

@@ -87,6 +87,12 @@ struct proto_hello {
     const char *labels; /* "zone=a disk=ssd" */
 };
 
+/* In place of a hello: the connection will not be used, and why. Closed after it. */
+struct proto_refusal {
+    int32_t status; /* negative */
+    const char *text;
+};
+
 /* ---------------------------------------------------------------------------------------------- agent to head */
 
 /* Enters an object at the head before its name is first used there (rule 1), or tells that a known one changed: now
@@ -467,6 +473,20 @@ struct proto_message {
         PROTO_MESSAGE_MAP(PROTO_X_)
 #undef PROTO_X_
     } u;
+};
+
+/* One frame of the stream. A batch has a number from 1 on and at least one message; number 0 has none and only says
+ * what was seen. `seen`: the last batch of the receiver that the sender had applied, whole, before it added the first
+ * message (session.h). */
+enum proto_frame_kind { PROTO_FRAME_HELLO = 1, PROTO_FRAME_REFUSAL, PROTO_FRAME_BATCH };
+
+struct proto_frame {
+    enum proto_frame_kind kind;
+    struct proto_hello hello;     /* of PROTO_FRAME_HELLO */
+    struct proto_refusal refusal; /* of PROTO_FRAME_REFUSAL */
+    uint32_t number, seen;        /* of PROTO_FRAME_BATCH, with the messages */
+    const struct proto_message *messages;
+    size_t count;
 };
 
 /* "PUBLISH"; "?" for what is no kind. Never NULL. */

@@ -4,10 +4,11 @@
  *
  *     start(node) = wait(node) + net(node, task)
  *
- * wait is what is assigned there and has not ended, in learned durations; net is the later of everything planned into
- * the node, and for each source everything planned out of it, at the speed of its network. A decision looks at the 4
- * nodes with most of the task's bytes, the 4 that would start it first if it had no inputs, and the one that it wishes
- * for: O(inputs + log nodes).
+ * and among nodes that come close, where fewer bytes move: a toll of PLACEMENT_TOLL_PERCENT of the time that its
+ * missing bytes take is added. wait is what is assigned there and has not ended, in learned durations; net is the later
+ * of everything planned into the node and, for each source, everything planned out of it, at the speed of its network.
+ * A decision looks at the 4 nodes with most of the task's bytes, the 4 that would start it first if it had no inputs,
+ * and the one that it wishes for: O(inputs + log nodes).
  *
  * The caller (the head's core) owns the queue, the tasks and the directory of objects. What it does with a task:
  *
@@ -130,7 +131,7 @@ enum placement_verdict {
     PLACEMENT_INFEASIBLE,     /* for ever */
     PLACEMENT_STAYS,          /* a move that would not pay */
     PLACEMENT_TOO_EARLY,      /* too few inputs exist */
-    PLACEMENT_STOP            /* the turn is over: every node has its share, or PLACEMENT_SCAN_MAX tasks were judged */
+    PLACEMENT_STOP /* the turn is over: every node has its share, or PLACEMENT_SCAN_MAX tasks stayed queued */
 };
 
 struct placement_choice {
@@ -177,8 +178,10 @@ int placement_choose(struct placement *placement, const struct placement_request
 int placement_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
                      struct placement_booking *booking);
 
-/* `bytes` of the task's inputs have come in from `source`; may be called as parts arrive. More than was booked counts
- * as what was booked; a source that was not planned takes the place of those that were. */
+/* `bytes` of the task's inputs have come in from `source`. To be called as parts arrive, every 100 ms or so (agents say
+ * it in their batches): a pull that is known only when it ends keeps two networks looking busy that are nearly free,
+ * and tasks go away from their data. More than was booked counts as what was booked; a source that was not planned
+ * takes the place of those that were. */
 void placement_transfer_done(struct placement *placement, struct placement_booking *booking, uint32_t source,
                              uint64_t bytes);
 
@@ -194,11 +197,13 @@ void placement_release(struct placement *placement, struct placement_booking *bo
 /* ------------------------------------------------------------------------------------------------ the queue */
 
 /* One turn over the queue. Tasks that stay queued are booked where they want to go until the turn ends, so that those
- * behind them see a cluster in which they are already placed. A turn ends early, with PLACEMENT_STOP, at the first task
- * after every node has PLACEMENT_WINDOW_PER_CPU times its CPUs committed, or after PLACEMENT_SCAN_MAX tasks.
+ * behind them see a cluster in which they are already placed. The caller may end a turn after any task. It is over,
+ * with PLACEMENT_STOP, once every node has PLACEMENT_WINDOW_PER_CPU times its CPUs committed or PLACEMENT_SCAN_MAX
+ * tasks were left queued: then another turn is worth its while only after something has changed.
  *
- * Tasks that may run on one node only and found it full are better kept apart until that node has room: in the queue
- * they use up the scan. */
+ * A task that may run on one node only and found it full is better kept apart until that node has room: in the queue it
+ * uses up the scan. A new task is shown to placement_choose() when it comes, so that one that is infeasible is known
+ * even while every window is full. */
 void placement_turn_begin(struct placement *placement);
 
 /* Judge the next task and, if CHOSEN, book it as placement_assign does. ROOST_ENOMEM leaves everything as it was. */

@@ -184,20 +184,24 @@ static void record(struct placement *placement, uint64_t what, const struct plac
     }
 }
 
+int booking_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
+                   struct placement_booking *booking)
+{
+    int status = booking_make(placement, request, node, PLACEMENT_ASSIGNED, false, booking);
+    if (status == 0) {
+        placement->booked_count++;
+        record(placement, 'a', booking);
+    }
+    return status;
+}
+
 int placement_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
                      struct placement_booking *booking)
 {
     ROOST_PRE(node_at(placement, node) != NULL);
     ROOST_PRE(node_is_big_enough(node_at(placement, node), need_of(request)));
     int status = inputs_survey(placement, request);
-    if (status == 0) {
-        status = booking_make(placement, request, node, PLACEMENT_ASSIGNED, false, booking);
-    }
-    if (status == 0) {
-        placement->booked_count++;
-        record(placement, 'a', booking);
-    }
-    return status;
+    return status != 0 ? status : booking_assign(placement, request, node, booking);
 }
 
 void placement_assign_early(struct placement *placement, const struct placement_request *request, uint32_t node,

@@ -63,6 +63,7 @@ struct placement {
 struct judgement {
     uint32_t node;
     uint64_t start_ns, missing_bytes;
+    uint64_t toll_ns;  /* added to the start when nodes are compared */
     uint64_t crowd;    /* tasks of the same spread there */
     uint16_t pressure; /* decides between equal starts */
 };
@@ -88,6 +89,9 @@ void booking_unapply(struct placement *placement, const struct placement_booking
 /* Book what the present scratch says about `node`. ROOST_ENOMEM leaves everything as it was. */
 int booking_make(struct placement *placement, const struct placement_request *request, uint32_t node,
                  enum placement_state state, bool tentative, struct placement_booking *booking);
+/* The same for a task that is really assigned, with its trace in the hash. */
+int booking_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
+                   struct placement_booking *booking);
 void booking_clear(struct placement *placement, struct placement_booking *booking);
 /* How long until what is still to come would have arrived, were the booking not applied. */
 uint64_t booking_net_ns(const struct placement *placement, const struct placement_booking *booking);

@@ -92,11 +92,11 @@ static void run(struct bench *bench, const struct core_command *command)
         bench->timer_ns = command->at_ns;
         break;
     case CORE_WRITE:
+    case CORE_SEND:
+    case CORE_PULL:
         break;
     case CORE_FILLER:
-    case CORE_SEND:
     case CORE_DISARM:
-    case CORE_PULL:
     case CORE_SPILL:
     case CORE_COMMIT:
     case CORE_WAKE:
@@ -130,8 +130,7 @@ void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
                                    .memory_bytes = ROOST_GIB(1),
                                    .segments_count = 1,
                                    .segment_bytes = { store_bytes },
-                                   .workers_max = cpus * 4,
-                                   .alone = true };
+                                   .workers_max = cpus * 4 };
     CHECK_EQ(agent_create(&bench->agent, &config), 0);
     CHECK_EQ(core_out_init(&bench->out, agent_core.out_bytes_max), 0);
     bench->said = calloc(BENCH_SAID_MAX, sizeof *bench->said);

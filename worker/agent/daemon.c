@@ -71,8 +71,7 @@ static int make_core(struct daemon *daemon)
     struct agent_config config = { .node = daemon->node,
                                    .cpus_hundredths = cpus_hundredths(options->cpus),
                                    .memory_bytes = options->memory_bytes,
-                                   .segments_count = daemon->store->segments_count,
-                                   .alone = true };
+                                   .segments_count = daemon->store->segments_count };
     memcpy(config.node_name, daemon->node_name, sizeof config.node_name);
     if (config.memory_bytes == 0) {
         struct sysinfo info;

@@ -235,7 +235,10 @@ static void tell_core(struct guest *guest)
     if (guest->process != NULL) {
         event.u.client.token = guest->process->token;
     } else {
-        event.u.client.job = job_id_key(CONTAINER_OF(daemon->programs.previous, struct program, all)->id);
+        const struct program *program = CONTAINER_OF(daemon->programs.previous, struct program, all);
+        event.u.client.job = job_id_key(program->id);
+        event.u.client.data = program->job;
+        event.u.client.bytes = program->job->bytes;
     }
     daemon_step(daemon, &event);
 }

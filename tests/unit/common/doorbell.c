@@ -30,6 +30,86 @@ TEST(doorbell, a_sleep_without_a_ring_ends_at_its_bound_and_leaves_the_bell_unar
     CHECK(!doorbell_ring(&bell));
 }
 
+/* ---- the barriers: each round both sides take their first step at once ---- */
+
+enum { LITMUS_ROUNDS = 100000 };
+
+static struct {
+    struct doorbell bell __attribute__((__aligned__(64)));
+    struct agent_bell agent __attribute__((__aligned__(64)));
+    struct agent_bell_ringer ringer __attribute__((__aligned__(64)));
+    _Atomic uint32_t data __attribute__((__aligned__(64)));
+    _Atomic uint32_t round __attribute__((__aligned__(64)));
+    _Atomic uint32_t ended __attribute__((__aligned__(64)));
+    bool rung;
+} litmus;
+
+/* Spins shortly, then lets others run: on one core there is nothing to see, but also nothing to wait for. */
+static void wait_for(_Atomic uint32_t *word, uint32_t value)
+{
+    for (uint32_t spins = 0; atomic_load_explicit(word, memory_order_acquire) != value; spins++) {
+        spins % 256 == 255 ? hook_yield() : hook_spin();
+    }
+}
+
+/* Both sides hold all three lines, so that a load is fast and a store is slow: the case in which a processor lets them
+ * pass. */
+static void touch(void)
+{
+    (void)atomic_load_explicit(&litmus.data, memory_order_relaxed);
+    (void)atomic_load_explicit(&litmus.bell.sleeping, memory_order_relaxed);
+    (void)atomic_load_explicit(&litmus.agent.sleep_number, memory_order_relaxed);
+}
+
+static void *litmus_ringer(void *arg)
+{
+    for (uint32_t round = 1; round <= LITMUS_ROUNDS; round++) {
+        wait_for(&litmus.round, round);
+        touch();
+        atomic_store_explicit(&litmus.data, round, memory_order_release); /* as ring_commit() does */
+        if (round % 2 == 0) {
+            litmus.rung = doorbell_ring(&litmus.bell);
+        } else {
+            litmus.rung = agent_bell_ring(&litmus.ringer);
+        }
+        atomic_store_explicit(&litmus.ended, round, memory_order_release);
+    }
+    return arg;
+}
+
+TEST(doorbell, the_ringer_sees_the_flag_or_the_sleeper_sees_the_data)
+{
+    int fd = -1, both = 0;
+    pthread_t ringer;
+    CHECK_EQ(agent_bell_open_event(&fd), 0);
+    agent_bell_ringer_init(&litmus.ringer, &litmus.agent, fd);
+    CHECK_EQ(pthread_create(&ringer, NULL, litmus_ringer, NULL), 0);
+    for (uint32_t round = 1; round <= LITMUS_ROUNDS; round++) {
+        atomic_store_explicit(&litmus.round, round, memory_order_release);
+        touch();
+        for (uint32_t spins = round * 7 % 127; spins > 0; spins--) { /* meet the other side at any of its steps */
+            __asm__ volatile("" ::: "memory");
+        }
+        if (round % 2 == 0) {
+            doorbell_arm(&litmus.bell);
+        } else {
+            agent_bell_asleep(&litmus.agent);
+        }
+        bool seen = atomic_load_explicit(&litmus.data, memory_order_relaxed) == round;
+        wait_for(&litmus.ended, round);
+        CHECK(seen || litmus.rung);
+        both += seen && litmus.rung;
+        if (round % 2 == 0) {
+            doorbell_disarm(&litmus.bell);
+        } else {
+            agent_bell_awake(&litmus.agent);
+        }
+    }
+    pthread_join(ringer, NULL);
+    close(fd);
+    printf("%d of %d rounds met in the middle\n", both, LITMUS_ROUNDS);
+}
+
 /* ---- ping-pong over two rings and two bells ---- */
 
 enum { ROUNDS = 20000, CAPACITY = 1024 };

@@ -224,6 +224,79 @@ TEST(ring, a_message_longer_than_the_place_for_it_breaks_the_ring_for_good)
 
 /* ---- a hostile other side: asan is the judge ---- */
 
+TEST(ring, a_consumer_refuses_each_way_to_lie)
+{
+    enum { COMMITTED = 8, BYTES = 24 }; /* in words of the memory */
+    const struct {
+        uint64_t committed, header;
+    } lies[] = {
+        { 264, 8 | UINT64_C(1) << 32 }, /* more than the ring holds */
+        { 12, 4 | UINT64_C(1) << 32 },  /* not at a message */
+        { 16, 9 | UINT64_C(1) << 32 },  /* a message longer than what is committed */
+        { 16, UINT32_MAX | UINT64_C(1) << 32 },
+        { 16, 8 | UINT64_C(3) << 32 },    /* no such kind */
+        { 16, 0 },                        /* nothing was written there */
+        { 16, 8 | UINT64_C(2) << 32 },    /* a pad that does not reach the end */
+        { 256, 248 | UINT64_C(2) << 32 }, /* a pad with no message behind it */
+    };
+    for (size_t i = 0; i < ROOST_COUNT_OF(lies); i++) {
+        struct fixture f = fixture_make(256);
+        uint64_t *words = f.memory;
+        words[COMMITTED] = lies[i].committed;
+        words[BYTES] = lies[i].header;
+        unsigned char copy[256];
+        size_t got;
+        CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), ROOST_EINVAL);
+        free(f.memory);
+    }
+}
+
+TEST(ring, indices_that_go_back_or_ahead_break_the_side_that_sees_them)
+{
+    enum { COMMITTED = 8, CONSUMED = 16 };
+    struct fixture f = fixture_make(256);
+    unsigned char copy[64];
+    size_t got;
+    CHECK(send_numbered(&f.producer, 1, 8) && send_numbered(&f.producer, 2, 8));
+    ring_commit(&f.producer);
+    CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), 1);
+    CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), 1);
+    ((uint64_t *)f.memory)[COMMITTED] -= 16; /* what was taken was never sent? */
+    struct ring_consumer misled = f.consumer;
+    CHECK(!ring_is_empty(&misled) && misled.broken);
+    CHECK_EQ(ring_take(&misled, copy, sizeof copy, &got), ROOST_EINVAL);
+    ((uint64_t *)f.memory)[COMMITTED] += 16;
+    ring_consumed(&f.consumer);
+    CHECK_EQ(ring_space(&f.producer), 256);
+    ((uint64_t *)f.memory)[COMMITTED] -= 8;
+    CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), ROOST_EINVAL);
+    struct ring_producer before = f.producer;
+    ((uint64_t *)f.memory)[CONSUMED] += 8; /* more than was ever sent */
+    CHECK_EQ(ring_space(&f.producer), 0);
+    CHECK(f.producer.broken && ring_reserve(&f.producer, 0) == NULL);
+    ((uint64_t *)f.memory)[CONSUMED] -= 16;
+    CHECK_EQ(ring_space(&before), 0);
+    free(f.memory);
+}
+
+TEST(ring, a_message_across_the_end_is_refused)
+{
+    struct fixture f = fixture_make(256);
+    unsigned char copy[256];
+    size_t got;
+    for (int i = 0; i < 2; i++) { /* to 16 bytes before the end */
+        CHECK(send_numbered(&f.producer, 1, 112) != 0);
+        ring_commit(&f.producer);
+        CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), 1);
+        ring_consumed(&f.consumer);
+    }
+    uint64_t *words = f.memory;
+    words[24 + 240 / 8] = 40 | UINT64_C(1) << 32;
+    words[8] = 240 + 48;
+    CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), ROOST_EINVAL);
+    free(f.memory);
+}
+
 static void scribble(struct fixture *f, uint64_t *random)
 {
     uint64_t *words = f->memory;

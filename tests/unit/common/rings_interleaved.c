@@ -396,7 +396,21 @@ TEST(rings_interleaved, a_waiter_pauses_then_yields_then_sleeps_within_the_bound
     CHECK_EQ(atomic_load(&bell.sleeping), 0);
 }
 
-TEST(rings_interleaved, one_slow_yield_forbids_yielding)
+static void wait_thrice(void *arg)
+{
+    struct waiter *waiter = arg;
+    waits_until_ns = UINT64_MAX;
+    CHECK_EQ(waiter_wait(waiter, 1, time_has_come, NULL), ROOST_ETIMEDOUT);
+    CHECK_EQ(waiter->yields, 1);
+    CHECK_EQ(waiter_wait(waiter, 1, time_has_come, NULL), ROOST_ETIMEDOUT);
+    CHECK_EQ(waiter->yields, 1); /* banned */
+    CHECK_EQ(waiter_wait(waiter, 100, time_has_come, NULL), ROOST_ETIMEDOUT);
+    CHECK_EQ(waiter->yields, 1); /* its yields would have been at its start */
+    CHECK_EQ(waiter_wait(waiter, 1, time_has_come, NULL), ROOST_ETIMEDOUT);
+    CHECK_EQ(waiter->yields, 2); /* the ban is over */
+}
+
+TEST(rings_interleaved, one_slow_yield_forbids_yielding_for_a_while)
 {
     struct doorbell bell = { 0 };
     struct waiter waiter;
@@ -405,7 +419,19 @@ TEST(rings_interleaved, one_slow_yield_forbids_yielding)
     fibers_begin(1);
     fibers_set_timeouts(true);
     fibers_set_yield_ns(10001);
-    fibers_add(wait_long, &waiter);
+    fibers_add(wait_thrice, &waiter);
     CHECK_EQ(fibers_run(), FIBERS_DONE);
-    CHECK_EQ(waiter.yields, 2); /* the ban was over when the second long wait began */
+}
+
+static bool bell_is_armed(void *bell) { return atomic_load(&((struct doorbell *)bell)->sleeping) != 0; }
+
+TEST(rings_interleaved, a_wait_that_ends_at_the_second_look_leaves_nothing_armed)
+{
+    struct doorbell bell = { 0 };
+    struct waiter waiter;
+    waiter_set_wake_ns(10000);
+    waiter_init(&waiter, &bell);
+    CHECK_EQ(waiter_wait(&waiter, ROOST_FOREVER, bell_is_armed, &bell), 0);
+    CHECK_EQ(waiter.sleeps, 0);
+    CHECK(!doorbell_ring(&bell));
 }

@@ -68,7 +68,8 @@ TEST(task_ring, claims_the_oldest_and_takes_back_the_newest)
     CHECK_EQ(check_numbered(&item), 1);
     CHECK_EQ(task_ring_take_back(&f.producer, ticket[1], &item), 0); /* no longer */
     CHECK_EQ(task_ring_take_back(&f.producer, ticket[0], &item), 0);
-    for (uint64_t number = 2; number < 5; number++) { /* steps over the hole */
+    CHECK_EQ(task_ring_take_back(&f.producer, ticket[2] + (UINT64_C(1) << 48), &item), 0); /* nobody's */
+    for (uint64_t number = 2; number < 5; number++) {                                      /* steps over the hole */
         CHECK(task_ring_has_queued(&f.worker));
         CHECK_EQ(task_ring_claim(&f.worker, &item), 1);
         CHECK_EQ(check_numbered(&item), number);

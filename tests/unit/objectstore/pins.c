@@ -313,7 +313,7 @@ TEST(pins, no_reader_sees_bytes_that_are_used_again)
     for (uintptr_t i = 0; i < RACE_READERS; i++) {
         CHECK_EQ(pthread_create(&readers[i], NULL, race_reader, (void *)i), 0);
     }
-    for (uint64_t move = 1; move <= RACE_MOVES; move++) {
+    for (uint64_t move = 1; move <= RACE_MOVES || atomic_load(&race.reads) < 1000; move++) {
         while (free_count == 0) {
             waiting_count = race_scan(waiting, waiting_count, free_places, &free_count);
             if (free_count == 0) {
@@ -336,8 +336,7 @@ TEST(pins, no_reader_sees_bytes_that_are_used_again)
     for (int i = 0; i < RACE_READERS; i++) {
         pthread_join(readers[i], NULL);
     }
-    printf("%llu reads under %d moves\n", (unsigned long long)race.reads, RACE_MOVES);
-    CHECK(race.reads > 0);
+    printf("%llu reads\n", (unsigned long long)race.reads);
     CHECK_EQ(race.corrupt, 0);
     teardown();
 }

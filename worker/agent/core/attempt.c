@@ -188,6 +188,18 @@ static void take_back(struct agent *agent, struct attempt *attempt)
     }
 }
 
+/* The head decides what becomes of the task; what was made stays here, for it to know where. */
+static void end_of_heads(struct agent *agent, struct task *task, uint64_t duration_ns, bool died,
+                         const struct wire_failure *failure)
+{
+    link_complete(agent, task, duration_ns, died, failure);
+    if (failure == NULL) {
+        task_done(agent, task);
+    } else {
+        task_give_up(agent, task);
+    }
+}
+
 void attempt_complete(struct agent *agent, struct client *client, const struct wire_complete *complete)
 {
     struct attempt *attempt = attempt_find(agent, complete->run);
@@ -210,7 +222,13 @@ void attempt_complete(struct agent *agent, struct client *client, const struct w
                complete->text_bytes < sizeof failure.text ? complete->text_bytes : sizeof failure.text - 1);
         take_back(agent, attempt);
     }
+    uint64_t duration_ns = complete->duration_ns;
     end(agent, attempt);
+    if (task->is_from_head) {
+        end_of_heads(agent, task, duration_ns, false, complete->status == 0 ? NULL : &failure);
+        worker_freed(agent, worker);
+        return;
+    }
     bool again = (task->spec->flags & SPEC_RETRY_ON_FAILURE) != 0 && (int64_t)task->attempts <= task->spec->max_retries;
     if (complete->status == 0) {
         task_done(agent, task);
@@ -234,21 +252,23 @@ void attempt_worker_died(struct agent *agent, struct attempt *attempt, int32_t w
     log_warn("event=worker_died pid=%lld function=%s signal=%d exit=%d attempts=%u max_retries=%d", (long long)pid,
              spec_function(task->spec), signal_number, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1,
              task->attempts, task->spec->max_retries);
-    if (task->job->has_ended) {
+    struct wire_failure failure = {
+        .status = ROOST_EWORKER, .signal = signal_number, .attempts = (int32_t)task->attempts, .pid = pid
+    };
+    if (signal_number != 0) {
+        snprintf(failure.text, sizeof failure.text, "killed by signal %d (%s)", signal_number,
+                 strsignal(signal_number));
+    } else {
+        snprintf(failure.text, sizeof failure.text, "ended with status %d inside the function",
+                 WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
+    }
+    if (task->is_from_head) {
+        end_of_heads(agent, task, 0, true, &failure);
+    } else if (task->job->has_ended) {
         task_cancel(agent, task);
     } else if ((int64_t)task->deaths <= task->spec->max_retries) {
         task_try_again(agent, task);
     } else {
-        struct wire_failure failure = {
-            .status = ROOST_EWORKER, .signal = signal_number, .attempts = (int32_t)task->attempts, .pid = pid
-        };
-        if (signal_number != 0) {
-            snprintf(failure.text, sizeof failure.text, "killed by signal %d (%s)", signal_number,
-                     strsignal(signal_number));
-        } else {
-            snprintf(failure.text, sizeof failure.text, "ended with status %d inside the function",
-                     WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
-        }
         task_fail(agent, task, &failure);
     }
 }

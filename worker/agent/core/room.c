@@ -85,10 +85,25 @@ static void answer(struct agent *agent, const struct room_request *request, int3
     }
 }
 
+/* Copies that nobody reads go, the longest unused first, until so many bytes are on their way back. */
+static void make_room(struct agent *agent, uint64_t bytes)
+{
+    uint64_t coming = agent->evicting_bytes;
+    while (coming < bytes && !list_is_empty(&agent->idle)) {
+        struct object *object = CONTAINER_OF(agent->idle.next, struct object, idle);
+        coming += object->lease == NULL ? 0 : object->lease->place.bytes;
+        object_evict(agent, object);
+    }
+}
+
 static bool try_request(struct agent *agent, const struct room_request *request)
 {
     struct wire_place place;
-    if (!slabs_allow(agent, request->purpose, request->bytes) || !take(agent, request->bytes, true, &place)) {
+    if (!slabs_allow(agent, request->purpose, request->bytes)) {
+        return false;
+    }
+    if (!take(agent, request->bytes, true, &place)) {
+        make_room(agent, request->bytes);
         return false;
     }
     lease_add(agent, request->client, (enum wire_room)request->purpose, &place);
@@ -229,10 +244,31 @@ void room_settle(struct agent *agent, struct lease *lease, struct wire_object *o
     }
 }
 
+uint64_t room_let_evicted_go(struct agent *agent, struct lease *lease)
+{
+    uint64_t serial = ++agent->serial;
+    if (lease != NULL) {
+        agent->evicting_bytes += lease->place.bytes;
+        lease->evicted = serial;
+        ROOST_INVARIANT(id_map_put(&agent->evicted, serial_key(serial), lease) == 0);
+    }
+    return agent_token(AGENT_TOKEN_EVICT, serial);
+}
+
+void room_evicted(struct agent *agent, uint64_t serial)
+{
+    struct lease *lease = id_map_remove(&agent->evicted, serial_key(serial));
+    if (lease != NULL) {
+        agent->evicting_bytes -= lease->place.bytes;
+        room_object_gone(agent, lease);
+    }
+}
+
 struct lease *room_take(struct agent *agent, uint64_t bytes)
 {
     struct wire_place place;
     if (!take(agent, bytes == 0 ? 1 : bytes, false, &place)) {
+        make_room(agent, bytes);
         return NULL;
     }
     struct lease *lease = lease_add(agent, NULL, WIRE_ROOM_OBJECT, &place);

@@ -1,0 +1,243 @@
+#include "common/io/spawn.h"
+#include "tests/unit/common/io/fixture.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct child {
+    struct spawn *spawn;
+    int exits, wait_status;
+    pid_t pid;
+    bool done;
+};
+
+static void on_exit_of(void *arg, pid_t pid, int wait_status)
+{
+    struct child *child = arg;
+    child->exits++;
+    child->pid = pid;
+    child->wait_status = wait_status;
+    child->done = true;
+}
+
+/* `sh -c script`, with its output into `out`. */
+static void start_shell(struct fixture *fixture, const char *script, int out, const char *cwd, char *const *envp,
+                        bool ends_group, struct child *child)
+{
+    char *argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char *)(uintptr_t)script, NULL };
+    struct spawn_options options = { .path = "/bin/sh",
+                                     .argv = argv,
+                                     .envp = envp,
+                                     .cwd = cwd,
+                                     .stdout_fd = out,
+                                     .stderr_fd = out,
+                                     .ends_group = ends_group };
+    CHECK_EQ(spawn_start(fixture->loop, &options, on_exit_of, child, &child->spawn), 0);
+    CHECK(spawn_pid(child->spawn) > 0);
+    CHECK_EQ(child->exits, 0);
+}
+
+/* What `script` prints, and its wait status. */
+static void shell_output(const char *script, const char *cwd, char *const *envp, char *text_out, size_t bytes,
+                         struct child *child)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    int out[2];
+    CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+    start_shell(&fixture, script, out[1], cwd, envp, false, child);
+    close(out[1]);
+    fixture_run(&fixture, &child->done);
+    size_t used = 0;
+    ssize_t got;
+    while ((got = read(out[0], text_out + used, bytes - 1 - used)) > 0) {
+        used += (size_t)got;
+    }
+    text_out[used] = '\0';
+    close(out[0]);
+    fixture_end(&fixture);
+}
+
+TEST(spawn, tells_the_exit_code_once)
+{
+    struct child child = { .exits = 0 };
+    char text[64];
+    shell_output("exit 7", NULL, NULL, text, sizeof text, &child);
+    CHECK(WIFEXITED(child.wait_status));
+    CHECK_EQ(WEXITSTATUS(child.wait_status), 7);
+    CHECK_EQ(child.exits, 1);
+    CHECK_EQ(waitpid(child.pid, NULL, WNOHANG), -1); /* reaped */
+}
+
+TEST(spawn, tells_the_signal_that_ended_a_child)
+{
+    struct child child = { .exits = 0 };
+    char text[64];
+    shell_output("kill -SEGV $$", NULL, NULL, text, sizeof text, &child);
+    CHECK(WIFSIGNALED(child.wait_status));
+    CHECK_EQ(WTERMSIG(child.wait_status), SIGSEGV);
+}
+
+TEST(spawn, gives_directory_environment_output_and_an_empty_input)
+{
+    struct child child = { .exits = 0 };
+    char text[256];
+    char *envp[] = { (char[]){ "GREETING=hello" }, NULL };
+    shell_output("pwd; echo $GREETING; cat; echo oops >&2", "/proc", envp, text, sizeof text, &child);
+    CHECK_TEXT(text, "/proc\nhello\noops\n");
+}
+
+TEST(spawn, a_child_leads_a_session_of_its_own)
+{
+    struct child child = { .exits = 0 };
+    char text[256];
+    shell_output(
+        "read -r _ _ _ _ group session _ < /proc/self/stat; read -r pid _ < /proc/self/stat; echo $$ $group $session",
+        NULL, NULL, text, sizeof text, &child);
+    int self = 0, group = 0, session = 0;
+    CHECK_EQ(sscanf(text, "%d %d %d", &self, &group, &session), 3);
+    CHECK_EQ(self, child.pid);
+    CHECK_EQ(group, child.pid);
+    CHECK_EQ(session, child.pid);
+}
+
+TEST(spawn, a_child_inherits_no_descriptor_beyond_three)
+{
+    int leaky[3];
+    for (int i = 0; i < 3; i++) {
+        leaky[i] = fcntl(STDERR_FILENO, F_DUPFD, 50 + 7 * i); /* not close-on-exec */
+    }
+    struct child child = { .exits = 0 };
+    char text[256];
+    shell_output("for fd in /proc/$$/fd/*; do echo ${fd##*/}; done", NULL, NULL, text, sizeof text, &child);
+    CHECK(strncmp(text, "0\n1\n2\n", 6) == 0);
+    for (int i = 0; i < 3; i++) {
+        char line[16];
+        snprintf(line, sizeof line, "\n%d\n", leaky[i]);
+        CHECK(strstr(text, line) == NULL);
+        close(leaky[i]);
+    }
+}
+
+TEST(spawn, a_child_starts_with_no_signal_blocked_or_ignored)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+    struct child child = { .exits = 0 };
+    char text[1024];
+    shell_output("while read -r line; do case $line in SigBlk*|SigIgn*) echo $line;; esac; done < /proc/self/status",
+                 NULL, NULL, text, sizeof text, &child);
+    unsigned long long blocked_bits, ignored_bits;
+    CHECK_EQ(sscanf(text, "SigBlk: %llx SigIgn: %llx", &blocked_bits, &ignored_bits), 2);
+    CHECK_EQ(blocked_bits, 0);
+    CHECK_EQ(ignored_bits & 0x7fffffff, 0); /* above: libc's own, which no program may touch */
+}
+
+TEST(spawn, says_why_a_program_cannot_be_started)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    char *argv[] = { (char[]){ "x" }, NULL };
+    struct spawn_options options = { .path = "/no/such/program", .argv = argv, .stdout_fd = -1, .stderr_fd = -1 };
+    struct spawn *spawn;
+    CHECK_EQ(spawn_start(fixture.loop, &options, on_exit_of, NULL, &spawn), ROOST_ENOENT);
+    CHECK(strstr(error_text(), "/no/such/program") != NULL && strstr(error_text(), "No such file") != NULL);
+    options.path = "/bin/sh";
+    options.cwd = "/no/such/directory";
+    CHECK_EQ(spawn_start(fixture.loop, &options, on_exit_of, NULL, &spawn), ROOST_ENOENT);
+    CHECK(strstr(error_text(), "in /no/such/directory") != NULL);
+    options.cwd = NULL;
+    options.path = "/etc/passwd";
+    CHECK_EQ(spawn_start(fixture.loop, &options, on_exit_of, NULL, &spawn), ROOST_ENOENT);
+    CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1); /* no child is left of it */
+    fixture_end(&fixture);
+}
+
+TEST(spawn, a_signal_reaches_the_whole_group)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    int out[2];
+    CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+    struct child child = { .exits = 0 };
+    start_shell(&fixture, "(echo r; exec cat out_of_nowhere < /dev/zero > /dev/null; ) & exec tail -f /dev/null",
+                out[1], NULL, NULL, false, &child);
+    close(out[1]);
+    char byte;
+    CHECK_EQ(read(out[0], &byte, 1), 1); /* the grandchild runs */
+    spawn_kill(child.spawn, SIGKILL);
+    fixture_run(&fixture, &child.done);
+    CHECK_EQ(WTERMSIG(child.wait_status), SIGKILL);
+    while (read(out[0], &byte, 1) > 0) { /* the pipe ends when the last of the group has gone */
+    }
+    close(out[0]);
+    fixture_end(&fixture);
+}
+
+TEST(spawn, what_a_child_leaves_running_can_end_with_it)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    int out[2];
+    CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+    struct child child = { .exits = 0 };
+    start_shell(&fixture, "tail -f /dev/null & exit 3", out[1], NULL, NULL, true, &child);
+    close(out[1]);
+    fixture_run(&fixture, &child.done);
+    CHECK_EQ(WEXITSTATUS(child.wait_status), 3);
+    char byte;
+    CHECK_EQ(read(out[0], &byte, 1), 0); /* nobody holds the other end any more */
+    close(out[0]);
+    fixture_end(&fixture);
+}
+
+TEST(spawn, a_forgotten_child_lives_on_unwatched)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    struct child child = { .exits = 0 };
+    start_shell(&fixture, "exec tail -f /dev/null", -1, NULL, NULL, false, &child);
+    pid_t pid = spawn_pid(child.spawn);
+    spawn_forget(child.spawn);
+    fixture_end(&fixture);
+    CHECK_EQ(kill(pid, 0), 0);
+    kill(pid, SIGKILL);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    CHECK_EQ(child.exits, 0);
+}
+
+TEST(spawn, many_children_at_once_are_each_told_once)
+{
+    enum { CHILDREN = 40 };
+    struct fixture fixture;
+    fixture_start(&fixture);
+    static struct child children[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        char script[32];
+        snprintf(script, sizeof script, "exit %d", i);
+        start_shell(&fixture, script, -1, NULL, NULL, false, &children[i]);
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        fixture_run(&fixture, &children[i].done);
+        CHECK_EQ(WEXITSTATUS(children[i].wait_status), i);
+        CHECK_EQ(children[i].exits, 1);
+    }
+    fixture_end(&fixture);
+}
+
+TEST(spawn, raises_the_limit_of_descriptors_to_what_is_allowed)
+{
+    struct rlimit limit;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit low = { 64, limit.rlim_max };
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+    CHECK_EQ(spawn_raise_files_limit(), limit.rlim_max);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_EQ(limit.rlim_cur, limit.rlim_max);
+}

@@ -1,0 +1,76 @@
+/* placement_fixture.h - small clusters and short requests for the tests of placement */
+#ifndef ROOST_TESTS_UNIT_SCHEDULER_CORE_PLACEMENT_FIXTURE_H
+#define ROOST_TESTS_UNIT_SCHEDULER_CORE_PLACEMENT_FIXTURE_H
+
+#include "scheduler/core/placement.h"
+#include "tests/lib/test.h"
+
+#define GB           UINT64_C(1000000000)
+#define MILLISECONDS UINT64_C(1000000)
+
+/* One CPU, 1 GB/s each way unless said otherwise, so that a GB takes a second. */
+static inline struct placement_shape shape_of(uint32_t cores, uint64_t memory_bytes)
+{
+    return (struct placement_shape){ cores * 100, memory_bytes, GB, GB };
+}
+
+static inline struct placement *cluster_of(uint32_t nodes_count, uint32_t cores)
+{
+    struct placement *placement;
+    struct placement_shape shape = shape_of(cores, ROOST_GIB(16));
+    CHECK_EQ(placement_create(&placement), 0);
+    for (uint32_t node = 0; node < nodes_count; node++) {
+        CHECK_EQ(placement_node_add(placement, node, &shape), 0);
+    }
+    return placement;
+}
+
+static inline struct placement_input input_at(uint64_t bytes, const uint32_t *copies, uint32_t count)
+{
+    return (struct placement_input){ .bytes = bytes, .copies = copies, .copies_count = count };
+}
+
+static inline struct placement_request task_of(uint64_t function, const struct placement_input *inputs, uint32_t count)
+{
+    return (
+        struct placement_request){ .function = { 1, function }, .cpus = 100, .inputs = inputs, .inputs_count = count };
+}
+
+static inline struct placement_choice choose(struct placement *placement, const struct placement_request *request)
+{
+    struct placement_choice choice;
+    CHECK_EQ(placement_choose(placement, request, &choice), 0);
+    return choice;
+}
+
+static inline void assign(struct placement *placement, const struct placement_request *request, uint32_t node,
+                          struct placement_booking *booking)
+{
+    CHECK_EQ(placement_assign(placement, request, node, booking), 0);
+}
+
+static inline struct placement_choice plan(struct placement *placement, const struct placement_request *request,
+                                           struct placement_booking *booking)
+{
+    struct placement_choice choice;
+    CHECK_EQ(placement_plan(placement, request, booking, &choice), 0);
+    return choice;
+}
+
+static inline struct placement_node_view view(const struct placement *placement, uint32_t node)
+{
+    struct placement_node_view seen;
+    CHECK(placement_node_get(placement, node, &seen));
+    return seen;
+}
+
+/* From now on the function is known to take so long. */
+static inline void teach(struct placement *placement, uint64_t function, uint64_t duration_ns)
+{
+    struct placement_booking booking = { 0 };
+    struct placement_request request = task_of(function, NULL, 0);
+    assign(placement, &request, 0, &booking);
+    placement_completed(placement, &booking, duration_ns);
+}
+
+#endif
