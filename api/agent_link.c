@@ -1,13 +1,14 @@
 /* agent_link.c - meeting the agent: connect, map, one thread, and the end of it
  *
- *     connect -> hello (a driver brings its job) -> welcome with descriptors -> page, pins, store mapped -> rings
- * attached
- *     -> the library's thread runs -> ... -> close
+ *     connect -> hello (a driver brings its job) -> welcome with descriptors -> page, pins, store mapped
+ *     -> rings attached -> the library's thread runs -> ... -> close
  *
  * Failures:   nobody there, another version, a refusal -> the status with the agent's words; everything is undone.
  *             the agent dies -> whoever looks next (each waiter looks once a second, the library's thread too) loses
- * the link. Invariants: the socket carries requests for pin pages alone, one at a time. Thread:     open and close:
- * one. The library's thread has all signals blocked and owns nothing. */
+ *             the link.
+ * Invariants: the socket carries requests for pin pages alone, one at a time.
+ * Thread:     open and close: one. The library's thread has all signals blocked and owns nothing.
+ */
 #define LOG_TOPIC "link"
 #include "api/agent_link.h"
 #include "common/bytes.h"
@@ -24,7 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { THREAD_STACK_BYTES = 256 << 10, WELCOME_FDS = 4 };
+enum { THREAD_STACK_BYTES = 256 << 10, WELCOME_FDS = 5 };
 
 /* ---- mapping ---- */
 
@@ -40,12 +41,12 @@ static void *map_shared(int fd, size_t bytes, int protection, const char *what)
     return memory;
 }
 
-/* Page 0 lies in the client's page; the others the agent makes when they are asked for. Under the pins' lock. */
+/* Page 0 came with the welcome; the others the agent makes when they are asked for. Under the pins' lock. */
 static int grow_pins(void *context, uint32_t page, struct pins_page **page_out)
 {
     struct agent_link *link = context;
     if (page == 0) {
-        *page_out = (struct pins_page *)(void *)((char *)link->page + client_page_layout().pins);
+        *page_out = link->pins_first;
         return 0;
     }
     const struct connect_pins request = { CONNECT_PINS, page };
@@ -165,12 +166,16 @@ static int map_page(struct agent_link *link, const struct connect_welcome *welco
 
 static int map_store(struct agent_link *link, const struct connect_welcome *welcome, const int *fds)
 {
-    struct store_fds store = { .table = fds[3],
+    struct store_fds store = { .table = fds[4],
                                .segments_count = welcome->segments,
                                .table_bytes = welcome->table_bytes };
     for (uint32_t i = 0; i < welcome->segments; i++) {
         store.segments[i] = (struct store_segment_fds){ fds[WELCOME_FDS + 2 * i], fds[WELCOME_FDS + 2 * i + 1],
                                                         welcome->segment_bytes[i] };
+    }
+    link->pins_first = map_shared(fds[3], pins_page_bytes(0), PROT_READ | PROT_WRITE, "a page of pins");
+    if (link->pins_first == NULL) {
+        return ROOST_EIO;
     }
     int status = pins_init(&link->pins, grow_pins, link);
     if (status != 0) {
@@ -352,7 +357,7 @@ static void unmap_pins(struct agent_link *link)
     uint32_t count = link->pins.pages_count;
     memcpy(pages, link->pins.pages, count * sizeof pages[0]);
     pins_fini(&link->pins);
-    for (uint32_t i = 1; i < count; i++) { /* page 0 is part of the client's page */
+    for (uint32_t i = 1; i < count; i++) { /* page 0 was mapped with the welcome, whether it was used or not */
         munmap(pages[i], pins_page_bytes(i));
     }
 }
@@ -378,6 +383,9 @@ void link_close(struct agent_link *link)
     }
     if (link->has_pins) {
         unmap_pins(link);
+    }
+    if (link->pins_first != NULL) {
+        munmap(link->pins_first, pins_page_bytes(0));
     }
     client_core_destroy(link->core);
     core_out_fini(&link->out);

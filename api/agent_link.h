@@ -29,6 +29,7 @@ struct agent_link {
     size_t page_bytes;
     const struct node_page *node_page;
     struct pins pins;
+    struct pins_page *pins_first; /* page 0 */
     struct store_map map;
     pthread_key_t pins_key; /* each thread's struct pins_thread */
     bool has_pins, has_pins_key;

@@ -1,9 +1,10 @@
 /* agent_open.c - a driver's way to its agent
  *
  * Happy path: $ROOST_AGENT, or the agent of this machine whose head is at the address, or a new cluster of one ->
- * connect, with the job: what any node needs to start this program as a worker. Failures:   no agent -> ROOST_ECONNECT,
- * naming where it was looked for; the new cluster's own words when it did not start. Nothing stays open, and a cluster
- * that was started ends. */
+ *             connect, with the job: what any node needs to start this program as a worker.
+ * Failures:   no agent -> ROOST_ECONNECT, naming where it was looked for; the new cluster's own words when it did not
+ *             start. Nothing stays open, and a cluster that was started ends.
+ */
 #include "api/agent_link.h"
 #include "common/bytes.h"
 #include "common/job.h"

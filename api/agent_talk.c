@@ -2,10 +2,13 @@
  *
  * Happy path: the core says something -> flush writes it into the ring of requests and rings the agent -> the agent
  *             answers into the ring of replies and rings the bell of who asked -> that thread, or whoever is at it,
- * drains the ring into the core -> the asker finds its answer. Failures:   a full ring -> yield, then look again each
- * millisecond (the agent makes room without being asked). a broken ring, the agent's death, the job's end -> link_lose:
- * every waiter wakes and says why. Invariants: what the core said is in the arena or in the ring, in order; `unsent` is
- * the first that is not in the ring. Thread:     any; under the link's lock unless it says otherwise. */
+ *             drains the ring into the core -> the asker finds its answer.
+ * Failures:   a full ring -> yield, then look again each millisecond (the agent makes room without being asked). a
+ *             broken ring, the agent's death, the job's end -> link_lose: every waiter wakes and says why.
+ * Invariants: what the core said is in the arena or in the ring, in order; `unsent` is the first that is not in the
+ *             ring.
+ * Thread:     any; under the link's lock unless it says otherwise.
+ */
 #include "api/agent_link.h"
 #include "common/bytes.h"
 

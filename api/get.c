@@ -1,11 +1,14 @@
 /* get.c - seeing an object's bytes
  *
- * Happy path of roost_get: look (the own private objects, then the shared table: no system call, no message) -> a
- * pinned view. Else what the look said: forward        look at what it names, at most STORE_FORWARDS_MAX times not
- * here, yet  one wait for "on this node", asked of the agent; then look again failed         the failed task's code;
- * its function, node, signal and words become the error's text Failures:   the deadline -> ROOST_ETIMEDOUT, nothing is
- * held. Of many objects one fails -> none is held. Invariants: every pin that is handed to a task's code is on
- * rt->views_list until it is released or the attempt ends. Thread:     any. */
+ * Happy path: look (the own private objects, then the shared table: no system call, no message) -> a pinned view.
+ *             Else what the look said:
+ *               forward        look at what it names, at most STORE_FORWARDS_MAX times
+ *               not here, yet  one wait for "on this node", asked of the agent; then look again
+ *               failed         the failed task's code; its function, node, signal and words become the error's text
+ * Failures:   the deadline -> ROOST_ETIMEDOUT, nothing is held. Of many objects one fails -> none is held.
+ * Invariants: every pin that is handed to a task's code is on rt->views_list until it is released or the attempt ends.
+ * Thread:     any.
+ */
 #include "api/client.h"
 #include "common/bytes.h"
 
@@ -20,8 +23,8 @@ enum { LOOKS_MAX = 64 }; /* "it is here" and then it is not, so often: something
 struct wire_failure failure_of(const void *data, uint64_t size)
 {
     struct wire_failure failure = { .status = ROOST_EFAILED };
-    if (size >= sizeof failure) {
-        memcpy(&failure, data, sizeof failure);
+    if (size >= offsetof(struct wire_failure, text)) { /* as much of the text as there is */
+        memcpy(&failure, data, size < sizeof failure ? size : sizeof failure);
     }
     failure.status = failure.status < 0 ? failure.status : ROOST_EFAILED;
     failure.function[sizeof failure.function - 1] = '\0';

@@ -6,9 +6,11 @@
  *
  * Happy path: put -> call (runs now, nested calls too) -> get -> free.
  * Failures:   a task that failed leaves an error object under each of its results. A task that crashes takes the
- * process along, into the debugger: that is what this is for. Invariants: an object lives while a scope holds it, a
- * living object contains it, or a running call names it; its bytes also while somebody looks at them. Thread:     any;
- * one lock, not held while a task runs. */
+ *             process along, into the debugger: that is what this is for.
+ * Invariants: an object lives while a scope holds it, a living object contains it, or a running call names it; its
+ *             bytes also while somebody looks at them.
+ * Thread:     any; one lock, not held while a task runs.
+ */
 #define LOG_TOPIC "inline"
 #include "api/client.h"
 #include "api/register.h"

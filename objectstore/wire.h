@@ -257,7 +257,8 @@ static inline uint64_t wire_refs_offset(uint64_t size, uint32_t columns)
     return wire_columns_offset(size) + (uint64_t)columns * 8;
 }
 
-/* The payload of an object whose format says "error": why a task, and so each of its results, failed. */
+/* The payload of an object whose format says "error": why a task, and so each of its results, failed. The text may be cut
+ * behind its NUL. */
 struct wire_failure {
     int32_t status, app_code, signal, attempts;
     int64_t pid;

@@ -4,8 +4,11 @@
  *
  * Happy path: survey the inputs (where each would be pulled from, what lies where), collect candidates, judge each,
  *             take the least (crowd of the spread, start, pressure, number); a window that is full keeps the task
- * queued. Failures:   no candidate -> waits for suspects, is demand, or is infeasible for ever. Invariants: a turn
- * leaves the nodes as they were but for what it chose. Thread:     the core's. */
+ *             queued.
+ * Failures:   no candidate -> waits for suspects, is demand, or is infeasible for ever.
+ * Invariants: a turn leaves the nodes as they were but for what it chose.
+ * Thread:     the core's.
+ */
 #include "common/contract.h"
 #include "scheduler/core/placement_internal.h"
 

@@ -32,42 +32,18 @@ static void check_workload(int workload)
     check_seeds(workload, 301, 12);
 }
 
-TEST(placement_sim, is_best_or_within_5_percent_on_an_even_shuffle)
-{
-    check_workload(0);
-}
-TEST(placement_sim, is_best_or_within_5_percent_on_a_skewed_shuffle)
-{
-    check_workload(1);
-}
-TEST(placement_sim, is_best_or_within_5_percent_on_a_map_over_skewed_data)
-{
-    check_workload(2);
-}
-TEST(placement_sim, is_best_or_within_5_percent_on_a_map_over_data_of_one_node)
-{
-    check_workload(3);
-}
-TEST(placement_sim, is_best_or_within_5_percent_on_a_broadcast)
-{
-    check_workload(4);
-}
-TEST(placement_sim, is_best_or_within_5_percent_on_a_tree_reduction)
-{
-    check_workload(5);
-}
+TEST(placement_sim, is_best_or_within_5_percent_on_an_even_shuffle) { check_workload(0); }
+TEST(placement_sim, is_best_or_within_5_percent_on_a_skewed_shuffle) { check_workload(1); }
+TEST(placement_sim, is_best_or_within_5_percent_on_a_map_over_skewed_data) { check_workload(2); }
+TEST(placement_sim, is_best_or_within_5_percent_on_a_map_over_data_of_one_node) { check_workload(3); }
+TEST(placement_sim, is_best_or_within_5_percent_on_a_broadcast) { check_workload(4); }
+TEST(placement_sim, is_best_or_within_5_percent_on_a_tree_reduction) { check_workload(5); }
 TEST(placement_sim, is_best_or_within_5_percent_on_a_heavy_tail_but_for_those_who_know_the_future)
 {
     check_workload(HEAVY_TAIL);
 }
-TEST(placement_sim, is_best_or_within_5_percent_on_a_join_with_reuse)
-{
-    check_workload(7);
-}
-TEST(placement_sim, is_best_or_within_5_percent_on_a_stencil)
-{
-    check_workload(8);
-}
+TEST(placement_sim, is_best_or_within_5_percent_on_a_join_with_reuse) { check_workload(7); }
+TEST(placement_sim, is_best_or_within_5_percent_on_a_stencil) { check_workload(8); }
 
 TEST(placement_sim, moves_no_more_than_a_tenth_of_the_data_of_one_node_when_moving_does_not_pay)
 {

@@ -4,9 +4,11 @@
  * over each one's life.
  *
  * Happy path: connect -> hello -> page, table and segments handed over -> rings -> process ends -> rings read out ->
- * gone. Failures:   a hello that cannot be taken is answered with a status and a text, then the socket is closed. the
- * socket closes, the process lives -> nothing: its rings and pins count until it is dead. Invariant:  a slot is used
- * again only with a new generation. Thread: the loop's.
+ *             gone.
+ * Failures:   a hello that cannot be taken is answered with a status and a text, then the socket is closed. the socket
+ *             closes, the process lives -> nothing: its rings and pins count until it is dead.
+ * Invariant:  a slot is used again only with a new generation.
+ * Thread:     the loop's.
  */
 #define LOG_TOPIC "guest"
 #include "common/error.h"

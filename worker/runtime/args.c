@@ -1,9 +1,12 @@
 /* args.c - what a task reads
  *
  * Happy path: open -> each argument is bytes in place: pinned in the store, in the spec, or a number beside the
- * argument. Failures:   an argument that cannot be seen fails the attempt before the function runs. One that is asked
- * for wrongly gives zeros and a text, and fails the attempt after it. Invariants: what `data` points to stays until
- * task_args_close(). Thread:     the one that runs the task. */
+ *             argument.
+ * Failures:   an argument that cannot be seen fails the attempt before the function runs. One that is asked for wrongly
+ *             gives zeros and a text, and fails the attempt after it.
+ * Invariants: what `data` points to stays until task_args_close().
+ * Thread:     the one that runs the task.
+ */
 #include "common/bytes.h"
 #include "worker/runtime/task.h"
 

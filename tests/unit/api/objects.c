@@ -13,12 +13,12 @@ static struct roost *open_inline(void)
     return rt;
 }
 
-#define OBJECTS_TEST(name)                                                                                             \
-    TEST(objects_inline, name)                                                                                         \
-    {                                                                                                                  \
-        struct roost *rt = open_inline();                                                                              \
-        objects_##name(rt);                                                                                            \
-        roost_close(rt);                                                                                               \
+#define OBJECTS_TEST(name)                \
+    TEST(objects_inline, name)            \
+    {                                     \
+        struct roost *rt = open_inline(); \
+        objects_##name(rt);               \
+        roost_close(rt);                  \
     }
 
 OBJECTS_TEST(put_and_get)

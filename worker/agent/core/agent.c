@@ -1,9 +1,11 @@
 /* agent.c - the step function: which event goes to whom, and what is settled before the step ends
  *
  * Happy path: an event changes records in one file and leaves marks (unnamed objects, failing tasks, room or workers
- * that came free); settle() works the marks off, so that no function frees a record under another one's feet.
- * Failures: a client that breaks the protocol is killed, what it did before stands.
- * Invariants: agent_is_valid(). Thread: the agent's loop.
+ *             that came free); settle() works the marks off, so that no function frees a record under another one's
+ *             feet.
+ * Failures:   a client that breaks the protocol is killed, what it did before stands.
+ * Invariants: agent_is_valid().
+ * Thread:     the agent's loop.
  */
 #include "worker/agent/core/agent_internal.h"
 
