@@ -74,7 +74,8 @@ struct wire_entry {
 
 enum wire_room { WIRE_ROOM_SLAB = 1, WIRE_ROOM_OBJECT, WIRE_ROOM_SPEC };
 
-/* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later. An OBJECT lease ends when an ANNOUNCE or RESULT names its
+/* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later; a SLAB at once, with ROOST_EFULL when there is no room for a
+ * whole one: then the object at hand asks for an OBJECT lease of its own. An OBJECT lease ends when an ANNOUNCE or RESULT names its
  * offset: what lies beyond the object and its trailer goes back. A SPEC lease goes back with ROOM_BACK after TAKEN. */
 struct wire_room_request {
     struct wire_entry head;

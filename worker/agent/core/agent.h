@@ -56,6 +56,7 @@ struct agent_config {
     uint32_t segments_count;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     bool segment_is_huge[STORE_SEGMENTS_MAX];
+    uint64_t secret;           /* random: makes the names of transfers unguessable */
     uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
     uint32_t prestart_workers; /* per job */
     uint32_t workers_max;      /* blocked ones included */
@@ -104,9 +105,10 @@ enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, A
 
 /* token: AGENT_TOKEN_PULL on the receiving side, AGENT_TOKEN_SERVE on the sending one.
  *   OPEN     object, ref    -> CORE_DONE: status, data: struct agent_opened
- *   RECEIVE  place, size    -> CORE_DONE when all of [0, size) has come: data: the refs of the object's trailer
+ *   RECEIVE  place, size    -> CORE_DONE when all of [0, size) has come: value: the transfer, data: the refs of the
+ *                              object's trailer
  *   SEND     place, size, transfer, offset, stream; no answer: the receiver says when it has all
- *   CANCEL   bytes that still come are thrown away */
+ *   CANCEL   bytes that still come are thrown away -> CORE_DONE when none can be written to the place any more */
 struct agent_pull {
     enum agent_pull_op op;
     struct core_peer peer;
