@@ -29,7 +29,7 @@ struct incoming {
     struct wire_object object;
     unsigned char *place;
     uint64_t size, received;
-    uint32_t under_way;        /* ranges that are being written at this moment */
+    uint32_t under_way; /* ranges that are being written at this moment */
     int status;
     bool is_canceled, is_over;
 };
@@ -241,7 +241,7 @@ static void cancel(struct transfers *transfers, uint64_t token, uint64_t transfe
 
 static void outgoing_destroy(struct outgoing *outgoing)
 {
-    LIST_EACH_SAFE(at, &outgoing->queue) {
+    LIST_EACH_SAFE (at, &outgoing->queue) {
         free(CONTAINER_OF(at, struct queued, of_outgoing));
     }
     list_remove(&outgoing->all);
@@ -308,7 +308,7 @@ static const struct bulk_handler outgoing_handler = { .on_open = on_open,
 static struct outgoing *outgoing_to(struct transfers *transfers, const struct agent_pull *command)
 {
     uint32_t node = command->peer.node & ~(uint32_t)AGENT_PEER_SERVES;
-    LIST_EACH(at, &transfers->outgoing) {
+    LIST_EACH (at, &transfers->outgoing) {
         struct outgoing *outgoing = CONTAINER_OF(at, struct outgoing, all);
         if (outgoing->node == node && outgoing->incarnation == command->peer.incarnation &&
             outgoing->stream == command->stream) {
@@ -318,10 +318,9 @@ static struct outgoing *outgoing_to(struct transfers *transfers, const struct ag
     const char *address = transfers->owner.address_of(transfers->owner.arg, node);
     struct outgoing *outgoing = calloc(1, sizeof *outgoing);
     ROOST_INVARIANT(outgoing != NULL);
-    *outgoing = (struct outgoing){ .transfers = transfers,
-                                   .node = node,
-                                   .incarnation = command->peer.incarnation,
-                                   .stream = command->stream };
+    *outgoing = (struct outgoing){
+        .transfers = transfers, .node = node, .incarnation = command->peer.incarnation, .stream = command->stream
+    };
     list_init(&outgoing->queue);
     list_append(&transfers->outgoing, &outgoing->all);
     if (address == NULL || bulk_stream_ops.dial(transfers->loop, address, TRANSFER_DIAL_MS, &outgoing_handler, outgoing,
@@ -439,10 +438,10 @@ void transfers_stop(struct transfers *transfers)
     transfers->is_ending = true;
     bulk_stream_ops.listener_close(transfers->listener);
     transfers->listener = NULL;
-    LIST_EACH(at, &transfers->outgoing) {
+    LIST_EACH (at, &transfers->outgoing) {
         bulk_close(CONTAINER_OF(at, struct outgoing, all)->bulk);
     }
-    LIST_EACH(at, &transfers->accepted) {
+    LIST_EACH (at, &transfers->accepted) {
         bulk_close(CONTAINER_OF(at, struct accepted, all)->bulk);
     }
 }
@@ -452,10 +451,10 @@ void transfers_destroy(struct transfers *transfers)
     if (transfers == NULL) {
         return;
     }
-    LIST_EACH_SAFE(at, &transfers->answers) {
+    LIST_EACH_SAFE (at, &transfers->answers) {
         free(CONTAINER_OF(at, struct answer, due));
     }
-    LIST_EACH_SAFE(at, &transfers->incoming) {
+    LIST_EACH_SAFE (at, &transfers->incoming) {
         incoming_destroy(transfers, CONTAINER_OF(at, struct incoming, all));
     }
     id_map_fini(&transfers->incoming_by_transfer);
