@@ -1174,6 +1174,9 @@ static unsigned count_sealed(struct fake_agent *agent)
     LIST_EACH (at, &agent->objects) {
         count += CONTAINER_OF(at, struct object, node)->is_sealed;
     }
+    LIST_EACH (at, &agent->retired) {
+        count++; /* somebody still looks at it */
+    }
     return count;
 }
 
