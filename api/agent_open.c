@@ -67,7 +67,7 @@ static int describe_job(const struct open_request *request, struct job_spec **jo
                                .worker_prefix = request->worker_prefix,
                                .driver_pid = getpid(),
                                .env = environ };
-    char *text, **args;
+    char *text = NULL, **args = NULL;
     ROOST_TRY(job_hash_file("/proc/self/exe", &draft.program_hash));
     ROOST_TRY(read_arguments(&text, &args));
     draft.args = args;

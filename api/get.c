@@ -312,13 +312,15 @@ static int see_missing(struct roost *rt, struct missing *missing, size_t total, 
         size_t which = missing->which[i];
         roost_ref ref = missing->refs[i];
         int seen = missing->ready[i] < 0 ? refused(rt, ref, missing->ready[i]) : look_through(rt, &ref, &views[which]);
+        if (seen != 0) {
+            views[which].pin = 0; /* what a look at a failure pinned has been released */
+        }
         if (seen < 0) {
             return error_prefix(seen, "ref %zu of %zu", which, total);
         }
         if (seen > 0) {
             missing->refs[still] = ref;
             missing->which[still++] = which;
-            views[which].pin = 0;
         }
     }
     missing->count = still;
@@ -336,10 +338,12 @@ static int see_all(struct roost *rt, const roost_ref *refs, size_t count, uint64
     for (size_t i = 0; i < count && status == 0; i++) {
         roost_ref ref = refs[i];
         int seen = look_through(rt, &ref, &views[i]);
+        if (seen != 0) {
+            views[i].pin = 0; /* what a look at a failure pinned has been released */
+        }
         if (seen < 0) {
             status = error_prefix(seen, "ref %zu of %zu", i, count);
         } else if (seen > 0) {
-            views[i].pin = 0;
             if (missing.refs == NULL) {
                 status = missing_init(&missing, count - i);
             }

@@ -74,7 +74,8 @@ struct wire_entry {
 
 enum wire_room { WIRE_ROOM_SLAB = 1, WIRE_ROOM_OBJECT, WIRE_ROOM_SPEC };
 
-/* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later. An OBJECT lease ends when an ANNOUNCE or RESULT names its
+/* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later; a SLAB at once, with ROOST_EFULL when there is no room for a
+ * whole one: then the object at hand asks for an OBJECT lease of its own. An OBJECT lease ends when an ANNOUNCE or RESULT names its
  * offset: what lies beyond the object and its trailer goes back. A SPEC lease goes back with ROOM_BACK after TAKEN. */
 struct wire_room_request {
     struct wire_entry head;
@@ -247,7 +248,7 @@ struct wire_job_ended {
  * alone: whether its names exist is for the one who acts on it. ROOST_EINVAL with a text. */
 int wire_check(const struct wire_entry *entry, size_t bytes);
 
-/* How many bytes of store an object with this trailer needs, or 0 when that is over ROOST_OBJECT_BYTES_MAX. */
+/* How many bytes of store an object with this trailer needs, or 0 when its payload is over ROOST_OBJECT_BYTES_MAX. */
 uint64_t wire_object_bytes(uint64_t size, uint32_t columns, uint32_t refs);
 
 /* Where in the object's bytes the ends of its columns and its refs begin. */

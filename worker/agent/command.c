@@ -131,7 +131,7 @@ static void push_task(struct daemon *daemon, const struct core_command *command)
         guest_kill(guest);
         return;
     }
-    guest->bells |= 1;
+    guest->bells |= UINT64_C(1) << CLIENT_BELL_TASKS;
 }
 
 static void publish(struct daemon *daemon, const struct agent_entry *body)

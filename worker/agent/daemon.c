@@ -138,6 +138,12 @@ static void on_lifeline(void *arg, unsigned events)
     }
 }
 
+static void on_parent_end(void *arg, unsigned events)
+{
+    (void)events;
+    stop(arg, "the process that it belongs to has ended");
+}
+
 static void on_core_timer(void *arg)
 {
     struct core_event event = { .kind = CORE_TICK };
@@ -237,6 +243,9 @@ static int start(struct daemon *daemon)
         status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon,
                                   &daemon->lifeline);
     }
+    if (status == 0 && options->parent_fd != ROOST_NONE) {
+        status = loop_watch_start(daemon->loop, options->parent_fd, LOOP_READ, on_parent_end, daemon, &daemon->parent);
+    }
     if (status == 0) {
         status = guests_listen(daemon);
     }
@@ -276,6 +285,7 @@ static void end(struct daemon *daemon)
             program_drop_if_unused(daemon, program);
         }
         loop_watch_close(daemon->lifeline);
+        loop_watch_close(daemon->parent);
         loop_timer_disarm(&daemon->core_timer);
         loop_timer_disarm(&daemon->scan_timer);
         loop_destroy(daemon->loop);

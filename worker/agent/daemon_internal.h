@@ -100,7 +100,7 @@ struct daemon {
     uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
     size_t never_published_count, never_published_capacity;
     bool drain_wanted, is_stopping;
-    struct loop_watch *lifeline;
+    struct loop_watch *lifeline, *parent;
     pthread_t populate_thread;
     bool populates;
     _Atomic bool populate_stop;

@@ -3,7 +3,8 @@
  * Happy path: arguments are seen -> the environment is set -> the function runs -> results are completed -> looks,
  *             buffers, scratch and arguments are given back.
  * Failures:   the function's status, a wrong use of an argument, a result that cannot be made: each ends the attempt
- * with a status and a text. A function that returned an error without words is quoted with the call that failed.
+ *             with a status and a text. A function that returned an error without words is quoted with the call that
+ *             failed.
  * Invariants: whatever the function left open is closed before task_run() returns.
  * Thread:     the one that runs the task. */
 #include "worker/runtime/task.h"
@@ -220,7 +221,7 @@ static int prepare(struct roost_task *task, roost_fn **function_out)
 
 void task_run(struct roost_task *task, struct task_end *end_out)
 {
-    roost_fn *function;
+    roost_fn *function = NULL;
     task->outer = client_task;
     client_task = task;
     int status = prepare(task, &function);

@@ -15,7 +15,7 @@
  *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
  *   CORE_KILL          token: the spawn's; to: the signal
  *   CORE_DRAIN         run a turn that reads every ring
- *   CORE_SEND          to: core_peer_key(); node 0 is the head; AGENT_PEER_SERVES: on the session that the peer opened
+ *   CORE_SEND          to: core_peer_key(); node 0 is the head
  *   CORE_SEND          body: struct proto_message, to a peer
  *   CORE_PULL          body: struct agent_pull
  *
@@ -44,10 +44,6 @@ static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
 static inline enum agent_token_kind agent_token_kind(uint64_t token) { return (enum agent_token_kind)(token >> 56); }
 static inline uint64_t agent_token_serial(uint64_t token) { return token & ((UINT64_C(1) << 56) - 1); }
 
-/* A core_peer.node with this bit: the session that the peer opened to pull from here, not the one opened from here to
- * pull from it. Two agents that pull from each other have one of each, and nobody has to agree who dials. */
-enum { AGENT_PEER_SERVES = 1 << 30 };
-
 struct agent_config {
     struct node_id node;
     char node_name[64];
@@ -56,6 +52,7 @@ struct agent_config {
     uint32_t segments_count;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     bool segment_is_huge[STORE_SEGMENTS_MAX];
+    uint64_t secret;           /* random: makes the names of transfers unguessable */
     uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
     uint32_t prestart_workers; /* per job */
     uint32_t workers_max;      /* blocked ones included */
@@ -104,9 +101,10 @@ enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, A
 
 /* token: AGENT_TOKEN_PULL on the receiving side, AGENT_TOKEN_SERVE on the sending one.
  *   OPEN     object, ref    -> CORE_DONE: status, data: struct agent_opened
- *   RECEIVE  place, size    -> CORE_DONE when all of [0, size) has come: data: the refs of the object's trailer
+ *   RECEIVE  place, size    -> CORE_DONE when all of [0, size) has come: value: the transfer, data: the refs of the
+ *                              object's trailer
  *   SEND     place, size, transfer, offset, stream; no answer: the receiver says when it has all
- *   CANCEL   bytes that still come are thrown away */
+ *   CANCEL   bytes that still come are thrown away -> CORE_DONE when none can be written to the place any more */
 struct agent_pull {
     enum agent_pull_op op;
     struct core_peer peer;

@@ -291,7 +291,7 @@ struct task {
     uint32_t head_attempt;    /* the number that the head gave it */
     struct object **results;  /* returns of them; NULL once gone */
     uint32_t results_left;
-    uint32_t attempts, deaths;
+    uint32_t attempts;
     struct attempt *attempt; /* while RUNNING */
 };
 
@@ -461,7 +461,7 @@ struct agent {
     uint64_t load_said;
     bool load_is_due;
     uint64_t pulling_bytes; /* of pulls that have room */
-    struct id_map pulls_by_serial;
+    struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */
     uint64_t evicting_bytes;
     struct agent_counts counts;

@@ -188,6 +188,9 @@ static void take_back(struct agent *agent, struct attempt *attempt)
     }
 }
 
+/* Crashes and, where asked for, failures draw on the same budget. */
+static bool may_try_again(const struct task *task) { return (int64_t)task->attempts <= task->spec->max_retries; }
+
 /* The head decides what becomes of the task; what was made stays here, for it to know where. */
 static void end_of_heads(struct agent *agent, struct task *task, uint64_t duration_ns, bool died,
                          const struct wire_failure *failure)
@@ -229,7 +232,7 @@ void attempt_complete(struct agent *agent, struct client *client, const struct w
         worker_freed(agent, worker);
         return;
     }
-    bool again = (task->spec->flags & SPEC_RETRY_ON_FAILURE) != 0 && (int64_t)task->attempts <= task->spec->max_retries;
+    bool again = (task->spec->flags & SPEC_RETRY_ON_FAILURE) != 0 && may_try_again(task);
     if (complete->status == 0) {
         task_done(agent, task);
     } else if (task->job->has_ended) {
@@ -248,7 +251,6 @@ void attempt_worker_died(struct agent *agent, struct attempt *attempt, int32_t w
     int64_t pid = attempt->worker->client->pid;
     int signal_number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
     end(agent, attempt);
-    task->deaths++;
     log_warn("event=worker_died pid=%lld function=%s signal=%d exit=%d attempts=%u max_retries=%d", (long long)pid,
              spec_function(task->spec), signal_number, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1,
              task->attempts, task->spec->max_retries);
@@ -266,7 +268,7 @@ void attempt_worker_died(struct agent *agent, struct attempt *attempt, int32_t w
         end_of_heads(agent, task, 0, true, &failure);
     } else if (task->job->has_ended) {
         task_cancel(agent, task);
-    } else if ((int64_t)task->deaths <= task->spec->max_retries) {
+    } else if (may_try_again(task)) {
         task_try_again(agent, task);
     } else {
         task_fail(agent, task, &failure);

@@ -25,9 +25,9 @@ enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_MAX = 8 };
 enum pull_state { PULL_QUEUED = 1, PULL_LOCATING, PULL_ASKED, PULL_ROOM, PULL_RECEIVING };
 
 struct pull {
-    struct list_node all; /* agent.pulls: by class, then in order of creation */
-    uint64_t serial;
-    struct object *object; /* whose bytes are to come; ELSEWHERE, and object->pull leads here */
+    struct list_node all;      /* agent.pulls: by class, then in order of creation */
+    uint64_t serial, transfer; /* transfer: its name on the wire, which nobody else can guess */
+    struct object *object;     /* whose bytes are to come; ELSEWHERE, and object->pull leads here */
     roost_ref ref;
     enum pull_state state;
     enum proto_pull_class priority;
@@ -47,7 +47,7 @@ struct serve {
     bool is_open;
 };
 
-static struct id_key pull_key(uint64_t serial) { return (struct id_key){ 4, serial }; }
+static struct id_key pull_key(uint64_t transfer) { return (struct id_key){ 4, transfer }; }
 
 static struct proto_message *say(struct agent *agent, struct core_peer peer, enum proto_kind kind)
 {
@@ -85,9 +85,11 @@ void pull_want(struct agent *agent, struct object *object, enum proto_pull_class
         pull = agent_alloc(sizeof *pull);
         *pull =
             (struct pull){ .serial = ++agent->serial, .object = object, .state = PULL_QUEUED, .priority = priority };
+        uint64_t words[2] = { agent->config.secret, pull->serial };
+        pull->transfer = hash64(words, sizeof words, 6);
         pull->ref = object->whole != NULL ? object->part_ref : object_ref(object->id);
         object->pull = pull;
-        ROOST_INVARIANT(id_map_put(&agent->pulls_by_serial, pull_key(pull->serial), pull) == 0);
+        ROOST_INVARIANT(id_map_put(&agent->pulls_by_transfer, pull_key(pull->transfer), pull) == 0);
         enqueue(agent, pull);
         agent->counts.pulls++;
     } else if (priority < pull->priority) {
@@ -143,7 +145,7 @@ static void ask(struct agent *agent, struct pull *pull)
     }
     pull->state = PULL_ASKED;
     struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
-    message->u.pull = (struct proto_pull){ .token = pull->serial, .ref = pull->ref, .priority = pull->priority };
+    message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
 }
 
 static bool is_admitted(const struct agent *agent, uint64_t bytes)
@@ -167,7 +169,7 @@ static bool receive(struct agent *agent, struct pull *pull)
                                        sizeof *body);
     *body = (struct agent_pull){ .op = AGENT_PULL_RECEIVE,
                                  .peer = pull->peer,
-                                 .transfer = pull->serial,
+                                 .transfer = pull->transfer,
                                  .object = { .size = pull->answer.content.size,
                                              .columns = pull->answer.trailer_bytes > 0 ? pull->answer.content.columns
                                                                                        : 0,
@@ -181,7 +183,7 @@ static bool receive(struct agent *agent, struct pull *pull)
         uint64_t left = pull->bytes - i * share;
         struct proto_message *message = say(agent, pull->peer, PROTO_PULL_STREAM);
         message->u.pull_stream = (struct proto_pull_stream){
-            .token = pull->serial, .stream = i, .offset = i * share, .size = left < share ? left : share
+            .token = pull->transfer, .stream = i, .offset = i * share, .size = left < share ? left : share
         };
     }
     return true;
@@ -213,7 +215,7 @@ static void destroy(struct agent *agent, struct pull *pull)
     }
     pull->object->pull = NULL;
     list_remove(&pull->all);
-    id_map_remove(&agent->pulls_by_serial, pull_key(pull->serial));
+    id_map_remove(&agent->pulls_by_transfer, pull_key(pull->transfer));
     free(pull);
     agent->pull_due = true;
 }
@@ -221,16 +223,14 @@ static void destroy(struct agent *agent, struct pull *pull)
 static void tell_done(struct agent *agent, const struct pull *pull, int32_t status)
 {
     struct proto_message *message = say(agent, pull->peer, PROTO_PULL_DONE);
-    message->u.pull_done = (struct proto_pull_done){ pull->serial, status };
+    message->u.pull_done = (struct proto_pull_done){ pull->transfer, status };
 }
 
-/* The host throws away what still comes; its place is free when it says so. */
+/* The host throws away what still comes; the place is free when it says so. */
 static void stop_receiving(struct agent *agent, struct pull *pull)
 {
-    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_PULL, pull->serial),
-                                       sizeof *body);
-    *body = (struct agent_pull){ .op = AGENT_PULL_CANCEL, .peer = pull->peer, .transfer = pull->serial };
-    room_object_gone(agent, pull->lease);
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, room_let_evicted_go(agent, pull->lease), sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_CANCEL, .peer = pull->peer, .transfer = pull->transfer };
 }
 
 void pull_cancel(struct agent *agent, struct pull *pull)
@@ -271,14 +271,14 @@ void pull_holders_known(struct agent *agent, struct object *object)
     }
 }
 
-static struct pull *find(struct agent *agent, uint64_t serial)
+static struct pull *find(struct agent *agent, uint64_t transfer)
 {
-    return id_map_get(&agent->pulls_by_serial, pull_key(serial));
+    return id_map_get(&agent->pulls_by_transfer, pull_key(transfer));
 }
 
 void pull_done(struct agent *agent, const struct core_event *event)
 {
-    struct pull *pull = find(agent, agent_token_serial(event->u.done.token));
+    struct pull *pull = find(agent, event->u.done.value);
     if (pull == NULL || pull->state != PULL_RECEIVING) {
         return; /* canceled meanwhile */
     }
@@ -459,18 +459,17 @@ void pull_message(struct agent *agent, const struct core_event *event)
 {
     struct core_peer peer = event->u.message.peer;
     const struct proto_message *message = event->u.message.body;
-    bool serves = (peer.node & AGENT_PEER_SERVES) != 0;
-    if (serves && message->kind == PROTO_PULL) {
+    if (message->kind == PROTO_PULL) {
         on_pull(agent, peer, &message->u.pull);
-    } else if (serves && message->kind == PROTO_PULL_STREAM) {
+    } else if (message->kind == PROTO_PULL_STREAM) {
         on_stream(agent, peer, &message->u.pull_stream);
-    } else if (serves && message->kind == PROTO_PULL_DONE) {
-        on_asker_done(agent, peer, message->u.pull_done.token);
-    } else if (serves && message->kind == PROTO_PULL_CANCEL) {
+    } else if (message->kind == PROTO_PULL_CANCEL) {
         on_asker_done(agent, peer, message->u.pull_cancel.token);
-    } else if (!serves && message->kind == PROTO_PULL_ANSWER) {
+    } else if (message->kind == PROTO_PULL_ANSWER) {
         on_answer(agent, &message->u.pull_answer);
-    } else if (!serves && message->kind == PROTO_PULL_DONE) {
+    } else if (message->kind == PROTO_PULL_DONE && find_serve(agent, peer, message->u.pull_done.token) != NULL) {
+        on_asker_done(agent, peer, message->u.pull_done.token);
+    } else if (message->kind == PROTO_PULL_DONE) {
         on_done(agent, &message->u.pull_done);
     } else {
         log_error("event=unexpected_message from=%u kind=%s", peer.node, proto_kind_name(message->kind));
@@ -485,10 +484,9 @@ void pull_peer_lost(struct agent *agent, struct core_peer peer)
             try_next(agent, pull);
         }
     }
-    uint32_t node = peer.node & ~(uint32_t)AGENT_PEER_SERVES;
     LIST_EACH_SAFE (at, &agent->serves) {
         struct serve *serve = CONTAINER_OF(at, struct serve, all);
-        if ((serve->peer.node & ~(uint32_t)AGENT_PEER_SERVES) == node && serve->peer.incarnation == peer.incarnation) {
+        if (serve->peer.node == peer.node && serve->peer.incarnation == peer.incarnation) {
             end_serve(agent, serve);
         }
     }

@@ -7,7 +7,7 @@
  * Failures:   no room now -> waits its turn; no room within the store's patience -> ROOST_EFULL;
  *             more than the store can ever hold -> ROOST_EFULL at once, naming both sizes in the log;
  *             client dies -> its leases without objects go at once, the others with their last object.
- * Invariants: the sum of leases is what the extents say is taken; all slabs together are at most 1/STORE_SLABS_SHARE.
+ * Invariants: the sum of leases is what the extents say is taken; the slabs that clients write are at most 1/STORE_SLABS_SHARE.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "room"
@@ -46,7 +46,6 @@ static void lease_end(struct agent *agent, struct lease *lease)
     uint64_t freed = extent_free(&agent->segments[lease->place.segment], lease->place.offset);
     ROOST_INVARIANT(freed == lease->place.bytes);
     agent->counts.bytes_used -= freed;
-    agent->slab_bytes -= lease->purpose == WIRE_ROOM_SLAB ? freed : 0;
     id_map_remove(&agent->leases, lease->key);
     list_remove(&lease->of_client);
     free(lease);
@@ -154,6 +153,10 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
                  (unsigned long long)agent->counts.bytes_total);
         answer(agent, &request, ROOST_EFULL, NULL);
     } else if (!list_is_empty(&agent->room_requests) || !try_request(agent, &request)) {
+        if (request.purpose == WIRE_ROOM_SLAB) {
+            answer(agent, &request, ROOST_EFULL, NULL); /* it asks for its one object next, and waits with that */
+            return;
+        }
         enqueue(agent, &request);
         agent->room_due = true;
     }
@@ -292,6 +295,8 @@ static void give_back(struct agent *agent, struct lease *lease)
     list_remove(&lease->of_client);
     lease->client = NULL;
     lease->is_given_back = true;
+    agent->slab_bytes -= lease->purpose == WIRE_ROOM_SLAB ? lease->place.bytes : 0;
+    agent->room_due = true;
     if (lease->objects == 0) {
         lease_end(agent, lease);
     }
