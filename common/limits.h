@@ -112,7 +112,7 @@ enum {
     PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
     PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
     PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
-    PLACEMENT_TOLL_PERCENT = 25,   /* of the time that missing bytes take is added: others wait behind them */
+    PLACEMENT_TOLL_PERCENT = 50,   /* of the time that missing bytes take is added: others wait behind them */
     PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
     PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
     PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest wait for the next */

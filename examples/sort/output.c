@@ -189,7 +189,7 @@ int part_write(const char *folder, unsigned partition, unsigned attempt, const s
                struct part_seconds *seconds_out, struct sort_fault *fault)
 {
     char path[PATH_MAX], unfinished[PATH_MAX];
-    int fd, length = snprintf(unfinished, sizeof unfinished, "%s/part-%05u.%u.tmp", folder, partition, attempt);
+    int fd = -1, length = snprintf(unfinished, sizeof unfinished, "%s/part-%05u.%u.tmp", folder, partition, attempt);
     if (length < 0 || (size_t)length >= sizeof unfinished) {
         return sort_fail(fault, -ENAMETOOLONG, "the path of part %u is too long", partition);
     }

@@ -472,8 +472,8 @@ static void move_tasks(struct head *head, struct member *member)
         struct task *task = CONTAINER_OF(at, struct task, of_home);
         list_remove(at);
         task->home = HEAD_NOBODY;
-        if (task->state == TASK_LOCAL) {
-            attempt_lost(head, task, true, why);
+        if (task->state == TASK_LOCAL || (task->state == TASK_HOME && !head_in_census(head))) {
+            attempt_lost(head, task, task->state == TASK_LOCAL, why);
         } else if (task->state == TASK_REFUSED) {
             task_fail(head, task, failure_ref(why));
         }

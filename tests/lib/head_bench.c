@@ -114,7 +114,7 @@ static void welcome(struct bench *bench, uint64_t to, const struct proto_welcome
             return;
         }
     }
-    CHECK(!"WELCOME to a session that waits for it");
+    CHECK_EQ(to, 0); /* WELCOME goes to a session that waits for it */
 }
 
 static void run(struct bench *bench, const struct core_command *command)
@@ -170,7 +170,7 @@ static void run(struct bench *bench, const struct core_command *command)
     case CORE_TASK:
     case CORE_DRAIN:
     case CORE_WAKE:
-        CHECK(!"a command that a head gives");
+        CHECK_EQ(command->kind, CORE_SEND); /* no head gives the others */
     }
 }
 
@@ -531,6 +531,16 @@ uint32_t bench_placed(const struct bench *bench, struct task_id task)
         }
     }
     return BENCH_AGENTS;
+}
+
+uint32_t bench_attempt(const struct bench *bench, struct task_id task)
+{
+    for (size_t k = bench->said_count; k-- > 0;) {
+        if (bench->said[k].kind == PROTO_TASK && task_id_eq(bench->said[k].task, task)) {
+            return bench->said[k].attempt;
+        }
+    }
+    return 0;
 }
 
 roost_in bench_ref(struct object_id id) { return roost_in_ref(object_ref(id)); }

@@ -109,6 +109,7 @@ void bench_forget(struct bench *bench); /* what was said so far */
 bool bench_was_freed(const struct bench *bench, uint32_t i, struct object_id id);
 /* Which agent has been given the task's newest attempt; BENCH_AGENTS: none. */
 uint32_t bench_placed(const struct bench *bench, struct task_id task);
+uint32_t bench_attempt(const struct bench *bench, struct task_id task); /* that one's number, or 0 */
 roost_in bench_ref(struct object_id id);
 roost_in bench_gather(struct object_id list);
 const struct bench_said *bench_query(struct bench *bench, enum proto_query_what what, const char *filter);

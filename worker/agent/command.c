@@ -106,6 +106,9 @@ static void reply(struct daemon *daemon, const struct core_command *command)
     if (command->token != 0) {
         guest->bells |= UINT64_C(1) << (command->token - 1);
     }
+    if (entry->kind == WIRE_TAKEN && ring_space(&guest->taken) < CLIENT_SMALL_RING_BYTES / 2) {
+        guest->bells |= 1; /* nobody waits for these; the library's thread is woken before the ring is full */
+    }
 }
 
 static void push_task(struct daemon *daemon, const struct core_command *command)

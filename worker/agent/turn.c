@@ -137,12 +137,13 @@ static void drain_submits(struct guest *guest, uint32_t count)
 
 static bool may_have_submits(struct guest *guest) { return task_ring_has_queued(&guest->submits); }
 
-/* In this order: first where submits and completes end, then requests, then up to those ends. */
+/* In this order: first where completes end, then where submits end (an attempt's calls come before its completion),
+ * then requests, then up to those ends. */
 static void drain(struct guest *guest)
 {
     bool is_worker = guest->role == CLIENT_WORKER;
-    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
     uint64_t completes = is_worker ? ring_snapshot(&guest->completes) : 0;
+    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
     drain_ring(guest, &guest->requests, ring_snapshot(&guest->requests), false);
     drain_submits(guest, submits);
     if (is_worker) {

@@ -307,7 +307,7 @@ static struct proto_failure *failure_of(struct agent *agent, const struct task *
     *failure = (struct proto_failure){ .status = from->status,
                                        .app_code = from->app_code,
                                        .signal = (uint32_t)from->signal,
-                                       .attempts = task->head_attempt + 1,
+                                       .attempts = task->head_attempt,
                                        .pid = (uint64_t)from->pid,
                                        .function = spec_function(task->spec),
                                        .node = agent->config.node_name,
@@ -709,7 +709,7 @@ static void on_task(struct agent *agent, const struct proto_task *message)
     }
     task->is_from_head = true;
     task->head_attempt = message->attempt;
-    task->attempts = message->attempt;
+    task->attempts = message->attempt > 0 ? message->attempt - 1 : 0; /* the head counts from 1, a task from 0 */
     take_mentions(agent, task);
     learn_args(agent, message);
     task_begin(agent, task);
@@ -814,7 +814,7 @@ void link_message(struct agent *agent, const struct core_event *event)
         NOT_FOR_AGENTS_(PROTO_DROP)
         NOT_FOR_AGENTS_(PROTO_SUBMIT)
         NOT_FOR_AGENTS_(PROTO_COMPLETE)
-            NOT_FOR_AGENTS_(PROTO_LOCATIONS)
+        NOT_FOR_AGENTS_(PROTO_LOCATIONS)
         NOT_FOR_AGENTS_(PROTO_WANT)
         NOT_FOR_AGENTS_(PROTO_UNWANT)
         NOT_FOR_AGENTS_(PROTO_LOAD)
