@@ -29,7 +29,7 @@ if [ "${2-}" = alone ]; then
         umount disk
         echo "a disk of $size"
     done
-elif [ -n "${ROOST_INLINE-}" ]; then
+elif [ "${ROOST_INLINE-0}" != 0 ]; then
     trap '' XFSZ
     ulimit -f 128 # blocks of 512 bytes
     fill "File too large"
