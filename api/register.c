@@ -3,12 +3,12 @@
  * Owns the list of records that constructors left, and makes the books that look them up.
  *
  * Happy path: roost_register_() (before main) -> register_book_create() (roost_open) -> register_find_...().
- * Failures:   two functions of one name -> ROOST_EDUPLICATE with both places; the book is not made.
- *             the same function registered twice under one name and kind -> it is one function: the earlier by place
- * stays. a function unknown to the book -> ROOST_ENOFUNC with the reason. Invariants: the list only grows, at its head;
- * a record is never written after it was linked. A book never changes. A library that holds remote functions must stay
- * loaded: the list keeps pointers into it. Thread:     any. Registering takes no lock and no memory, so it may run in
- * any constructor, also inside dlopen().
+ * Failures:   two functions of one name -> ROOST_EDUPLICATE with both places; the book is not made. the same function
+ *             registered twice under one name and kind -> it is one function: the earlier by place stays. a function
+ *             unknown to the book -> ROOST_ENOFUNC with the reason.
+ * Invariants: the list only grows, at its head; a record is never written after it was linked. A book never changes. A
+ *             library that holds remote functions must stay loaded: the list keeps pointers into it.
+ * Thread:     any. Registering takes no lock and no memory, so it may run in any constructor, also inside dlopen().
  */
 #include "api/register.h"
 #include "common/bytes.h"

@@ -65,6 +65,8 @@ struct core_event {
             uint64_t token; /* UP: of the spawn that made it, 0 for a driver */
             int64_t pid;
             struct id_key job; /* UP, of a driver: a new job's random id */
+            const void *data;  /* UP, of a driver: the job's bytes */
+            size_t bytes;
         } client;
         struct {
             uint64_t token;

@@ -89,7 +89,7 @@ enum {
     ENDPOINT_LINGER_MS = 1000,           /* a finished connection waits so long for the peer to close */
     BULK_QUEUE_MAX = 256,                /* ranges queued on one stream; then ROOST_EBUSY */
     UNIX_MESSAGE_BYTES_MAX = 64 << 10,   /* one message on an agent's socket */
-    UNIX_FDS_MAX = 16,                   /* descriptors beside one message */
+    UNIX_FDS_MAX = 40,                   /* descriptors beside one message: a welcome has 4, and 2 per segment */
     UNIX_QUEUE_MAX = 64,                 /* messages that a slow client has not taken; then ROOST_EBUSY */
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 
@@ -103,6 +103,7 @@ enum {
     HEAD_STOP_MS = 5000,       /* an ending head waits so long for its agents */
 
     /* transfer */
+    PULL_ADMITTED_BYTES = 256 << 20, /* of pulls that come at once; at least one always may */
     PULL_CHUNK_BYTES = 4 << 20,
     PULL_STREAMS_MAX = 4,        /* per peer and direction */
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
@@ -111,7 +112,7 @@ enum {
     PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
     PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
     PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
-    PLACEMENT_TOLL_PERCENT = 25,   /* of the time that missing bytes take is added: others wait behind them */
+    PLACEMENT_TOLL_PERCENT = 50,   /* of the time that missing bytes take is added: others wait behind them */
     PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
     PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
     PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest wait for the next */

@@ -27,6 +27,11 @@ struct node_page {
     _Alignas(64) struct agent_bell bell;
 };
 
+/* Whose bell is which; the others belong to threads that wait, and are named in what they ask. The library's thread is
+ * rung for WIRE_OUTPUT and WIRE_JOB_ENDED, and when `taken` is half full, but not for each WIRE_TAKEN: what the thread
+ * would do about it (say frees that had waited) can wait until it looks by itself, each second, or somebody asks. */
+enum { CLIENT_BELL_LIBRARY = 0, CLIENT_BELL_TASKS = 1, CLIENT_BELL_FIRST = 2 };
+
 enum client_role { CLIENT_DRIVER = 1, CLIENT_WORKER };
 
 struct client_page_head {

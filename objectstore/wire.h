@@ -74,7 +74,8 @@ struct wire_entry {
 
 enum wire_room { WIRE_ROOM_SLAB = 1, WIRE_ROOM_OBJECT, WIRE_ROOM_SPEC };
 
-/* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later. An OBJECT lease ends when an ANNOUNCE or RESULT names its
+/* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later; a SLAB at once, with ROOST_EFULL when there is no room for a
+ * whole one: then the object at hand asks for an OBJECT lease of its own. An OBJECT lease ends when an ANNOUNCE or RESULT names its
  * offset: what lies beyond the object and its trailer goes back. A SPEC lease goes back with ROOM_BACK after TAKEN. */
 struct wire_room_request {
     struct wire_entry head;
@@ -103,7 +104,7 @@ struct wire_object {
     uint64_t size; /* of the payload */
     uint32_t columns, refs;
     uint32_t format; /* enum table_format */
-    uint32_t reserved;
+    uint32_t stays;  /* 1: its maker looks at the bytes in place; not to be moved while the announcing scope holds it */
 };
 
 struct wire_refs {
@@ -163,7 +164,7 @@ struct wire_ask {
 struct wire_locations {
     struct wire_entry head;
     int32_t status;
-    uint32_t total, count, reserved; /* `count` of the `total` follow; the last entry of an answer has last = 1 */
+    uint32_t total, count, reserved; /* `count` of the `total` follow, the rest in further entries */
     struct node_id nodes[];
 };
 
@@ -247,7 +248,7 @@ struct wire_job_ended {
  * alone: whether its names exist is for the one who acts on it. ROOST_EINVAL with a text. */
 int wire_check(const struct wire_entry *entry, size_t bytes);
 
-/* How many bytes of store an object with this trailer needs, or 0 when that is over ROOST_OBJECT_BYTES_MAX. */
+/* How many bytes of store an object with this trailer needs, or 0 when its payload is over ROOST_OBJECT_BYTES_MAX. */
 uint64_t wire_object_bytes(uint64_t size, uint32_t columns, uint32_t refs);
 
 /* Where in the object's bytes the ends of its columns and its refs begin. */
@@ -257,7 +258,8 @@ static inline uint64_t wire_refs_offset(uint64_t size, uint32_t columns)
     return wire_columns_offset(size) + (uint64_t)columns * 8;
 }
 
-/* The payload of an object whose format says "error": why a task, and so each of its results, failed. */
+/* The payload of an object whose format says "error": why a task, and so each of its results, failed. The text may be cut
+ * behind its NUL. */
 struct wire_failure {
     int32_t status, app_code, signal, attempts;
     int64_t pid;

@@ -1,11 +1,13 @@
 /* decode.c - bytes to structs
  *
  * Happy path: protobuf-c unpacks into the capped arena; each struct is taken over field by field by its table
- * (shape.c), then checked as a whole (check.c). Runs of bytes, ids and numbers stay where protobuf-c put them.
+ *             (shape.c), then checked as a whole (check.c). Runs of bytes, ids and numbers stay where protobuf-c put
+ *             them.
  * Failures:   protobuf-c says only "no"; everything found here names the message and the field. Nothing is given back
  *             one by one: the arena goes as a whole.
  * Invariants: no allocation outside the arena, so its cap bounds what a frame can cost. The schema has no message
- * inside itself, so the depth of recursion here and in protobuf-c is that of the schema. Thread:     any; the arena's.
+ *             inside itself, so the depth of recursion here and in protobuf-c is that of the schema.
+ * Thread:     any; the arena's.
  */
 #include "proto/decode.h"
 #include "common/error.h"

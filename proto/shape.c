@@ -269,12 +269,12 @@ static SHAPE(proto_complete, WIRE, roost__v1__complete__descriptor, complete_rul
 
 #define OURS struct proto_handback
 #define WIRE Roost__V1__Handback
-static const struct field proto_handback_fields[] = {
-    ID(task),
-    U32(attempt, 0, UINT32_MAX),
-    ENUM(reason, PROTO_HANDBACK_AGAIN),
-    TEXT(text, PROTO_TEXT_BYTES_MAX),
-};
+    static const struct field proto_handback_fields[] = {
+        ID(task),
+        U32(attempt, 0, UINT32_MAX),
+        ENUM(reason, PROTO_HANDBACK_AGAIN),
+        TEXT(text, PROTO_TEXT_BYTES_MAX),
+    };
 static SHAPE(proto_handback, WIRE, roost__v1__handback__descriptor, NULL)
 #undef OURS
 #undef WIRE

@@ -27,7 +27,7 @@ int command_agent(int argc, char **argv)
     }
     self[length] = '\0';
     struct agent_options options = {
-        .command = self, .ready_fd = ROOST_NONE, .lifeline_fd = ROOST_NONE, .populate = true
+        .command = self, .ready_fd = ROOST_NONE, .lifeline_fd = ROOST_NONE, .parent_fd = ROOST_NONE, .populate = true
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {

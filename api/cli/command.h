@@ -17,6 +17,8 @@ struct command {
 extern const struct command commands[]; /* ends with a NULL name */
 
 int command_agent(int argc, char **argv);
+int command_bench(int argc, char **argv);
+int command_cluster_of_one(int argc, char **argv);
 int command_head(int argc, char **argv);
 int command_worker_exec(int argc, char **argv);
 

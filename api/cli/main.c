@@ -8,6 +8,8 @@
 const struct command commands[] = {
     { "agent", "--folder DIR [--name NAME] [--cpus C] [--store-bytes N]", "run one node's agent in the foreground",
       command_agent },
+    { "bench", "[--json] [--bytes N] [--runs N] [CASE...]", "measure this machine and Roost on it", command_bench },
+    { "cluster-of-one", "", NULL, command_cluster_of_one },
     { "head", "[--listen HOST:PORT] [--folder DIR] [--record FILE]", "run the head in the foreground", command_head },
     { "worker-exec", "", NULL, command_worker_exec },
     { NULL, NULL, NULL, NULL },

@@ -2,12 +2,14 @@
  *
  * Owns each bulk connection: the queue of ranges to send, and the range that is arriving.
  *
- * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed.
- * The wire:   32 bytes, little-endian: magic, 0, token, offset, size; then the bytes. The last chunk of a range is
- *             received together with what has come of the next header, which saves a system call and a hop per range.
+ * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed. The
+ *             wire:   32 bytes, little-endian: magic, 0, token, offset, size; then the bytes. The last chunk of a range
+ *             is received together with what has come of the next header, which saves a system call and a hop per
+ *             range.
  * Failures:   no header, refused by on_range, the stream fails -> closing; every range under way gets that status once
- * the stream is quiet, so nobody writes into its memory any more; then on_closed. Invariants: one send and one receive
- * at most; ranges end in the order in which they began. Thread:     the loop's.
+ *             the stream is quiet, so nobody writes into its memory any more; then on_closed.
+ * Invariants: one send and one receive at most; ranges end in the order in which they began.
+ * Thread:     the loop's.
  */
 #define LOG_TOPIC "bulk"
 #include "common/io/bulk.h"

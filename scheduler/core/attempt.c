@@ -173,6 +173,14 @@ void attempt_handback(struct head *head, struct member *member, const struct pro
     }
 }
 
+void attempt_send_cancel(struct head *head, const struct task *task, bool force)
+{
+    struct proto_message *message = head_send(head, member_at(head, task->node), PROTO_CANCEL);
+    if (message != NULL) {
+        message->u.cancel = (struct proto_cancel){ task->id, task->attempt, force };
+    }
+}
+
 void attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel)
 {
     (void)member;
@@ -187,14 +195,10 @@ void attempt_cancel(struct head *head, struct member *member, const struct proto
         task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled before it started"));
         break;
     case TASK_EARLY:
-    case TASK_PLACED: {
+    case TASK_PLACED:
         task->is_canceled = true;
-        struct proto_message *message = head_send(head, member_at(head, task->node), PROTO_CANCEL);
-        if (message != NULL) {
-            message->u.cancel = (struct proto_cancel){ task->id, task->attempt, cancel->force };
-        }
+        attempt_send_cancel(head, task, cancel->force);
         break;
-    }
     case TASK_LOCAL:
     case TASK_HOME:
     case TASK_DONE:

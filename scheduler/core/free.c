@@ -64,7 +64,12 @@ static void free_object(struct head *head, struct object *object)
     tell_wanters(head, object);
     struct object_more *more = object->more;
     if (more != NULL) {
-        ROOST_INVARIANT(list_is_empty(&more->inputs));
+        ROOST_INVARIANT(list_is_empty(&more->inputs) || !head_keeps(head, HEAD_RULE_ORDER));
+        object->flags |= OBJECT_BUSY;
+        while (!list_is_empty(&more->inputs)) { /* only with rule 1 switched off */
+            struct task *task = CONTAINER_OF(more->inputs.next, struct input, of_object)->task;
+            task_fail(head, task, failure_make(ROOST_EFREED, "", "an argument was given up"));
+        }
         gather_free(object);
         LIST_EACH_SAFE (at, &more->watches) {
             list_remove(at); /* only with rule 6 switched off */

@@ -298,6 +298,10 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
     head->now_ns = event->now_ns;
     head->out = out;
     head->touched_count = 0;
+    if (!head->has_begun) {
+        head->has_begun = true;
+        members_begin(head);
+    }
     switch (event->kind) {
     case CORE_TICK:
         tick(head, event->u.timer.key);

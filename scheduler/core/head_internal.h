@@ -122,6 +122,8 @@ void member_heard(struct head *head, struct member *member, uint32_t seen);
 /* The mark up to which this member is known to have applied what was sent. */
 uint32_t member_seen(const struct member *member, uint32_t seen);
 void member_die(struct head *head, struct member *member, const char *why);
+/* The first step: the time of those of the ledger begins with ours. */
+void members_begin(struct head *head);
 void members_arm(struct head *head);
 void members_expire(struct head *head);
 void member_load(struct head *head, struct member *member, const struct proto_load *load);
@@ -378,6 +380,8 @@ const char *task_state_name(enum task_state state);
 void attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete);
 void attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback);
 void attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel);
+/* To the node that has it. */
+void attempt_send_cancel(struct head *head, const struct task *task, bool force);
 /* Its node is gone, or has forgotten it. `counts`: against max_retries. */
 void attempt_lost(struct head *head, struct task *task, bool counts, struct failure *why);
 
@@ -391,6 +395,8 @@ void place_early_ready(struct head *head, struct task *task);
 void place_listed(struct head *head, struct task *task, struct member *member);
 /* A member came, or has more room: what could run nowhere or only there is looked at again. */
 void place_again(struct head *head, struct member *member, bool is_new);
+/* What was infeasible, or of a job that was not known yet, is looked at again. */
+void place_demand_again(struct head *head);
 struct placement_request place_request(struct head *head, const struct task *task);
 void place_describe_lack(struct head *head, const struct task *task, char *text_out, size_t size);
 
@@ -446,7 +452,7 @@ struct head {
     uint64_t deaths_first;
     size_t deaths_count, deaths_capacity;
     uint32_t echoes_missing, lists_missing;
-    bool silence_is_armed, census_has_ended;
+    bool has_begun, silence_is_armed;
 
     struct directory directory;
     struct line unnamed, changed;

@@ -46,6 +46,7 @@ void job_open(struct head *head, struct member *member, const struct proto_job_o
             list_append(&job->tasks, &task->of_job);
         }
     }
+    place_demand_again(head);
 }
 
 void job_tell(struct head *head, struct job *job, struct member *member)

@@ -265,7 +265,6 @@ static void lose_attempts(struct head *head, struct member *member)
 /* HOME was all that was known of it: nobody runs it, so it waits here, or it is done. */
 static void decide_home(struct head *head, struct task *task)
 {
-    link_returns(task, head);
     bool is_wanted = task->returns_count == 0 || (task->spec->flags & SPEC_UNHELD) != 0;
     for (uint32_t i = 0; i < task->returns_count; i++) {
         struct object *object = task->returns[i];
@@ -276,9 +275,7 @@ static void decide_home(struct head *head, struct task *task)
             object_set_state(head, task->returns[i], OBJECT_PENDING);
         }
     }
-    if (is_wanted && task->job == NULL) {
-        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
-    } else if (is_wanted) {
+    if (is_wanted) {
         task->attempt++; /* whatever ran before the head's end */
         task_enter(head, task);
     } else {
@@ -291,13 +288,16 @@ static void decide_home(struct head *head, struct task *task)
 
 static void census_ends(struct head *head)
 {
-    head->census_has_ended = true;
     LIST_EACH_SAFE (at, &head->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, all);
+        link_returns(task, head);
         if (task->state == TASK_HOME) {
             decide_home(head, task);
-        } else {
-            link_returns(task, head);
+        } else if (task->job == NULL && task->state != TASK_DONE && task->state != TASK_LOCAL) {
+            if (task->node != HEAD_NOBODY) {
+                attempt_send_cancel(head, task, true);
+            }
+            task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
         }
     }
     for (uint32_t i = 0; i < head->directory.used; i++) { /* what a live attempt makes is not lost */
@@ -308,13 +308,7 @@ static void census_ends(struct head *head)
         }
     }
     free_census_ended(head);
-    while (!list_is_empty(&head->demand)) {
-        struct list_node *at = head->demand.next;
-        CONTAINER_OF(at, struct task, waiting)->is_demand = false;
-        list_remove(at);
-        list_append(&head->queued, at);
-    }
-    head_turn_due(head);
+    place_demand_again(head);
 }
 
 void list_census_arrived(struct head *head, struct member *member)
@@ -338,4 +332,10 @@ void list_end(struct head *head, struct member *member, uint32_t list)
     list_void(member);
     edges_drop_all(member);
     list_census_arrived(head, member);
+    LIST_EACH_SAFE (at, &member->homed) { /* a SUBMIT that was lost with the session before */
+        struct task *task = CONTAINER_OF(at, struct task, of_home);
+        if (task->state == TASK_HOME && !head_in_census(head)) {
+            decide_home(head, task);
+        }
+    }
 }

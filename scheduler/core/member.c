@@ -164,14 +164,18 @@ static void suspect(struct head *head, struct member *member)
     }
 }
 
+void members_begin(struct head *head)
+{
+    LIST_EACH (at, &head->hearing) {
+        CONTAINER_OF(at, struct member, hearing)->heard_ns = head->now_ns;
+    }
+}
+
 void members_expire(struct head *head)
 {
     head->silence_is_armed = false;
     LIST_EACH_SAFE (at, &head->hearing) {
         struct member *member = CONTAINER_OF(at, struct member, hearing);
-        if (member->heard_ns == 0) {
-            member->heard_ns = head->now_ns; /* of the ledger: its time begins with ours */
-        }
         if (!head_has_room(head) || (deadline_of(head, member) > head->now_ns && member->state == PROTO_NODE_ALIVE)) {
             break;
         }
@@ -468,8 +472,8 @@ static void move_tasks(struct head *head, struct member *member)
         struct task *task = CONTAINER_OF(at, struct task, of_home);
         list_remove(at);
         task->home = HEAD_NOBODY;
-        if (task->state == TASK_LOCAL) {
-            attempt_lost(head, task, true, why);
+        if (task->state == TASK_LOCAL || (task->state == TASK_HOME && !head_in_census(head))) {
+            attempt_lost(head, task, task->state == TASK_LOCAL, why);
         } else if (task->state == TASK_REFUSED) {
             task_fail(head, task, failure_ref(why));
         }

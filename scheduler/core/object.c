@@ -183,10 +183,15 @@ uint64_t directory_bytes(const struct directory *directory)
 void objects_fini(struct head *head)
 {
     struct directory *directory = &head->directory;
+    for (uint32_t i = 0; i < directory->used; i++) { /* gathers are linked to other objects */
+        struct object *object = object_number(head, i);
+        if (object != NULL) {
+            gather_free(object);
+        }
+    }
     for (uint32_t i = 0; i < directory->used; i++) {
         struct object *object = object_number(head, i);
-        if (object != NULL && object->more != NULL) {
-            gather_free(object);
+        if (object != NULL) {
             free_more(object->more);
         }
     }

@@ -286,8 +286,13 @@ static void park(struct head *head, struct task *task, uint32_t node)
     }
 }
 
+/* False: the turn is over. */
 static bool judge(struct head *head, struct task *task)
 {
+    if (task->job == NULL) {
+        set_demand(head, task); /* in a census: until its driver's node has told of the job */
+        return true;
+    }
     struct placement_request request = place_request(head, task);
     struct placement_choice choice;
     if (placement_plan(head->placement, &request, &task->booking, &choice) != 0) {
@@ -333,6 +338,17 @@ void place_turn(struct head *head)
     placement_turn_end(head->placement);
 }
 
+void place_demand_again(struct head *head)
+{
+    while (!list_is_empty(&head->demand)) {
+        struct list_node *at = head->demand.next;
+        CONTAINER_OF(at, struct task, waiting)->is_demand = false;
+        list_remove(at);
+        list_append(&head->queued, at);
+    }
+    head_turn_due(head);
+}
+
 void place_again(struct head *head, struct member *member, bool is_new)
 {
     uint32_t count = 0;
@@ -342,11 +358,8 @@ void place_again(struct head *head, struct member *member, bool is_new)
         list_remove(at);
         list_insert_before(place, at);
     }
-    while (is_new && !list_is_empty(&head->demand)) {
-        struct list_node *at = head->demand.next;
-        CONTAINER_OF(at, struct task, waiting)->is_demand = false;
-        list_remove(at);
-        list_append(&head->queued, at);
+    if (is_new) {
+        place_demand_again(head);
     }
     head_turn_due(head);
 }
@@ -354,7 +367,7 @@ void place_again(struct head *head, struct member *member, bool is_new)
 /* ------------------------------------------------------------------------------------------------ early */
 
 /* Something exists that it could begin to pull. */
-static bool is_worth_it(const struct task *task)
+static bool is_worth_it(struct head *head, const struct task *task)
 {
     bool has_bytes = false;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
@@ -364,7 +377,7 @@ static bool is_worth_it(const struct task *task)
             return false;
         }
         if (input->kind == ROOST_IN_GATHER) {
-            const struct gather *gather = input->object->more->gather;
+            const struct gather *gather = gather_of(head, input->object);
             has_bytes = has_bytes || gather->missing < gather->total;
         } else if (input->kind == ROOST_IN_REF) {
             has_bytes = has_bytes || (is_sealed && !has_value(input->object));
@@ -375,7 +388,7 @@ static bool is_worth_it(const struct task *task)
 
 void place_early(struct head *head, struct task *task)
 {
-    if (task->job == NULL || !is_worth_it(task) || !head_has_room(head)) {
+    if (task->job == NULL || !is_worth_it(head, task) || !head_has_room(head)) {
         return;
     }
     bool gathers = false;

@@ -4,8 +4,11 @@
  *
  * Happy path: survey the inputs (where each would be pulled from, what lies where), collect candidates, judge each,
  *             take the least (crowd of the spread, start, pressure, number); a window that is full keeps the task
- * queued. Failures:   no candidate -> waits for suspects, is demand, or is infeasible for ever. Invariants: a turn
- * leaves the nodes as they were but for what it chose. Thread:     the core's. */
+ *             queued.
+ * Failures:   no candidate -> waits for suspects, is demand, or is infeasible for ever.
+ * Invariants: a turn leaves the nodes as they were but for what it chose.
+ * Thread:     the core's.
+ */
 #include "common/contract.h"
 #include "scheduler/core/placement_internal.h"
 
@@ -174,8 +177,7 @@ static uint64_t net_ns_of(const struct placement *placement, const struct node *
 
 /* Bytes on the wire cost more than the task that asks for them: whoever comes next finds both networks busy. So a
  * share of their time is added to the start. Without it, nodes whose network is free draw tasks away from their data
- * until all networks are full of moved bytes: a tree reduction took 8 % longer than by pure locality. In the simulation
- * (tests/sim) any share from 5 % to 100 % does; the more, the fewer bytes move. */
+ * until all networks are full of moved bytes. How much it is worth stands in scheduler/README.md. */
 static uint64_t toll_ns_of(const struct node *node, uint64_t missing_bytes)
 {
     return nic_time_ns(missing_bytes, node->pace_in) * PLACEMENT_TOLL_PERCENT / 100;

@@ -178,8 +178,10 @@ int placement_choose(struct placement *placement, const struct placement_request
 int placement_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
                      struct placement_booking *booking);
 
-/* `bytes` of the task's inputs have come in from `source`; may be called as parts arrive. More than was booked counts
- * as what was booked; a source that was not planned takes the place of those that were. */
+/* `bytes` of the task's inputs have come in from `source`. To be called as parts arrive, every 100 ms or so (agents say
+ * it in their batches): a pull that is known only when it ends keeps two networks looking busy that are nearly free,
+ * and tasks go away from their data. More than was booked counts as what was booked; a source that was not planned
+ * takes the place of those that were. */
 void placement_transfer_done(struct placement *placement, struct placement_booking *booking, uint32_t source,
                              uint64_t bytes);
 

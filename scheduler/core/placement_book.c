@@ -7,11 +7,13 @@
  *     NONE --assign_early--> EARLY --release--> NONE
  *
  * Happy path: assign books CPU, memory, bytes into the node and out of each source; bytes go as they arrive, the rest
- * of them at the start, CPU and memory at the end. Failures:   no memory for the list of sources -> nothing is booked.
- *             a node left, or its number has a new bearer -> its part is skipped: the life does not match.
- * Invariants: every amount of a node is the sum over the bookings that are on `bookings` (placement_is_valid).
- *             A booking takes off exactly what it put on: its own numbers, never the estimates of today.
- * Thread:     the core's. */
+ *             of them at the start, CPU and memory at the end.
+ * Failures:   no memory for the list of sources -> nothing is booked. a node left, or its number has a new bearer ->
+ *             its part is skipped: the life does not match.
+ * Invariants: every amount of a node is the sum over the bookings that are on `bookings` (placement_is_valid). A
+ *             booking takes off exactly what it put on: its own numbers, never the estimates of today.
+ * Thread:     the core's.
+ */
 #include "common/contract.h"
 #include "common/hash.h"
 #include "scheduler/core/placement_internal.h"

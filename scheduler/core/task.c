@@ -290,6 +290,10 @@ void task_enter(struct head *head, struct task *task)
     }
     count_spec(head, task, true);
     struct object_id gone;
+    if (task->job == NULL && !head_in_census(head)) {
+        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
+        return;
+    }
     if (task->inputs == NULL && !take_inputs(head, task, &gone)) {
         char text[ID_TEXT_BYTES];
         task_fail(head, task, failure_make(ROOST_EFREED, "", "argument %s was given up", object_id_print(gone, text)));
@@ -368,10 +372,6 @@ void task_submit(struct head *head, struct member *member, const struct proto_su
     task = task_make(head, member, spec, TASK_WAITING);
     task->handbacks = submit->handed_back ? 1 : 0;
     enter_returns(head, task, member);
-    if (task->job == NULL && !head_in_census(head)) {
-        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
-        return;
-    }
     bool is_over = head->spec_bytes > 0 && head->spec_bytes + task->spec_bytes > head->config.spec_bytes_max;
     struct object_id gone;
     if (is_over && take_inputs(head, task, &gone)) {

@@ -157,7 +157,7 @@ static void start_transfer(struct sim *sim, int source, int target, int object, 
 {
     MAKE_ROOM(sim, transfers);
     sim->transfers[sim->transfers_count++] =
-        (struct sim_transfer){ source, target, object, payer, bytes, bytes, with_one_more(NULL, 0, task), 1 };
+        (struct sim_transfer){ source, target, object, payer, bytes, bytes, 0, with_one_more(NULL, 0, task), 1 };
     sim->going_out[source]++;
     sim->coming_in[target]++;
     sim->moved_bytes += bytes;
@@ -254,6 +254,23 @@ static void start_what_is_ready(struct sim *sim, int node)
 
 /* ------------------------------------------------------------------------------------------------ what happens */
 
+/* The policy hears of what is new since it last heard. */
+static void tell(struct sim *sim, struct sim_transfer *transfer, double arrived)
+{
+    if (transfer->task >= 0 && arrived > transfer->told) {
+        sim->policy->transferred(sim->policy_state, sim, transfer->task, transfer->source, arrived - transfer->told);
+        transfer->told = arrived;
+    }
+}
+
+static void tell_progress(struct sim *sim)
+{
+    for (int i = 0; i < sim->transfers_count; i++) {
+        tell(sim, &sim->transfers[i], sim->transfers[i].bytes - sim->transfers[i].left);
+    }
+    later(sim, sim->policy->progress_s, SIM_PROGRESS, 0, 0);
+}
+
 static void output_is_made(struct sim *sim, int number, int node)
 {
     struct sim_object *object = &sim->objects[number];
@@ -274,7 +291,7 @@ static int compare_ints(const void *a, const void *b)
 
 static void place(struct sim *sim)
 {
-    if (sim->policy->plans) {
+    if (sim->policy->plans && sim->ready.count > 0) {
         qsort(sim->ready.items, (size_t)sim->ready.count, sizeof *sim->ready.items, compare_ints);
     }
     sim->policy->place(sim->policy_state, sim);
@@ -324,6 +341,9 @@ static void happen(struct sim *sim, struct sim_event event)
         later(sim, sim->policy->report_s, SIM_REPORT, 0, 0);
         place(sim);
         break;
+    case SIM_PROGRESS:
+        tell_progress(sim);
+        break;
     case SIM_BECOMES_READY:
         becomes_ready(sim, event.task);
         break;
@@ -340,9 +360,7 @@ static void transfer_ends(struct sim *sim, int at)
         sim->objects[transfer.object].flying &= ~(1u << transfer.target);
         sim->objects[transfer.object].copies |= 1u << transfer.target;
     }
-    if (transfer.task >= 0) {
-        sim->policy->transferred(sim->policy_state, sim, transfer.task, transfer.source, transfer.bytes);
-    }
+    tell(sim, &transfer, transfer.bytes);
     for (int i = 0; i < transfer.waiting_count; i++) {
         struct sim_task *task = &sim->tasks[transfer.waiting[i]];
         if (--task->transfers == 0 && task->state == SIM_PULLING) {
@@ -400,6 +418,9 @@ double sim_run(struct sim *sim, const struct sim_policy *policy)
     later(sim, 0, SIM_PLACE, 0, 0);
     if (policy->report_s > 0) {
         later(sim, policy->report_s, SIM_REPORT, 0, 0);
+    }
+    if (policy->progress_s > 0) {
+        later(sim, policy->progress_s, SIM_PROGRESS, 0, 0);
     }
     while (sim->ended_count < sim->tasks_count && (sim->events_count > 0 || sim->transfers_count > 0)) {
         advance(sim);

@@ -43,12 +43,12 @@ struct sim_object {
 
 struct sim_transfer {
     int source, target, object, task; /* object -1: ranges for `task`; else the task that pays, or -1 */
-    double bytes, left;
+    double bytes, left, told;         /* told: reported to the policy */
     int *waiting;
     int waiting_count;
 };
 
-enum sim_event_kind { SIM_ARRIVES, SIM_ENDS, SIM_PLACE, SIM_REPORT, SIM_BECOMES_READY };
+enum sim_event_kind { SIM_ARRIVES, SIM_ENDS, SIM_PLACE, SIM_REPORT, SIM_PROGRESS, SIM_BECOMES_READY };
 
 struct sim_event {
     double at_s;
@@ -65,8 +65,9 @@ struct sim;
 
 struct sim_policy {
     const char *name;
-    double report_s; /* 0: load is known at once; else it is reported so often */
-    bool plans;      /* judges what stays queued again every SIM_PLACE, in the order of submission */
+    double report_s;   /* 0: load is known at once; else it is reported so often */
+    double progress_s; /* 0: a transfer is known when it ends; else parts of it are reported so often */
+    bool plans;        /* judges what stays queued again every SIM_PLACE_S, in the order of submission */
     void *(*create)(struct sim *sim);
     void (*destroy)(void *policy);
     /* Place what is on sim->ready: sim_send() or put it back. */

@@ -14,10 +14,10 @@ static const struct sim_policy *const policies[PLACEMENT_POLICIES] = {
 const char *placement_policy_name(int policy) { return policies[policy]->name; }
 const char *placement_workload_name(int workload) { return sim_workload_names[workload]; }
 
-struct placement_cell placement_run(int policy, int workload, int seeds)
+struct placement_cell placement_run(int policy, int workload, int first_seed, int seeds)
 {
     struct placement_cell mean = { 0, 0 };
-    for (int seed = 1; seed <= seeds; seed++) {
+    for (int seed = first_seed; seed < first_seed + seeds; seed++) {
         struct sim sim;
         sim_workload(&sim, workload, seed);
         double work_s = sim_work_s(&sim), makespan_s = sim_run(&sim, policies[policy]);
@@ -43,7 +43,7 @@ static void print_table(FILE *to)
     for (int policy = 0; policy < PLACEMENT_POLICIES; policy++) {
         fprintf(to, "\n%-12s", policies[policy]->name);
         for (int workload = 0; workload < PLACEMENT_WORKLOADS; workload++) {
-            struct placement_cell cell = placement_run(policy, workload, SEEDS);
+            struct placement_cell cell = placement_run(policy, workload, 1, SEEDS);
             fprintf(to, "%6.2f | %-8.1f", cell.makespan, cell.moved_gb);
             fflush(to);
         }
@@ -58,7 +58,7 @@ static void print_json(FILE *to)
     for (int policy = 0; policy < PLACEMENT_POLICIES; policy++) {
         fprintf(to, "%s\"%s\":{", policy > 0 ? "," : "", policies[policy]->name);
         for (int workload = 0; workload < PLACEMENT_WORKLOADS; workload++) {
-            struct placement_cell cell = placement_run(policy, workload, SEEDS);
+            struct placement_cell cell = placement_run(policy, workload, 1, SEEDS);
             fprintf(to, "%s\"%s\":{\"makespan\":%.4f,\"moved_gb\":%.2f}", workload > 0 ? "," : "",
                     sim_workload_names[workload], cell.makespan, cell.moved_gb);
         }

@@ -13,13 +13,9 @@ struct placement_cell {
     double moved_gb;
 };
 
-struct placement_results {
-    struct placement_cell cells[PLACEMENT_POLICIES][PLACEMENT_WORKLOADS];
-};
-
-/* The mean over `seeds` runs of one policy on one workload. Deterministic: no real time is involved. A makespan below
- * zero says that tasks were left over. */
-struct placement_cell placement_run(int policy, int workload, int seeds);
+/* The mean over runs with the seeds from `first_seed` on of one policy on one workload. Deterministic: no real time is
+ * involved. A makespan below zero says that tasks were left over. */
+struct placement_cell placement_run(int policy, int workload, int first_seed, int seeds);
 
 /* Runs everything (some seconds) and writes the table, or one JSON object with a number per policy and workload.
  * 0, or ROOST_EIO when writing failed. */

@@ -149,6 +149,7 @@ static void core_ended(void *policy, struct sim *sim, int task)
 const struct sim_policy sim_core_policy = {
     .name = "roost",
     .plans = true,
+    .progress_s = 0.1,
     .create = core_create,
     .destroy = core_destroy,
     .place = core_place,

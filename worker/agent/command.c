@@ -59,7 +59,7 @@ static bool keep_for_later(struct guest *guest, const void *entry, size_t bytes)
 
 bool guest_say(struct guest *guest, struct ring_producer *ring, const void *entry, size_t bytes, bool droppable)
 {
-    if (guest->is_dead || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
+    if (guest->is_dead || guest->is_condemned || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
         return true;
     }
     if (droppable) {
@@ -106,6 +106,9 @@ static void reply(struct daemon *daemon, const struct core_command *command)
     if (command->token != 0) {
         guest->bells |= UINT64_C(1) << (command->token - 1);
     }
+    if (entry->kind == WIRE_TAKEN && ring_space(&guest->taken) < CLIENT_SMALL_RING_BYTES / 2) {
+        guest->bells |= 1; /* nobody waits for these; the library's thread is woken before the ring is full */
+    }
 }
 
 static void push_task(struct daemon *daemon, const struct core_command *command)
@@ -131,7 +134,7 @@ static void push_task(struct daemon *daemon, const struct core_command *command)
         guest_kill(guest);
         return;
     }
-    guest->bells |= 1;
+    guest->bells |= UINT64_C(1) << CLIENT_BELL_TASKS;
 }
 
 static void publish(struct daemon *daemon, const struct agent_entry *body)
@@ -151,7 +154,8 @@ static void publish(struct daemon *daemon, const struct agent_entry *body)
         entry.offset = (uint64_t)(int64_t)body->status;
     }
     uint32_t index;
-    int status = store_publish(daemon->store, &entry, &index);
+    bool is_there = table_find(&daemon->store->table, object->id, &index) == TABLE_FOUND; /* it was evicted */
+    int status = is_there ? store_update(daemon->store, index, &entry) : store_publish(daemon->store, &entry, &index);
     if (status != 0) {
         char id[ID_TEXT_BYTES], text[ERROR_TEXT_BYTES + 2];
         log_error("event=not_published object=%s status=%s why=%s", object_id_print(object->id, id),
@@ -183,6 +187,19 @@ static void retire(struct daemon *daemon, const struct agent_entry *body, uint64
     ROOST_INVARIANT(status == 0); /* a few bytes of memory: a node without them cannot go on */
 }
 
+/* The copy here is given up: readers that come now ask the agent, those that are there go on. */
+static void evict(struct daemon *daemon, const struct agent_entry *body, uint64_t token)
+{
+    uint32_t index;
+    if (table_find(&daemon->store->table, body->object.id, &index) != TABLE_FOUND) {
+        never_published(daemon, token);
+        return;
+    }
+    struct table_entry entry = { .id = body->object.id, .state = TABLE_LOST };
+    int status = store_move(daemon->store, index, &entry, token);
+    ROOST_INVARIANT(status == 0);
+}
+
 void daemon_run_command(struct daemon *daemon, const struct core_command *command)
 {
     switch (command->kind) {
@@ -194,10 +211,16 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         break;
     case CORE_TABLE: {
         const struct agent_entry *body = core_body(command);
-        if (body->op == AGENT_ENTRY_PUBLISH) {
+        switch (body->op) {
+        case AGENT_ENTRY_PUBLISH:
             publish(daemon, body);
-        } else {
+            break;
+        case AGENT_ENTRY_RETIRE:
             retire(daemon, body, command->token);
+            break;
+        case AGENT_ENTRY_EVICT:
+            evict(daemon, body, command->token);
+            break;
         }
         break;
     }

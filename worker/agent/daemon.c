@@ -12,6 +12,7 @@
 #include "worker/agent/daemon_internal.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,8 +72,7 @@ static int make_core(struct daemon *daemon)
     struct agent_config config = { .node = daemon->node,
                                    .cpus_hundredths = cpus_hundredths(options->cpus),
                                    .memory_bytes = options->memory_bytes,
-                                   .segments_count = daemon->store->segments_count,
-                                   .alone = true };
+                                   .segments_count = daemon->store->segments_count };
     memcpy(config.node_name, daemon->node_name, sizeof config.node_name);
     if (config.memory_bytes == 0) {
         struct sysinfo info;
@@ -139,13 +139,25 @@ static void on_lifeline(void *arg, unsigned events)
     }
 }
 
+static void on_parent_end(void *arg, unsigned events)
+{
+    (void)events;
+    stop(arg, "the process that it belongs to has ended");
+}
+
 static void on_core_timer(void *arg)
 {
     struct core_event event = { .kind = CORE_TICK };
     daemon_step(arg, &event);
 }
 
-static void on_scan_timer(void *arg) { (void)arg; /* the turn's end scans */ }
+/* The turn's end does what there is to do. */
+static void on_scan_timer(void *arg)
+{
+    struct daemon *daemon = arg;
+    daemon->scan_is_armed = false;
+    daemon->scan_is_due = true;
+}
 
 /* ------------------------------------------------------------------ the folder */
 
@@ -166,16 +178,27 @@ static int write_node_file(const struct daemon *daemon)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about, (void)kind, (void)place;
+    return remove(path);
+}
+
+/* Without what an agent left that was killed here. */
 static int make_folders(const struct daemon *daemon)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/work", daemon->options->folder);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return mkdir(path, 0700) == 0 ? 0 : error_from_errno("%s", path);
 }
 
 static void clear_folder(const struct daemon *daemon)
 {
     char path[256];
+    if (!daemon->owns_folder) {
+        return;
+    }
     snprintf(path, sizeof path, "%s/node.json", daemon->options->folder);
     unlink(path);
     snprintf(path, sizeof path, "%s/work", daemon->options->folder);
@@ -224,9 +247,6 @@ static int start(struct daemon *daemon)
     if (status == 0) {
         status = make_core(daemon);
     }
-    if (status == 0) {
-        status = make_folders(daemon);
-    }
     if (status != 0) {
         return status;
     }
@@ -238,8 +258,15 @@ static int start(struct daemon *daemon)
         status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon,
                                   &daemon->lifeline);
     }
+    if (status == 0 && options->parent_fd != ROOST_NONE) {
+        status = loop_watch_start(daemon->loop, options->parent_fd, LOOP_READ, on_parent_end, daemon, &daemon->parent);
+    }
     if (status == 0) {
-        status = guests_listen(daemon);
+        status = guests_listen(daemon); /* which tells whether another agent lives here */
+    }
+    daemon->owns_folder = status == 0;
+    if (status == 0) {
+        status = make_folders(daemon);
     }
     return status == 0 ? write_node_file(daemon) : status;
 }
@@ -277,6 +304,7 @@ static void end(struct daemon *daemon)
             program_drop_if_unused(daemon, program);
         }
         loop_watch_close(daemon->lifeline);
+        loop_watch_close(daemon->parent);
         loop_timer_disarm(&daemon->core_timer);
         loop_timer_disarm(&daemon->scan_timer);
         loop_destroy(daemon->loop);
@@ -304,7 +332,7 @@ static void end(struct daemon *daemon)
 int agent_run(const struct agent_options *options)
 {
     static struct daemon daemon; /* one per process */
-    daemon = (struct daemon){ .options = options, .node_page_ro = -1 };
+    daemon = (struct daemon){ .options = options, .node_page_ro = -1, .scan_pause_ns = TURN_LOOK_NS };
     list_init(&daemon.guests);
     list_init(&daemon.programs);
     list_init(&daemon.processes);

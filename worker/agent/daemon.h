@@ -17,6 +17,7 @@ struct agent_options {
     uint64_t memory_bytes; /* for tasks; 0: what is left beside the store */
     int ready_fd;    /* a line "SOCKET\n" is written here once clients can connect, then it is closed; ROOST_NONE */
     int lifeline_fd; /* the agent ends when the other end of this pipe closes; ROOST_NONE */
+    int parent_fd;   /* a pidfd: the agent ends with that process; ROOST_NONE */
     bool populate;   /* fill the store's memory in the background */
 };
 

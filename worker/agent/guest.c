@@ -4,9 +4,11 @@
  * over each one's life.
  *
  * Happy path: connect -> hello -> page, table and segments handed over -> rings -> process ends -> rings read out ->
- * gone. Failures:   a hello that cannot be taken is answered with a status and a text, then the socket is closed. the
- * socket closes, the process lives -> nothing: its rings and pins count until it is dead. Invariant:  a slot is used
- * again only with a new generation. Thread: the loop's.
+ *             gone.
+ * Failures:   a hello that cannot be taken is answered with a status and a text, then the socket is closed. the socket
+ *             closes, the process lives -> nothing: its rings and pins count until it is dead.
+ * Invariant:  a slot is used again only with a new generation.
+ * Thread:     the loop's.
  */
 #define LOG_TOPIC "guest"
 #include "common/error.h"
@@ -34,6 +36,8 @@ struct guest *guest_find(struct daemon *daemon, struct core_client key)
 
 void guest_kill(struct guest *guest)
 {
+    guest->is_condemned = true;
+    guest->late_bytes = 0;
     if (guest->process != NULL && guest->process->spawn != NULL) {
         spawn_kill(guest->process->spawn, SIGKILL);
     }
@@ -235,7 +239,10 @@ static void tell_core(struct guest *guest)
     if (guest->process != NULL) {
         event.u.client.token = guest->process->token;
     } else {
-        event.u.client.job = job_id_key(CONTAINER_OF(daemon->programs.previous, struct program, all)->id);
+        const struct program *program = CONTAINER_OF(daemon->programs.previous, struct program, all);
+        event.u.client.job = job_id_key(program->id);
+        event.u.client.data = program->job;
+        event.u.client.bytes = program->job->bytes;
     }
     daemon_step(daemon, &event);
 }

@@ -149,7 +149,7 @@ static int start(struct process *process, int stdout_fd, int stderr_fd)
     char pid[16], agent[160], token[40], path[PROCESS_PATH_BYTES];
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     snprintf(agent, sizeof agent, "ROOST_AGENT=%s", daemon->socket_path);
-    snprintf(token, sizeof token, "ROOST_WORKER=%" PRIx64, process->token);
+    snprintf(token, sizeof token, "ROOST_WORKER=%" PRIu64, process->token);
     folder_of(process, path);
     if (mkdir(path, 0700) != 0) {
         return error_from_errno("worker's folder %s", path);
@@ -183,6 +183,7 @@ static int start(struct process *process, int stdout_fd, int stderr_fd)
                                      .stderr_fd = stderr_fd,
                                      .ends_group = true };
     status = spawn_start(daemon->loop, &options, on_exit_, process, &process->spawn);
+    process->pid = status == 0 ? spawn_pid(process->spawn) : 0;
 end:
     free(strings);
     free(argv);

@@ -1,9 +1,11 @@
 /* agent.c - the step function: which event goes to whom, and what is settled before the step ends
  *
  * Happy path: an event changes records in one file and leaves marks (unnamed objects, failing tasks, room or workers
- * that came free); settle() works the marks off, so that no function frees a record under another one's feet.
- * Failures: a client that breaks the protocol is killed, what it did before stands.
- * Invariants: agent_is_valid(). Thread: the agent's loop.
+ *             that came free); settle() works the marks off, so that no function frees a record under another one's
+ *             feet.
+ * Failures:   a client that breaks the protocol is killed, what it did before stands.
+ * Invariants: agent_is_valid().
+ * Thread:     the agent's loop.
  */
 #include "worker/agent/core/agent_internal.h"
 
@@ -34,9 +36,11 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
     }
     agent->config = *config;
     agent->cpus_free = config->cpus_hundredths;
-    struct list_node *lists[] = { &agent->objects,  &agent->unknown,      &agent->unnamed, &agent->failing,
-                                  &agent->finished, &agent->clients,      &agent->tasks,   &agent->ready,
-                                  &agent->jobs,     &agent->room_requests };
+    struct list_node *lists[] = { &agent->holds,        &agent->drops,   &agent->idle,    &agent->leaving,
+                                  &agent->members,      &agent->pulls,   &agent->serves,  &agent->objects,
+                                  &agent->unknown,      &agent->unnamed, &agent->failing, &agent->finished,
+                                  &agent->clients,      &agent->tasks,   &agent->ready,   &agent->jobs,
+                                  &agent->room_requests };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);
     }
@@ -60,6 +64,7 @@ void agent_destroy(struct agent *agent)
     clients_fini(agent);
     workers_fini(agent);
     tasks_fini(agent);
+    pulls_fini(agent);
     objects_fini(agent);
     room_fini(agent);
     for (uint32_t i = 0; i < agent->config.segments_count; i++) {
@@ -70,6 +75,10 @@ void agent_destroy(struct agent *agent)
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         id_map_fini(maps[i]);
     }
+    LIST_EACH_SAFE (at, &agent->members) {
+        free(CONTAINER_OF(at, struct member, all));
+    }
+    free(agent->forgotten);
     free(agent);
 }
 
@@ -83,20 +92,27 @@ static void done(struct agent *agent, const struct core_event *event)
     case AGENT_TOKEN_SPAWN:
         worker_not_started(agent, event->u.done.token, event->u.done.status, event->u.done.data, event->u.done.bytes);
         break;
+    case AGENT_TOKEN_EVICT:
+        room_evicted(agent, serial);
+        break;
     case AGENT_TOKEN_PULL:
+        pull_done(agent, event);
+        break;
     case AGENT_TOKEN_SERVE:
+        pull_served(agent, event);
+        break;
     case AGENT_TIMER:
         ROOST_IMPOSSIBLE("nothing was asked for under this token");
     }
 }
 
-/* One timer serves every deadline: the earliest of them. */
+/* One timer serves every deadline: the earliest of them. Others are armed by link.c. */
 static void arm(struct agent *agent)
 {
     uint64_t room = room_next_deadline(agent), worker = worker_next_deadline(agent);
     uint64_t next = room < worker ? room : worker;
     if (next != UINT64_MAX) {
-        core_arm(agent->out, agent_token(AGENT_TIMER, 0), next);
+        core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_DEADLINES), next);
     }
 }
 
@@ -109,13 +125,19 @@ static void settle(struct agent *agent)
         if (agent->room_due) {
             agent->room_due = false;
             room_retry(agent);
+            agent->pull_due = true;
+        }
+        if (agent->pull_due) {
+            agent->pull_due = false;
+            pull_retry(agent);
         }
         if (agent->dispatch_due) {
             agent->dispatch_due = false;
             worker_dispatch(agent);
         }
     } while (!list_is_empty(&agent->unnamed) || !list_is_empty(&agent->failing) || !list_is_empty(&agent->finished) ||
-             agent->room_due || agent->dispatch_due);
+             !list_is_empty(&agent->leaving) || agent->room_due || agent->pull_due || agent->dispatch_due);
+    link_flush(agent);
     arm(agent);
 }
 
@@ -127,8 +149,12 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
     agent->out = out;
     switch (event->kind) {
     case CORE_TICK:
-        room_expire(agent);
-        worker_expire(agent);
+        if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_DEADLINES) {
+            room_expire(agent);
+            worker_expire(agent);
+        } else {
+            link_timer(agent, agent_token_serial(event->u.timer.key));
+        }
         break;
     case CORE_CLIENT_UP:
         client_up(agent, event);
@@ -147,7 +173,10 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
         break;
     case CORE_SESSION_UP:
     case CORE_SESSION_LOST:
+        link_session(agent, event);
+        break;
     case CORE_MESSAGE:
+        link_message(agent, event);
         break;
     }
     settle(agent);

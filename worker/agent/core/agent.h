@@ -2,8 +2,8 @@
  *
  * Events and commands are core.h's. What the agent adds to them:
  *
- *   CORE_CLIENT_UP     a client has connected; for a worker, u.client.token is the spawn's
- *   CORE_RING_ENTRY    a wire entry that wire_check() accepted; SUBMIT arrives as struct agent_submit
+ *   CORE_CLIENT_UP     a client has connected; for a worker, u.client.token is the spawn's, for a driver data is its
+ * job CORE_RING_ENTRY    a wire entry that wire_check() accepted; SUBMIT arrives as struct agent_submit
  *   CORE_CLIENT_GONE   the process is dead and everything that it committed has been read; status: its wait status
  *   CORE_DRAINED       every ring has been read to the end that it had at some moment after the previous CORE_DRAINED
  *   CORE_DONE          token kinds below
@@ -15,6 +15,7 @@
  *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
  *   CORE_KILL          token: the spawn's; to: the signal
  *   CORE_DRAIN         run a turn that reads every ring
+ *   CORE_SEND          to: core_peer_key(); node 0 is the head
  *   CORE_SEND          body: struct proto_message, to a peer
  *   CORE_PULL          body: struct agent_pull
  *
@@ -27,7 +28,14 @@
 #include "common/spec.h"
 #include "objectstore/wire.h"
 
-enum agent_token_kind { AGENT_TOKEN_RETIRE = 1, AGENT_TOKEN_SPAWN, AGENT_TOKEN_PULL, AGENT_TOKEN_SERVE, AGENT_TIMER };
+enum agent_token_kind {
+    AGENT_TOKEN_RETIRE = 1,
+    AGENT_TOKEN_EVICT,
+    AGENT_TOKEN_SPAWN,
+    AGENT_TOKEN_PULL,
+    AGENT_TOKEN_SERVE,
+    AGENT_TIMER
+};
 
 static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
 {
@@ -44,6 +52,7 @@ struct agent_config {
     uint32_t segments_count;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     bool segment_is_huge[STORE_SEGMENTS_MAX];
+    uint64_t secret;           /* random: makes the names of transfers unguessable */
     uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
     uint32_t prestart_workers; /* per job */
     uint32_t workers_max;      /* blocked ones included */
@@ -64,7 +73,8 @@ struct agent_task {
     const struct spec *spec; /* valid until the attempt has ended */
 };
 
-enum agent_entry_op { AGENT_ENTRY_PUBLISH = 1, AGENT_ENTRY_RETIRE };
+/* PUBLISH may follow EVICT of the same object: then the entry is there, and says "ask". */
+enum agent_entry_op { AGENT_ENTRY_PUBLISH = 1, AGENT_ENTRY_RETIRE, AGENT_ENTRY_EVICT };
 
 struct agent_entry {
     enum agent_entry_op op;
@@ -81,17 +91,34 @@ struct agent_write {
 
 struct agent_spawn {
     struct job_id job;
+    const struct job_spec *spec; /* valid while the job has workers */
 };
 
-enum agent_pull_op { AGENT_PULL_RECEIVE = 1, AGENT_PULL_SEND, AGENT_PULL_CANCEL };
+/* Bytes on their way between two stores. The receiving agent's host gets RECEIVE when it knows where they go, the
+ * sending one's SEND for each range that the receiver asked for; OPEN asks the sending host what a ref means (a
+ * column's ends lie in the object's trailer). */
+enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, AGENT_PULL_CANCEL };
 
-/* token: AGENT_TOKEN_PULL on the receiving side, AGENT_TOKEN_SERVE on the sending one; answered by CORE_DONE. */
+/* token: AGENT_TOKEN_PULL on the receiving side, AGENT_TOKEN_SERVE on the sending one.
+ *   OPEN     object, ref    -> CORE_DONE: status, data: struct agent_opened
+ *   RECEIVE  place, size    -> CORE_DONE when all of [0, size) has come: value: the transfer, data: the refs of the
+ *                              object's trailer
+ *   SEND     place, size, transfer, offset, stream; no answer: the receiver says when it has all
+ *   CANCEL   bytes that still come are thrown away -> CORE_DONE when none can be written to the place any more */
 struct agent_pull {
     enum agent_pull_op op;
     struct core_peer peer;
-    uint64_t transfer; /* the receiver's token: names the transfer on the wire */
-    struct wire_place place;
-    uint64_t offset, size; /* inside the place */
+    uint64_t transfer;         /* the receiver's token: names the transfer on the wire */
+    struct wire_object object; /* OPEN: where it lies; RECEIVE: columns and refs of what comes */
+    roost_ref ref;
+    struct wire_place place; /* of the range */
+    uint64_t offset, size;   /* of the range in what is transferred */
+    uint32_t stream;
+};
+
+struct agent_opened {
+    uint64_t offset, size;  /* of the ref's bytes in the object */
+    uint64_t trailer_bytes; /* that follow, with what lies between; 0 for a part */
 };
 
 struct agent;
@@ -106,7 +133,8 @@ extern const struct core_vtable agent_core;
 uint64_t agent_client_prefix(const struct agent *agent, struct core_client client);
 
 struct agent_counts {
-    uint64_t objects, objects_here, bytes_used, bytes_total, tasks_waiting, tasks_ready, tasks_running, tasks_blocked;
+    uint64_t objects, objects_here, bytes_used, bytes_total;
+    uint64_t tasks_waiting, tasks_ready, tasks_running, tasks_blocked, tasks_away;
     uint64_t tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls, pulled_bytes;
     int64_t cpus_hundredths_free;
 };

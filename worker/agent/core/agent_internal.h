@@ -9,15 +9,18 @@
 #include "common/contract.h"
 #include "common/hash.h"
 #include "common/id_map.h"
+#include "common/job.h"
 #include "common/list.h"
 #include "common/trace.h"
 #include "objectstore/extent.h"
 #include "objectstore/table.h"
+#include "proto/message.h"
 #include "worker/agent/core/agent.h"
 
 struct task;
 struct job;
 struct client;
+struct pull;
 
 /* ------------------------------------------------------------------ objects (object.c) */
 
@@ -36,21 +39,46 @@ enum object_state {
 struct object {
     struct object_id id;
     enum object_state state;
-    uint64_t serial;                    /* of this record: names it in tokens */
-    struct list_node all;               /* agent.objects, in order of creation */
-    struct wire_object value;           /* place and sizes while HERE; sizes also when they are known */
-    int32_t status;                     /* of FAILED */
-    struct lease *lease;                /* the slab or extent that holds the bytes, while HERE or DYING */
-    struct object **contains;           /* value.refs of them: what the object names; each counted in its containers */
-    roost_ref *refs;                    /* the same as refs, ranges and all; owned */
-    uint32_t scopes, tasks, containers; /* how many name it */
-    uint32_t pins;                      /* attempts and transfers that need the bytes here */
-    uint32_t drain;                     /* UNKNOWN: the turn in which it was asked for */
-    struct list_node unknown;           /* agent.unknown while UNKNOWN */
-    struct list_node unnamed;           /* agent.unnamed from the moment nothing names it until the step's end */
-    struct list_node consumers;         /* struct input.consumer: tasks that wait for the value */
-    struct list_node waits;             /* struct wait_ref.of_object */
-    struct task *producer;              /* whose result it is, while that record lives */
+    uint64_t serial;          /* of this record: names it in tokens */
+    struct list_node all;     /* agent.objects, in order of creation */
+    struct wire_object value; /* place and sizes while HERE; sizes also when they are known */
+    int32_t status;           /* of FAILED */
+    struct lease *lease;      /* the slab or extent that holds the bytes, while HERE or DYING */
+    struct object **contains; /* value.refs of them: what the object names; each counted in its containers */
+    roost_ref *refs;          /* the same as refs, ranges and all; owned */
+
+    /* who names it. The first three are what the head is told about (object_is_held()) */
+    uint32_t scopes, tasks;
+    uint32_t private_containers; /* objects here that contain it and are not public */
+    uint32_t containers;         /* all objects here that contain it */
+    uint32_t uses;               /* inputs of gathers, results to be, parts: the record must stay, nobody holds it */
+    uint32_t pins;               /* attempts and transfers that need the bytes here */
+
+    /* what the head knows */
+    bool is_public;     /* it knows the object */
+    bool is_registered; /* it lists this node among the holders */
+    bool is_wanted;     /* it was asked for FOUND */
+    bool is_copy;       /* the bytes here can be had elsewhere: evictable */
+    bool is_freed;      /* it said FREE */
+    bool says_nothing;  /* its value came from the head, which need not be told */
+    uint32_t version;   /* the attempt that made it */
+    uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
+    uint32_t holders_count;
+
+    /* parts: ranges and columns of an object that were pulled here alone */
+    struct object *whole; /* of a part; counted in the whole's uses */
+    roost_ref part_ref;
+    struct list_node parts; /* of a whole: its parts; of a part: its place among them */
+
+    uint32_t drain;             /* UNKNOWN: the turn in which it was asked for */
+    struct list_node unknown;   /* agent.unknown while UNKNOWN and not public */
+    struct list_node unnamed;   /* agent.unnamed from the moment nothing names it until the step's end */
+    struct list_node told;      /* agent.holds or agent.drops: the head is to be told */
+    struct list_node idle;      /* agent.idle: evictable, the longest unused first */
+    struct list_node consumers; /* struct input.consumer: tasks that wait for the value */
+    struct list_node waits;     /* struct wait_ref.of_object */
+    struct task *producer;      /* whose result it is, while that record lives */
+    struct pull *pull;          /* that brings it here */
 };
 
 /* NULL for what was never heard of, and for what is dying. */
@@ -62,12 +90,29 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
                    roost_ref *refs);
 void object_fail(struct agent *agent, struct object *object, int32_t status);
 /* `counter` is one of the object's own: scopes, tasks, containers. What is unnamed goes at the end of the step. */
-void object_name(struct object *object, uint32_t *counter);
+void object_name(struct agent *agent, struct object *object, uint32_t *counter);
 void object_unname(struct agent *agent, struct object *object, uint32_t *counter);
 static inline bool object_is_named(const struct object *object)
 {
-    return object->scopes + object->tasks + object->containers > 0;
+    return object->scopes + object->tasks + object->containers + object->uses > 0;
 }
+static inline bool object_is_held(const struct object *object)
+{
+    return object->scopes + object->tasks + object->private_containers > 0;
+}
+/* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. */
+struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref);
+/* Bytes that attempts or transfers need here. */
+void object_pin(struct object *object);
+void object_unpin(struct agent *agent, struct object *object);
+/* The copy here goes, the value stays elsewhere. */
+void object_evict(struct agent *agent, struct object *object);
+/* It has a value, on other nodes. UNKNOWN, PENDING -> ELSEWHERE. */
+void object_is_elsewhere(struct agent *agent, struct object *object, const struct proto_content *content);
+/* The head knows it from now on; what it contains is kept there through it. */
+void object_becomes_public(struct agent *agent, struct object *object);
+/* FREE: the head says that nobody names it. */
+void object_free(struct agent *agent, struct object *object);
 static inline bool object_is_error(const struct object *object)
 {
     return object->state == OBJECT_HERE && object->value.format == TABLE_ERROR;
@@ -94,6 +139,7 @@ struct lease {
     struct wire_place place;
     uint32_t objects;   /* announced objects that lie in it and are not yet reclaimed */
     bool is_given_back; /* no client writes there any more */
+    uint64_t evicted;   /* serial of its eviction, while readers may still be there */
 };
 
 struct room_request {
@@ -112,9 +158,12 @@ void room_client_gone(struct agent *agent, struct client *client);
 struct lease *room_lease_of(struct agent *agent, struct client *client, const struct wire_object *object);
 /* An object now lives in the lease; an OBJECT lease is cut to its size and passes to the agent. */
 void room_settle(struct agent *agent, struct lease *lease, struct wire_object *object);
-/* The agent's own room for `bytes`: NULL when there is none now. */
+/* The agent's own room for `bytes`: NULL when there is none now, and then what can be evicted is. */
 struct lease *room_take(struct agent *agent, uint64_t bytes);
 void room_object_gone(struct agent *agent, struct lease *lease);
+/* The bytes of an evicted copy: a token for the day on which nobody reads them any more. */
+uint64_t room_let_evicted_go(struct agent *agent, struct lease *lease);
+void room_evicted(struct agent *agent, uint64_t serial);
 void room_retry(struct agent *agent);
 uint64_t room_next_deadline(const struct agent *agent);
 void room_expire(struct agent *agent);
@@ -179,6 +228,7 @@ void scope_fini(struct agent *agent, struct scope *scope);
 struct wait_ref {
     struct list_node of_object; /* object.waits, until it is ready */
     struct wait *wait;
+    struct object *object; /* the record it is listed with; counted in its uses */
     roost_ref ref;
     int8_t ready;
 };
@@ -203,13 +253,15 @@ void wait_fail_newest_blocked(struct agent *agent);
 
 /*  WAITING --> READY --> RUNNING --> DONE     WAITING: for inputs. READY: for a worker and a CPU. A dead worker or a
  *     ^          ^          |                 failure that may be tried again leads from RUNNING back to WAITING. */
-enum task_state { TASK_WAITING = 1, TASK_READY, TASK_RUNNING, TASK_DONE };
+enum task_state { TASK_WAITING = 1, TASK_READY, TASK_RUNNING, TASK_AWAY, TASK_DONE };
 
 struct input {
     struct list_node consumer; /* object.consumers while it is waited for */
     struct task *task;
-    struct object *object; /* counted in its tasks; NULL once let go */
-    bool is_pinned;
+    struct object *object; /* whole; counted in its tasks, or, of a gather, in its uses */
+    struct object *bytes;  /* the record whose bytes the worker reads: object, or a part of it */
+    roost_ref ref;
+    bool is_gathered, is_pinned;
 };
 
 struct inputs { /* some of a task's inputs, found together */
@@ -231,15 +283,22 @@ struct task {
     bool is_spread_out;       /* the gathers' lists have been turned into inputs */
     struct object *bad_input; /* the first input that failed: so will the task, at the step's end */
     struct list_node failing; /* agent.failing until then */
+    bool is_leaving;          /* it goes to the head at the step's end */
+    struct list_node leaving; /* agent.leaving until then */
+    bool was_submitted;       /* the head has its spec */
+    bool is_home;             /* submitted on this node: its spec is kept until its results are gone */
+    bool is_from_head;        /* the attempt at hand was placed here by the head, which is told of its end */
+    uint32_t head_attempt;    /* the number that the head gave it */
     struct object **results;  /* returns of them; NULL once gone */
     uint32_t results_left;
-    uint32_t attempts, deaths;
+    uint32_t attempts;
     struct attempt *attempt; /* while RUNNING */
 };
 
 struct given {                /* a result that a running attempt has given */
     struct wire_object value; /* id none: not given */
     roost_ref *refs;          /* owned */
+    struct lease *lease;      /* where its bytes lie, counted there; NULL for none */
 };
 
 struct attempt {
@@ -263,6 +322,18 @@ void task_fail(struct agent *agent, struct task *task, const struct wire_failure
 void task_try_again(struct agent *agent, struct task *task);
 void task_done(struct agent *agent, struct task *task);
 struct task *task_find(struct agent *agent, struct task_id id);
+struct task *task_create(struct agent *agent, struct job *job, const struct spec *spec);
+/* Each result is pending from now on, held by `scope` (NULL: by nobody here). False: an id is already something else.
+ */
+bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope);
+/* Looks at every argument; the task is ready, waits, fails or leaves. */
+void task_begin(struct agent *agent, struct task *task);
+bool task_may_leave(const struct task *task);
+void task_leaves(struct agent *agent, struct task *task);
+/* The head tries its attempt elsewhere by now: what is left of it here ends. */
+void task_void(struct agent *agent, struct task *task);
+/* An attempt of the head's is over here without results: AWAY at home, forgotten elsewhere. */
+void task_give_up(struct agent *agent, struct task *task);
 void task_set_state(struct agent *agent, struct task *task, enum task_state state);
 void tasks_fini(struct agent *agent);
 
@@ -289,18 +360,22 @@ struct worker {
 
 struct job {
     struct job_id id;
-    struct list_node all; /* agent.jobs */
-    struct client *driver;
+    struct list_node all;  /* agent.jobs */
+    struct client *driver; /* NULL: on another node, or gone */
+    struct job_spec *spec; /* owned */
     struct list_node workers, tasks;
     uint32_t workers_count, idle_count, starting_count;
-    uint32_t starts_failed;      /* in a row */
+    uint32_t starts_failed; /* in a row */
+    bool is_known_to_head;
     bool has_ended;              /* its driver is gone */
     bool has_connected;          /* a worker of it came as far as roost_open() */
     struct wire_failure *broken; /* why its workers cannot start, once that is clear; owned */
 };
 
 struct job *job_find(struct agent *agent, struct job_id id);
-struct job *job_open(struct agent *agent, struct job_id id, struct client *driver);
+/* `spec` is copied. driver is NULL for a job of another node. */
+struct job *job_open(struct agent *agent, struct job_id id, struct client *driver, const void *spec, size_t bytes);
+void worker_kill(struct agent *agent, struct worker *worker);
 void job_end(struct agent *agent, struct job *job);
 void worker_up(struct agent *agent, struct client *client, uint64_t token);
 void worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status);
@@ -311,6 +386,57 @@ void worker_expire(struct agent *agent);
 uint64_t worker_next_deadline(const struct agent *agent);
 void workers_fini(struct agent *agent);
 
+/* ------------------------------------------------------------------ the head (link.c) */
+
+enum { AGENT_TIMER_DEADLINES, AGENT_TIMER_DROPS, AGENT_TIMER_LOAD, AGENT_TIMER_LIST };
+
+struct member {           /* another node, as the head describes it */
+    struct list_node all; /* agent.members, in the order heard of */
+    uint32_t number, incarnation;
+    struct node_id id;
+    bool is_alive;
+    struct proto_node info; /* its texts are NULL */
+    char host[256], labels[512];
+};
+
+struct member *member_find(struct agent *agent, uint32_t number);
+void link_session(struct agent *agent, const struct core_event *event);
+void link_message(struct agent *agent, const struct core_event *event);
+void link_timer(struct agent *agent, uint64_t which);
+/* The step's end: what was held is told, what is to be dropped gets its timer. */
+void link_flush(struct agent *agent);
+/* The head learns the object, and first what it contains. Nothing when it knows it. */
+void link_publish(struct agent *agent, struct object *object);
+/* A public object's value has become known here. */
+void link_value(struct agent *agent, struct object *object);
+void link_location(struct agent *agent, const struct object *object, bool added);
+void link_want(struct agent *agent, struct object *object);
+/* The record goes although the head lists this node: it will be told by name. */
+void link_forget(struct agent *agent, struct object *object);
+void link_failed(struct agent *agent, struct object *object, int32_t status, const struct proto_failure *from);
+void link_submit(struct agent *agent, struct task *task);
+void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns, bool died,
+                   const struct wire_failure *failure);
+void link_input_failed(struct agent *agent, struct task *task);
+void link_job(struct agent *agent, struct job *job);
+void link_job_ended(struct agent *agent, const struct job *job);
+void link_list(struct agent *agent);
+
+/* ------------------------------------------------------------------ pulls (pull.c) */
+
+/* Bring the bytes of `object` (whole or part) here; a pull that is under way takes the higher class. */
+void pull_want(struct agent *agent, struct object *object, enum proto_pull_class priority);
+/* Nobody waits for it any more. */
+void pull_cancel(struct agent *agent, struct pull *pull);
+void pull_holders_known(struct agent *agent, struct object *object);
+void pull_peer_lost(struct agent *agent, struct core_peer peer);
+void pull_message(struct agent *agent, const struct core_event *event);
+void pull_done(struct agent *agent, const struct core_event *event);
+void pull_served(struct agent *agent, const struct core_event *event);
+/* Room has become free, or a transfer has ended: others may begin. */
+void pull_retry(struct agent *agent);
+void pulls_fini(struct agent *agent);
+
 /* ------------------------------------------------------------------ the whole (agent.c) */
 
 struct agent {
@@ -319,13 +445,26 @@ struct agent {
     struct core_out *out;    /* of the step at hand */
     struct extents segments[STORE_SEGMENTS_MAX];
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
-    struct list_node objects, unknown, unnamed, failing, finished, clients, tasks, ready, jobs, room_requests;
+    struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
+        clients, tasks, ready, jobs, room_requests;
     uint32_t drain;    /* turns so far in which every ring was read */
     int64_t cpus_free; /* hundredths; below zero when woken attempts wait for nobody */
     uint32_t workers_count;
     uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
-    bool dispatch_due, room_due;
+    bool dispatch_due, room_due, pull_due;
+    struct core_peer self;       /* as the head numbers this node; 0: not yet */
+    bool head_is_up;             /* WELCOME has come, and the session stands */
+    uint32_t nodes_count;        /* members, this node included */
+    uint32_t list_number;        /* of the list to say next */
+    struct object_id *forgotten; /* held at the head, unknown here by now: to be dropped by name; owned */
+    size_t forgotten_count, forgotten_capacity;
+    uint64_t load_said;
+    bool load_is_due;
+    uint64_t pulling_bytes; /* of pulls that have room */
+    struct id_map pulls_by_transfer;
+    struct id_map evicted; /* serial -> lease whose last readers have not gone */
+    uint64_t evicting_bytes;
     struct agent_counts counts;
 };
 

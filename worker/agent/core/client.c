@@ -45,7 +45,6 @@ void scope_init(struct scope *scope, struct client *client, uint64_t number)
 
 void scope_hold(struct agent *agent, struct scope *scope, struct object *object)
 {
-    (void)agent;
     if (id_map_get(&scope->held, object_id_key(object->id)) != NULL) {
         return; /* the client counts; the agent only knows that it holds */
     }
@@ -53,7 +52,7 @@ void scope_hold(struct agent *agent, struct scope *scope, struct object *object)
     hold->object = object;
     list_append(&scope->holds, &hold->of_scope);
     ROOST_INVARIANT(id_map_put(&scope->held, object_id_key(object->id), hold) == 0);
-    object_name(object, &object->scopes);
+    object_name(agent, object, &object->scopes);
 }
 
 static void drop(struct agent *agent, struct hold *hold)
@@ -320,7 +319,8 @@ void client_up(struct agent *agent, const struct core_event *event)
     ROOST_INVARIANT(id_map_put(&agent->clients_by_key, client_key(client->key), client) == 0);
     agent->counts.clients++;
     if (event->u.client.token == 0) {
-        client->job = job_open(agent, job_id_from(event->u.client.job), client);
+        client->job = job_open(agent, job_id_from(event->u.client.job), client, event->u.client.data,
+                               event->u.client.bytes);
     } else {
         worker_up(agent, client, event->u.client.token);
     }

@@ -1,12 +1,15 @@
 /* object.c - what this node knows of each object, and when it goes
  *
- * Owns the object records. An object is named by scopes (drivers and attempts), by tasks (as argument, or as result to
- * be) and by objects that contain its ref; when the last name goes, so do its bytes, as soon as no client has them
- * pinned, and then its own names in turn.
+ * Owns the object records. An object is held by scopes (drivers and attempts), by tasks that name it and by private
+ * objects that contain its ref; that is what the head is told about once the object is public. A record also stays
+ * while something here uses it without holding it: a result to be, an input of a gather, a cached part.
  *
- * Happy path: unknown or pending -> here -> dying -> gone.
- * Failures:   asked for, and unknown after every ring has been read -> the asker gets ROOST_EFREED.
+ * Happy path: unknown or pending -> here (or elsewhere, and here once pulled) -> dying -> gone.
+ * Failures:   asked for, and unknown after every ring has been read -> the head is asked; without one, or when it does
+ *             not know either, the asker gets ROOST_EFREED.
  *             no room even for an error object -> the entry itself says "failed" with the status.
+ * Lifetime:   private and unnamed -> the bytes go at once. Public and no longer held -> DROP; the bytes stay until the
+ *             head says FREE, or, if they are a copy, until room is wanted.
  * Invariants: object_is_valid(). Records are destroyed in object_sweep() and object_reclaimed() only.
  * Thread: the agent's loop.
  */
@@ -28,6 +31,7 @@ static void set_state(struct agent *agent, struct object *object, enum object_st
 {
     ROOST_PRE((allowed_moves[object->state] >> state & 1) != 0);
     agent_note(agent, "object state", object->id.lo, (uint64_t)object->state << 8 | state);
+    agent->counts.objects_here += (uint64_t)(state == OBJECT_HERE) - (uint64_t)(object->state == OBJECT_HERE);
     object->state = state;
     list_remove(&object->unknown);
 }
@@ -38,26 +42,48 @@ struct object *object_find(struct agent *agent, struct object_id id)
     return object != NULL && object->state != OBJECT_DYING ? object : NULL;
 }
 
+static struct object *create(struct agent *agent, struct object_id id, enum object_state state)
+{
+    struct object *object = agent_alloc(sizeof *object);
+    object->id = id;
+    object->state = state;
+    object->serial = ++agent->serial;
+    struct list_node *lists[] = { &object->unknown, &object->unnamed,   &object->told, &object->idle,
+                                  &object->parts,   &object->consumers, &object->waits };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        list_init(lists[i]);
+    }
+    list_append(&agent->objects, &object->all);
+    ROOST_INVARIANT(id_map_put(&agent->objects_by_id, object_id_key(id), object) == 0);
+    agent->counts.objects++;
+    return object;
+}
+
 struct object *object_demand(struct agent *agent, struct object_id id)
 {
     struct object *object = id_map_get(&agent->objects_by_id, object_id_key(id));
     if (object != NULL) {
         return object;
     }
-    object = agent_alloc(sizeof *object);
-    object->id = id;
-    object->state = OBJECT_UNKNOWN;
-    object->serial = ++agent->serial;
+    object = create(agent, id, OBJECT_UNKNOWN);
     object->drain = agent->drain;
-    list_append(&agent->objects, &object->all);
     list_append(&agent->unknown, &object->unknown);
-    list_init(&object->unnamed);
-    list_init(&object->consumers);
-    list_init(&object->waits);
-    ROOST_INVARIANT(id_map_put(&agent->objects_by_id, object_id_key(id), object) == 0);
-    agent->counts.objects++;
     core_put(agent->out, CORE_DRAIN, 0, 0, 0);
     return object;
+}
+
+struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref)
+{
+    struct object_id id = part_id(ref);
+    struct object *part = id_map_get(&agent->objects_by_id, object_id_key(id));
+    if (part == NULL) {
+        part = create(agent, id, OBJECT_ELSEWHERE);
+        part->whole = whole;
+        part->part_ref = ref;
+        part->is_copy = true;
+        list_append(&whole->parts, &part->parts);
+    }
+    return part;
 }
 
 void object_expect(struct agent *agent, struct object *object, struct task *producer)
@@ -65,6 +91,89 @@ void object_expect(struct agent *agent, struct object *object, struct task *prod
     set_state(agent, object, OBJECT_PENDING);
     object->producer = producer;
 }
+
+/* ------------------------------------------------------------------ names */
+
+/* The head learns at the end of the step that the node's list has become non-empty. */
+static void note_held(struct agent *agent, struct object *object)
+{
+    if (object->is_public && object_is_held(object)) {
+        list_remove(&object->told);
+        if (!object->is_registered) {
+            list_append(&agent->holds, &object->told);
+        }
+    }
+}
+
+static void note_unheld(struct agent *agent, struct object *object)
+{
+    if (object->is_public && !object_is_held(object)) {
+        list_remove(&object->told);
+        if (object->is_registered) {
+            list_append(&agent->drops, &object->told);
+        }
+    }
+}
+
+void object_name(struct agent *agent, struct object *object, uint32_t *counter)
+{
+    ROOST_PRE(*counter < UINT32_MAX);
+    ++*counter;
+    list_remove(&object->unnamed);
+    note_held(agent, object);
+}
+
+void object_unname(struct agent *agent, struct object *object, uint32_t *counter)
+{
+    ROOST_PRE(*counter > 0);
+    --*counter;
+    note_unheld(agent, object);
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
+    }
+}
+
+static void name_contents(struct agent *agent, struct object *object)
+{
+    const struct wire_object *value = &object->value;
+    object->contains = value->refs == 0 ? NULL : agent_alloc(value->refs * sizeof *object->contains);
+    for (uint32_t i = 0; i < value->refs; i++) {
+        struct object *inner = object_demand(agent, object_id_of(object->refs[i]));
+        object->contains[i] = inner;
+        object_name(agent, inner, &inner->containers);
+        if (!object->is_public) {
+            object_name(agent, inner, &inner->private_containers);
+        } else if (inner->state == OBJECT_UNKNOWN && !inner->is_public) {
+            inner->is_public = true; /* what a public object contains, the head knows */
+            list_remove(&inner->unknown);
+        }
+    }
+}
+
+static void unname_contents(struct agent *agent, struct object *object)
+{
+    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+        struct object *inner = object->contains[i];
+        object_unname(agent, inner, &inner->containers);
+        if (!object->is_public) {
+            object_unname(agent, inner, &inner->private_containers);
+        }
+    }
+    free(object->contains);
+    free(object->refs);
+    object->contains = NULL;
+    object->refs = NULL;
+}
+
+void object_becomes_public(struct agent *agent, struct object *object)
+{
+    object->is_public = true;
+    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+        object_unname(agent, object->contains[i], &object->contains[i]->private_containers);
+    }
+}
+
+/* ------------------------------------------------------------------ values */
 
 /* Tells tasks and waits that the object has a value now, or never will. */
 static void tell(struct agent *agent, struct object *object)
@@ -75,13 +184,20 @@ static void tell(struct agent *agent, struct object *object)
     wait_object_changed(agent, object);
 }
 
-static void publish(struct agent *agent, const struct object *object)
+static void put_entry(struct agent *agent, const struct object *object, enum agent_entry_op op, uint64_t token)
 {
-    struct agent_entry *entry = core_put(agent->out, CORE_TABLE, 0, 0, sizeof *entry);
-    entry->op = AGENT_ENTRY_PUBLISH;
+    struct agent_entry *entry = core_put(agent->out, CORE_TABLE, 0, token, sizeof *entry);
+    entry->op = op;
     entry->object = object->value;
     entry->object.id = object->id;
     entry->status = object->status;
+}
+
+static void remember_serial(struct agent *agent, struct object *object)
+{
+    if (id_map_get(&agent->objects_by_serial, serial_key(object->serial)) == NULL) {
+        ROOST_INVARIANT(id_map_put(&agent->objects_by_serial, serial_key(object->serial), object) == 0);
+    }
 }
 
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
@@ -91,16 +207,15 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
     object->value = *value;
     object->lease = lease;
     object->refs = refs;
-    if (value->refs > 0) {
-        object->contains = agent_alloc(value->refs * sizeof *object->contains);
-        for (uint32_t i = 0; i < value->refs; i++) {
-            object->contains[i] = object_demand(agent, object_id_of(refs[i]));
-            object_name(object->contains[i], &object->contains[i]->containers);
-        }
+    name_contents(agent, object);
+    remember_serial(agent, object);
+    put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
+    if (!object->says_nothing) {
+        link_value(agent, object);
     }
-    agent->counts.objects_here++;
-    ROOST_INVARIANT(id_map_put(&agent->objects_by_serial, serial_key(object->serial), object) == 0);
-    publish(agent, object);
+    if (object->is_copy && object->pins == 0) {
+        list_append(&agent->idle, &object->idle);
+    }
     tell(agent, object);
 }
 
@@ -109,8 +224,21 @@ void object_fail(struct agent *agent, struct object *object, int32_t status)
     ROOST_PRE(status < 0);
     set_state(agent, object, OBJECT_FAILED);
     object->status = status;
-    ROOST_INVARIANT(id_map_put(&agent->objects_by_serial, serial_key(object->serial), object) == 0);
-    publish(agent, object);
+    remember_serial(agent, object);
+    put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
+    if (!object->says_nothing) {
+        link_value(agent, object);
+    }
+    tell(agent, object);
+}
+
+void object_is_elsewhere(struct agent *agent, struct object *object, const struct proto_content *content)
+{
+    set_state(agent, object, OBJECT_ELSEWHERE);
+    object->is_copy = true;
+    object->value.size = content->size;
+    object->value.columns = content->columns;
+    object->value.format = content->format;
     tell(agent, object);
 }
 
@@ -138,67 +266,133 @@ bool object_write(struct agent *agent, struct object *object, uint32_t format, c
     return true;
 }
 
-void object_name(struct object *object, uint32_t *counter)
+void object_pin(struct object *object)
 {
-    ROOST_PRE(*counter < UINT32_MAX);
-    ++*counter;
-    list_remove(&object->unnamed);
+    object->pins++;
+    list_remove(&object->idle);
 }
 
-void object_unname(struct agent *agent, struct object *object, uint32_t *counter)
+void object_unpin(struct agent *agent, struct object *object)
 {
-    ROOST_PRE(*counter > 0);
-    --*counter;
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
+    ROOST_PRE(object->pins > 0);
+    object->pins--;
+    if (object->pins == 0 && object->is_copy && object->state == OBJECT_HERE) {
+        list_append(&agent->idle, &object->idle);
     }
 }
+
+/* ------------------------------------------------------------------ endings */
 
 static void destroy(struct agent *agent, struct object *object)
 {
     ROOST_PRE(!object_is_named(object));
     ROOST_PRE(list_is_empty(&object->waits));
     ROOST_PRE(list_is_empty(&object->consumers));
+    ROOST_PRE(object->pull == NULL);
     if (object->producer != NULL) {
         task_forget_result(agent, object->producer, object);
     }
-    list_remove(&object->all);
-    list_remove(&object->unknown);
-    list_remove(&object->unnamed);
+    struct list_node *lists[] = { &object->all, &object->unknown, &object->unnamed, &object->told, &object->idle };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        list_remove(lists[i]);
+    }
+    if (object->whole != NULL) {
+        list_remove(&object->parts);
+    }
     id_map_remove(&agent->objects_by_id, object_id_key(object->id));
     id_map_remove(&agent->objects_by_serial, serial_key(object->serial));
     agent->counts.objects--;
     free(object->contains);
     free(object->refs);
+    free(object->holders);
     free(object);
 }
 
-/* Nothing names it any more: whoever still waits is told, and its own names go. */
-static void let_go(struct agent *agent, struct object *object)
+/* No reader gets at it from now on; DYING until the last one that was there has gone. */
+static void retire(struct agent *agent, struct object *object)
 {
-    bool was_published = object->state == OBJECT_HERE || object->state == OBJECT_FAILED;
-    agent->counts.objects_here -= object->state == OBJECT_HERE;
-    if (was_published) {
-        set_state(agent, object, OBJECT_DYING);
-    }
-    wait_object_changed(agent, object);
-    for (uint32_t i = 0; i < object->value.refs && object->contains != NULL; i++) {
-        object_unname(agent, object->contains[i], &object->contains[i]->containers);
-    }
-    free(object->contains);
-    object->contains = NULL;
-    if (!was_published) {
-        destroy(agent, object);
-        return;
-    }
+    set_state(agent, object, OBJECT_DYING);
+    list_remove(&object->idle);
     if (object->producer != NULL) {
         task_forget_result(agent, object->producer, object);
         object->producer = NULL;
     }
-    struct agent_entry *entry = core_put(agent->out, CORE_TABLE, 0, agent_token(AGENT_TOKEN_RETIRE, object->serial),
-                                         sizeof *entry);
-    entry->op = AGENT_ENTRY_RETIRE;
-    entry->object.id = object->id;
+    put_entry(agent, object, AGENT_ENTRY_RETIRE, agent_token(AGENT_TOKEN_RETIRE, object->serial));
+}
+
+/* Its parts are no use without it. */
+static void drop_parts(struct agent *agent, struct object *object)
+{
+    LIST_EACH_SAFE (at, &object->parts) {
+        struct object *part = CONTAINER_OF(at, struct object, parts);
+        list_remove(&part->parts);
+        part->whole = NULL;
+        if (!object_is_named(part) && list_is_empty(&part->unnamed)) {
+            list_append(&agent->unnamed, &part->unnamed);
+        }
+    }
+}
+
+/* May the record stay although nothing names it? A public object's bytes are the head's to free, a part is a cache. */
+static bool is_kept(const struct object *object)
+{
+    if (object->state != OBJECT_HERE) {
+        return false;
+    }
+    return object->whole != NULL || (object->is_public && !object->is_freed);
+}
+
+static void let_go(struct agent *agent, struct object *object)
+{
+    if (is_kept(object)) {
+        return;
+    }
+    if (object->pull != NULL) {
+        pull_cancel(agent, object->pull);
+    }
+    bool was_published = object->state == OBJECT_HERE || object->state == OBJECT_FAILED;
+    unname_contents(agent, object);
+    if (object->whole == NULL) {
+        drop_parts(agent, object);
+    }
+    link_forget(agent, object); /* a head that still lists this node is told by name */
+    if (was_published) {
+        retire(agent, object);
+    } else {
+        destroy(agent, object);
+    }
+}
+
+void object_free(struct agent *agent, struct object *object)
+{
+    object->is_freed = true;
+    object->is_registered = false;
+    list_remove(&object->told);
+    if (object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING || object->state == OBJECT_ELSEWHERE) {
+        object->says_nothing = true;
+        object_fail(agent, object, ROOST_EFREED); /* who still waits for it held nothing */
+    }
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
+    }
+}
+
+void object_evict(struct agent *agent, struct object *object)
+{
+    ROOST_PRE(object->state == OBJECT_HERE && object->is_copy && object->pins == 0);
+    agent->counts.evictions++;
+    list_remove(&object->idle);
+    struct lease *lease = object->lease;
+    object->lease = NULL;
+    unname_contents(agent, object);
+    set_state(agent, object, OBJECT_ELSEWHERE);
+    put_entry(agent, object, AGENT_ENTRY_EVICT, room_let_evicted_go(agent, lease));
+    if (object->is_public) {
+        link_location(agent, object, false);
+    }
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
+    }
 }
 
 void object_sweep(struct agent *agent)
@@ -229,9 +423,15 @@ void object_check_unknown(struct agent *agent)
             core_put(agent->out, CORE_DRAIN, 0, 0, 0); /* asked for during this turn: one more, whole */
             return;
         }
-        bool is_named = object_is_named(object);
+        list_remove(&object->unknown);
+        if (agent->head_is_up) {
+            object->is_public = true; /* or it is nothing at all: the head answers */
+            note_held(agent, object);
+            link_want(agent, object);
+            continue;
+        }
         object_fail(agent, object, ROOST_EFREED);
-        if (!is_named && list_is_empty(&object->unnamed)) {
+        if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
             list_append(&agent->unnamed, &object->unnamed);
         }
     }
@@ -246,7 +446,12 @@ bool object_is_valid(const struct object *object)
     if (object->state == OBJECT_DYING && object_is_named(object)) {
         return false;
     }
-    return object->state == OBJECT_UNKNOWN || object_is_named(object) || object->state == OBJECT_DYING;
+    if (object->is_public && !object->is_freed && object_is_held(object) && !object->is_registered &&
+        list_is_empty(&object->told)) {
+        return false;
+    }
+    return object->state == OBJECT_UNKNOWN || object->state == OBJECT_DYING || object_is_named(object) ||
+           is_kept(object) || object->whole != NULL;
 }
 
 void objects_fini(struct agent *agent)
@@ -255,6 +460,7 @@ void objects_fini(struct agent *agent)
         struct object *object = CONTAINER_OF(at, struct object, all);
         free(object->contains);
         free(object->refs);
+        free(object->holders);
         free(object);
     }
     list_init(&agent->objects);

@@ -7,7 +7,7 @@
  * Failures:   no room now -> waits its turn; no room within the store's patience -> ROOST_EFULL;
  *             more than the store can ever hold -> ROOST_EFULL at once, naming both sizes in the log;
  *             client dies -> its leases without objects go at once, the others with their last object.
- * Invariants: the sum of leases is what the extents say is taken; all slabs together are at most 1/STORE_SLABS_SHARE.
+ * Invariants: the sum of leases is what the extents say is taken; the slabs that clients write are at most 1/STORE_SLABS_SHARE.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "room"
@@ -46,7 +46,6 @@ static void lease_end(struct agent *agent, struct lease *lease)
     uint64_t freed = extent_free(&agent->segments[lease->place.segment], lease->place.offset);
     ROOST_INVARIANT(freed == lease->place.bytes);
     agent->counts.bytes_used -= freed;
-    agent->slab_bytes -= lease->purpose == WIRE_ROOM_SLAB ? freed : 0;
     id_map_remove(&agent->leases, lease->key);
     list_remove(&lease->of_client);
     free(lease);
@@ -85,10 +84,25 @@ static void answer(struct agent *agent, const struct room_request *request, int3
     }
 }
 
+/* Copies that nobody reads go, the longest unused first, until so many bytes are on their way back. */
+static void make_room(struct agent *agent, uint64_t bytes)
+{
+    uint64_t coming = agent->evicting_bytes;
+    while (coming < bytes && !list_is_empty(&agent->idle)) {
+        struct object *object = CONTAINER_OF(agent->idle.next, struct object, idle);
+        coming += object->lease == NULL ? 0 : object->lease->place.bytes;
+        object_evict(agent, object);
+    }
+}
+
 static bool try_request(struct agent *agent, const struct room_request *request)
 {
     struct wire_place place;
-    if (!slabs_allow(agent, request->purpose, request->bytes) || !take(agent, request->bytes, true, &place)) {
+    if (!slabs_allow(agent, request->purpose, request->bytes)) {
+        return false;
+    }
+    if (!take(agent, request->bytes, true, &place)) {
+        make_room(agent, request->bytes);
         return false;
     }
     lease_add(agent, request->client, (enum wire_room)request->purpose, &place);
@@ -139,6 +153,10 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
                  (unsigned long long)agent->counts.bytes_total);
         answer(agent, &request, ROOST_EFULL, NULL);
     } else if (!list_is_empty(&agent->room_requests) || !try_request(agent, &request)) {
+        if (request.purpose == WIRE_ROOM_SLAB) {
+            answer(agent, &request, ROOST_EFULL, NULL); /* it asks for its one object next, and waits with that */
+            return;
+        }
         enqueue(agent, &request);
         agent->room_due = true;
     }
@@ -229,10 +247,31 @@ void room_settle(struct agent *agent, struct lease *lease, struct wire_object *o
     }
 }
 
+uint64_t room_let_evicted_go(struct agent *agent, struct lease *lease)
+{
+    uint64_t serial = ++agent->serial;
+    if (lease != NULL) {
+        agent->evicting_bytes += lease->place.bytes;
+        lease->evicted = serial;
+        ROOST_INVARIANT(id_map_put(&agent->evicted, serial_key(serial), lease) == 0);
+    }
+    return agent_token(AGENT_TOKEN_EVICT, serial);
+}
+
+void room_evicted(struct agent *agent, uint64_t serial)
+{
+    struct lease *lease = id_map_remove(&agent->evicted, serial_key(serial));
+    if (lease != NULL) {
+        agent->evicting_bytes -= lease->place.bytes;
+        room_object_gone(agent, lease);
+    }
+}
+
 struct lease *room_take(struct agent *agent, uint64_t bytes)
 {
     struct wire_place place;
     if (!take(agent, bytes == 0 ? 1 : bytes, false, &place)) {
+        make_room(agent, bytes);
         return NULL;
     }
     struct lease *lease = lease_add(agent, NULL, WIRE_ROOM_OBJECT, &place);
@@ -256,6 +295,8 @@ static void give_back(struct agent *agent, struct lease *lease)
     list_remove(&lease->of_client);
     lease->client = NULL;
     lease->is_given_back = true;
+    agent->slab_bytes -= lease->purpose == WIRE_ROOM_SLAB ? lease->place.bytes : 0;
+    agent->room_due = true;
     if (lease->objects == 0) {
         lease_end(agent, lease);
     }

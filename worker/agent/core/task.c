@@ -4,6 +4,7 @@
  * the objects that its arguments name until it is done, and pins the bytes of its inputs from the moment they are here.
  *
  * Happy path: WAITING (for inputs) -> READY (for a worker) -> RUNNING -> DONE; the record goes with its last result.
+ *             What cannot start here soon, or has its inputs elsewhere, goes to the head: AWAY. It may come back.
  * Failures:   an input failed -> every result of the task leads on to that input's failure.
  *             a worker died, or the function failed and wants another try -> WAITING again, at most max_retries times.
  * Invariants: missing is the number of inputs that are on a consumers list; a DONE task holds nothing.
@@ -20,9 +21,10 @@
 #include <string.h>
 
 static const uint32_t allowed_moves[] = {
-    [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_DONE,
-    [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_DONE,
-    [TASK_RUNNING] = 1u << TASK_WAITING | 1u << TASK_DONE,
+    [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_AWAY | 1u << TASK_DONE,
+    [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_AWAY | 1u << TASK_DONE,
+    [TASK_RUNNING] = 1u << TASK_WAITING | 1u << TASK_AWAY | 1u << TASK_DONE,
+    [TASK_AWAY] = 1u << TASK_WAITING | 1u << TASK_DONE,
     [TASK_DONE] = 0,
 };
 
@@ -35,6 +37,8 @@ static uint64_t *counter_of(struct agent *agent, enum task_state state)
         return &agent->counts.tasks_ready;
     case TASK_RUNNING:
         return &agent->counts.tasks_running;
+    case TASK_AWAY:
+        return &agent->counts.tasks_away;
     case TASK_DONE:
         return &agent->counts.tasks_done;
     }
@@ -64,38 +68,85 @@ struct task *task_find(struct agent *agent, struct task_id id)
 
 /* ------------------------------------------------------------------ inputs */
 
-static void pin(struct input *input)
+static void pin(struct input *input, struct object *bytes)
 {
-    input->object->pins++;
+    input->bytes = bytes;
+    object_pin(bytes);
     input->is_pinned = true;
+}
+
+static void wait_for(struct input *input, struct object *object)
+{
+    list_append(&object->consumers, &input->consumer);
+    input->task->missing++;
+}
+
+static void fails_by(struct agent *agent, struct task *task, struct object *object)
+{
+    if (task->bad_input == NULL) {
+        task->bad_input = object;
+        list_append(&agent->failing, &task->failing);
+    }
+}
+
+/* The bytes are on other nodes. A task of the head's came here all the same: they are pulled, the part that it reads.
+ * One of our own goes where they are, unless there is no head to ask. */
+static void look_elsewhere(struct agent *agent, struct input *input)
+{
+    struct task *task = input->task;
+    struct object *object = input->object;
+    if (object->value.format == TABLE_ERROR) {
+        fails_by(agent, task, object);
+        return;
+    }
+    if (!task->is_from_head && agent->head_is_up && task_may_leave(task)) {
+        wait_for(input, object);
+        task_leaves(agent, task);
+        return;
+    }
+    bool is_pointer = object->value.format == TABLE_FORWARD;
+    struct object *bytes = is_pointer ? object : object_part(agent, object, input->ref);
+    if (bytes != object && input->bytes == NULL) {
+        input->bytes = bytes;
+        object_name(agent, bytes, &bytes->uses);
+    }
+    if (bytes->state == OBJECT_HERE) {
+        pin(input, bytes);
+        return;
+    }
+    wait_for(input, bytes);
+    pull_want(agent, bytes, PROTO_PULL_ARGUMENT);
 }
 
 /* Has the object a value that a worker can read? If it never will, marks the task as failing. */
 static void look_at(struct agent *agent, struct input *input)
 {
-    struct task *task = input->task;
     struct object *object = input->object;
     switch (object->state) {
     case OBJECT_HERE:
-        if (!object_is_error(object)) {
-            pin(input);
-            return;
+        if (object_is_error(object)) {
+            fails_by(agent, input->task, object);
+        } else if (input->bytes != NULL && input->bytes->state == OBJECT_HERE) {
+            pin(input, input->bytes);
+        } else {
+            pin(input, object);
         }
-        break;
+        return;
     case OBJECT_FAILED:
-        break;
+        fails_by(agent, input->task, object);
+        return;
     case OBJECT_UNKNOWN:
     case OBJECT_PENDING:
+        wait_for(input, object);
+        if (object->is_public) {
+            link_want(agent, object);
+        }
+        return;
     case OBJECT_ELSEWHERE:
-        list_append(&object->consumers, &input->consumer);
-        task->missing++;
+        look_elsewhere(agent, input);
         return;
     case OBJECT_DYING:
         ROOST_IMPOSSIBLE("an input is named, so it does not die");
-    }
-    if (task->bad_input == NULL) {
-        task->bad_input = object;
-        list_append(&agent->failing, &task->failing);
     }
 }
 
@@ -111,29 +162,46 @@ static struct inputs *add_inputs(struct list_node *list, struct task *task, uint
     return inputs;
 }
 
-static void set_input(struct input *input, struct object *object)
+static void set_input(struct agent *agent, struct input *input, struct object *object, roost_ref ref, bool is_gathered)
 {
     input->object = object;
-    object_name(object, &object->tasks);
+    input->ref = ref;
+    input->is_gathered = is_gathered;
+    object_name(agent, object, is_gathered ? &object->uses : &object->tasks);
+}
+
+/* The range of `ref` carried over to what it points at. */
+static roost_ref through(roost_ref ref, roost_ref target)
+{
+    bool is_whole = ref.offset == 0 && ref.size == ROOST_WHOLE;
+    bool target_is_whole = target.offset == 0 && target.size == ROOST_WHOLE;
+    return !is_whole && target_is_whole ? (roost_ref){ target.id, ref.offset, ref.size } : target;
 }
 
 /* What `object` only points at must be here too: the target of a forward. */
-static void follow(struct agent *agent, struct task *task, struct object *object)
+static void follow(struct agent *agent, struct input *input)
 {
-    if (object->value.format == TABLE_FORWARD && object->value.refs == 1) {
-        struct inputs *inputs = add_inputs(&task->inputs, task, 1);
-        set_input(&inputs->input[0], object->contains[0]);
+    struct object *object = input->object;
+    if (object->state == OBJECT_HERE && object->value.format == TABLE_FORWARD && object->value.refs == 1) {
+        struct inputs *inputs = add_inputs(&input->task->inputs, input->task, 1);
+        set_input(agent, &inputs->input[0], object->contains[0], through(input->ref, object->refs[0]), true);
         look_at(agent, &inputs->input[0]);
     }
 }
 
-/* The list of a gather is here: each object that it names becomes an input. */
-static void spread_out(struct agent *agent, struct task *task, const struct object *list)
+/* The list of a gather is here: each object that it names becomes an input, kept alive by the list. */
+static void spread_out(struct agent *agent, struct task *task, const struct object *list, uint64_t column)
 {
     struct inputs *inputs = add_inputs(&task->inputs, task, list->value.refs);
     for (uint32_t i = 0; i < inputs->count; i++) {
-        set_input(&inputs->input[i], list->contains[i]);
+        roost_ref ref = { list->refs[i].id, column, ROOST_COLUMN };
+        set_input(agent, &inputs->input[i], list->contains[i], ref, true);
+    }
+    for (uint32_t i = 0; i < inputs->count && task->bad_input == NULL && !task->is_leaving; i++) {
         look_at(agent, &inputs->input[i]);
+        if (inputs->input[i].is_pinned) {
+            follow(agent, &inputs->input[i]);
+        }
     }
 }
 
@@ -146,11 +214,11 @@ static void inputs_are_here(struct agent *agent, struct task *task)
         for (uint32_t i = 0; i < spec->args_count; i++) {
             const struct spec_arg *arg = &spec_args(spec)[i];
             if (arg->kind == ROOST_IN_GATHER) {
-                spread_out(agent, task, object_find(agent, object_id_of(arg->as.ref)));
+                spread_out(agent, task, object_find(agent, object_id_of(arg->as.ref)), arg->as.ref.offset);
             }
         }
     }
-    if (task->missing == 0 && task->bad_input == NULL) {
+    if (task->missing == 0 && task->bad_input == NULL && !task->is_leaving) {
         task_set_state(agent, task, TASK_READY);
     }
 }
@@ -160,9 +228,12 @@ void task_input_changed(struct agent *agent, struct input *input)
     struct task *task = input->task;
     list_remove(&input->consumer);
     task->missing--;
+    if (task->bad_input != NULL || task->is_leaving) {
+        return;
+    }
     look_at(agent, input);
     if (input->is_pinned) {
-        follow(agent, task, input->object);
+        follow(agent, input);
     }
     if (task->state == TASK_WAITING && task->missing == 0 && task->bad_input == NULL) {
         inputs_are_here(agent, task);
@@ -176,12 +247,27 @@ static void release(struct agent *agent, struct list_node *list)
         for (uint32_t i = 0; i < inputs->count; i++) {
             struct input *input = &inputs->input[i];
             list_remove(&input->consumer);
-            input->object->pins -= input->is_pinned;
-            object_unname(agent, input->object, &input->object->tasks);
+            if (input->is_pinned) {
+                object_unpin(agent, input->bytes);
+            }
+            if (input->bytes != NULL && input->bytes != input->object) {
+                object_unname(agent, input->bytes, &input->bytes->uses);
+            }
+            object_unname(agent, input->object, input->is_gathered ? &input->object->uses : &input->object->tasks);
         }
         list_remove(&inputs->of_task);
         free(inputs);
     }
+}
+
+static void release_all(struct agent *agent, struct task *task)
+{
+    release(agent, &task->inputs);
+    release(agent, &task->handles);
+    task->missing = 0;
+    task->is_spread_out = false;
+    task->bad_input = NULL;
+    list_remove(&task->failing);
 }
 
 /* ------------------------------------------------------------------ submission */
@@ -202,20 +288,21 @@ static void collect_args(struct agent *agent, struct task *task)
         roost_ref ref;
         if (spec_arg_ref(arg, &ref)) {
             bool is_input = spec_arg_is_input(arg);
-            set_input(is_input ? &inputs->input[input++] : &handles->input[handle++],
-                      object_demand(agent, object_id_of(ref)));
+            set_input(agent, is_input ? &inputs->input[input++] : &handles->input[handle++],
+                      object_demand(agent, object_id_of(ref)),
+                      arg->kind == ROOST_IN_GATHER ? object_ref(object_id_of(ref)) : ref, false);
         }
     }
-    for (uint32_t i = 0; i < inputs_count; i++) {
+    for (uint32_t i = 0; i < inputs_count && task->bad_input == NULL && !task->is_leaving; i++) {
         look_at(agent, &inputs->input[i]);
         if (inputs->input[i].is_pinned) {
-            follow(agent, task, inputs->input[i].object);
+            follow(agent, &inputs->input[i]);
         }
     }
 }
 
 /* Each result is pending from now on; false when one of the ids is already something else. */
-static bool expect_results(struct agent *agent, struct task *task, struct scope *scope)
+bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope)
 {
     const struct spec *spec = task->spec;
     for (uint32_t i = 0; i < spec->returns; i++) {
@@ -224,17 +311,17 @@ static bool expect_results(struct agent *agent, struct task *task, struct scope 
             return false;
         }
         object_expect(agent, object, task);
-        object_name(object, &object->tasks);
+        object_name(agent, object, &object->uses);
         task->results[i] = object;
         task->results_left++;
-        if ((spec->flags & SPEC_UNHELD) == 0) {
+        if (scope != NULL && (spec->flags & SPEC_UNHELD) == 0) {
             scope_hold(agent, scope, object);
         }
     }
     return true;
 }
 
-static struct task *create(struct agent *agent, struct job *job, const struct spec *spec)
+struct task *task_create(struct agent *agent, struct job *job, const struct spec *spec)
 {
     struct task *task = agent_alloc(sizeof *task);
     task->id = spec->task;
@@ -247,6 +334,7 @@ static struct task *create(struct agent *agent, struct job *job, const struct sp
     list_init(&task->inputs);
     list_init(&task->queue);
     list_init(&task->failing);
+    list_init(&task->leaving);
     list_append(&agent->tasks, &task->all);
     list_append(&job->tasks, &task->of_job);
     ROOST_INVARIANT(id_map_put(&agent->tasks_by_id, task_id_key(task->id), task) == 0);
@@ -271,9 +359,7 @@ static bool fail_if_infeasible(struct agent *agent, struct task *task)
 {
     const struct spec *spec = task->spec;
     const struct agent_config *config = &agent->config;
-    if (task->job->broken != NULL) {
-        task_fail(agent, task, task->job->broken);
-    } else if (spec->cpus_hundredths > config->cpus_hundredths) {
+    if (spec->cpus_hundredths > config->cpus_hundredths) {
         fail_with(agent, task, ROOST_EINFEASIBLE, "it asks for %u.%02u CPUs, the largest node (%s) has %u.%02u",
                   spec->cpus_hundredths / 100, spec->cpus_hundredths % 100, config->node_name,
                   config->cpus_hundredths / 100, config->cpus_hundredths % 100);
@@ -288,9 +374,31 @@ static bool fail_if_infeasible(struct agent *agent, struct task *task)
     return task->state == TASK_DONE;
 }
 
+static bool job_is_broken(struct agent *agent, struct task *task)
+{
+    if (task->job->broken != NULL) {
+        task_fail(agent, task, task->job->broken);
+    }
+    return task->state == TASK_DONE;
+}
+
+/* By its wishes, or because the node has as much to do as the head would give it. */
+static bool wants_another_node(const struct agent *agent, const struct task *task)
+{
+    const struct spec *spec = task->spec;
+    if (agent->nodes_count < 2) {
+        return spec->cpus_hundredths > agent->config.cpus_hundredths || (spec->flags & SPEC_NODE_ONLY) != 0;
+    }
+    bool elsewhere = !node_id_is_none(spec->node) && !node_id_eq(spec->node, agent->config.node);
+    uint64_t busy = agent->counts.tasks_ready + agent->counts.tasks_running - agent->counts.tasks_blocked;
+    uint64_t window = (uint64_t)agent->config.cpus_hundredths * PLACEMENT_WINDOW_PER_CPU / 100;
+    return elsewhere || (spec->flags & SPEC_SPREAD) != 0 || spec->cpus_hundredths > agent->config.cpus_hundredths ||
+           spec->memory_bytes > agent->config.memory_bytes || busy >= window;
+}
+
 static void say_taken(struct agent *agent, struct client *client, uint64_t ticket, struct task_id id)
 {
-    struct wire_taken *taken = core_put(agent->out, CORE_REPLY, core_client_key(client->key), 1, sizeof *taken);
+    struct wire_taken *taken = core_put(agent->out, CORE_REPLY, core_client_key(client->key), 0, sizeof *taken);
     taken->head = (struct wire_entry){ WIRE_TAKEN, sizeof *taken, ticket };
     taken->task = id;
 }
@@ -322,18 +430,30 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         say_taken(agent, client, submit->head.token, spec->task);
         return;
     }
-    struct task *task = create(agent, client->job, spec);
-    if (!expect_results(agent, task, scope)) {
+    struct task *task = task_create(agent, client->job, spec);
+    task->is_home = true;
+    if (!task_expect_results(agent, task, scope)) {
         client_broken(agent, client, "a task whose results exist");
         task_cancel(agent, task);
         return;
     }
     say_taken(agent, client, submit->head.token, spec->task);
-    if (!fail_if_infeasible(agent, task)) {
+    if (job_is_broken(agent, task)) {
+        return;
+    }
+    if (agent->head_is_up && task_may_leave(task) && wants_another_node(agent, task)) {
         collect_args(agent, task);
-        if (task->missing == 0 && task->bad_input == NULL) {
-            inputs_are_here(agent, task);
-        }
+        task_leaves(agent, task);
+    } else if (!fail_if_infeasible(agent, task)) {
+        task_begin(agent, task);
+    }
+}
+
+void task_begin(struct agent *agent, struct task *task)
+{
+    collect_args(agent, task);
+    if (task->missing == 0 && task->bad_input == NULL && !task->is_leaving) {
+        inputs_are_here(agent, task);
     }
 }
 
@@ -357,12 +477,11 @@ void task_forget_result(struct agent *agent, struct task *task, struct object *r
 void task_done(struct agent *agent, struct task *task)
 {
     task_set_state(agent, task, TASK_DONE);
-    list_remove(&task->failing);
-    release(agent, &task->inputs);
-    release(agent, &task->handles);
+    list_remove(&task->leaving);
+    release_all(agent, task);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         if (task->results[i] != NULL) {
-            object_unname(agent, task->results[i], &task->results[i]->tasks);
+            object_unname(agent, task->results[i], &task->results[i]->uses);
         }
     }
 }
@@ -438,6 +557,57 @@ void task_try_again(struct agent *agent, struct task *task)
     }
 }
 
+void task_give_up(struct agent *agent, struct task *task)
+{
+    task->is_from_head = false;
+    if (task->is_home) {
+        task_set_state(agent, task, TASK_AWAY);
+        release_all(agent, task);
+        return;
+    }
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *result = task->results[i];
+        if (result != NULL) {
+            result->producer = NULL; /* somebody else's now; here it is one more pending object */
+            object_unname(agent, result, &result->uses);
+            task->results[i] = NULL;
+        }
+    }
+    task->results_left = 0;
+    release_all(agent, task);
+    task_set_state(agent, task, TASK_DONE);
+}
+
+void task_void(struct agent *agent, struct task *task)
+{
+    if (task->attempt != NULL) {
+        worker_kill(agent, task->attempt->worker); /* its end brings the task back here, void */
+    } else {
+        task_give_up(agent, task);
+    }
+}
+
+bool task_may_leave(const struct task *task) { return task->job->is_known_to_head; }
+
+void task_leaves(struct agent *agent, struct task *task)
+{
+    if (!task->is_leaving) {
+        task->is_leaving = true;
+        list_append(&agent->leaving, &task->leaving);
+    }
+}
+
+/* Its arguments and results are made known, then the task: from then on the head holds what it names. */
+static void leave(struct agent *agent, struct task *task)
+{
+    task->is_leaving = false;
+    list_remove(&task->leaving);
+    task->was_submitted = true;
+    link_submit(agent, task);
+    task_set_state(agent, task, TASK_AWAY);
+    release_all(agent, task);
+}
+
 static void destroy(struct agent *agent, struct task *task)
 {
     list_remove(&task->all);
@@ -452,7 +622,17 @@ static void destroy(struct agent *agent, struct task *task)
 void task_sweep(struct agent *agent)
 {
     while (!list_is_empty(&agent->failing)) {
-        fail_by_input(agent, CONTAINER_OF(agent->failing.next, struct task, failing));
+        struct task *task = CONTAINER_OF(agent->failing.next, struct task, failing);
+        list_remove(&task->leaving);
+        task->is_leaving = false;
+        if (task->is_from_head) {
+            link_input_failed(agent, task);
+        } else {
+            fail_by_input(agent, task);
+        }
+    }
+    while (!list_is_empty(&agent->leaving)) {
+        leave(agent, CONTAINER_OF(agent->leaving.next, struct task, leaving));
     }
     LIST_EACH_SAFE (at, &agent->finished) {
         struct task *task = CONTAINER_OF(at, struct task, queue);

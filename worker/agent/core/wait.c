@@ -45,10 +45,28 @@ static void answer(struct agent *agent, const struct wait *wait)
     }
 }
 
+/* Lists the ref with `object`, whose record stays for as long. */
+static void attend(struct agent *agent, struct wait_ref *waiting, struct object *object)
+{
+    waiting->object = object;
+    object_name(agent, object, &object->uses);
+    list_append(&object->waits, &waiting->of_object);
+}
+
+static void stop_attending(struct agent *agent, struct wait_ref *waiting)
+{
+    struct object *object = waiting->object;
+    if (object != NULL) {
+        waiting->object = NULL;
+        list_remove(&waiting->of_object);
+        object_unname(agent, object, &object->uses);
+    }
+}
+
 static void destroy(struct agent *agent, struct wait *wait)
 {
     for (uint32_t i = 0; i < wait->arrived; i++) {
-        list_remove(&wait->refs[i].of_object);
+        stop_attending(agent, &wait->refs[i]);
     }
     if (wait->blocked != NULL) {
         attempt_unblock(agent, wait->blocked);
@@ -65,21 +83,46 @@ static void finish(struct agent *agent, struct wait *wait)
 }
 
 /* What a ref of this object is worth to a waiter now: 0 not yet, 1 ready, or a status. */
-static int8_t readiness(const struct object *object)
+static int8_t readiness(const struct wait *wait, const struct object *object)
 {
     switch (object->state) {
     case OBJECT_UNKNOWN:
     case OBJECT_PENDING:
         return 0;
     case OBJECT_HERE:
-    case OBJECT_ELSEWHERE:
         return 1;
+    case OBJECT_ELSEWHERE:
+        return (wait->flags & WIRE_WAIT_FETCH) == 0;
     case OBJECT_FAILED:
         return (int8_t)object->status;
     case OBJECT_DYING:
         return ROOST_EFREED;
     }
     ROOST_IMPOSSIBLE("an object is in no state");
+}
+
+/* Where the value of a ref stands: the whole's record, or, when it is elsewhere and wanted here, that of the part. */
+static void look_at(struct agent *agent, struct wait_ref *waiting, struct object *object)
+{
+    struct wait *wait = waiting->wait;
+    waiting->ready = readiness(wait, object);
+    if (waiting->ready != 0) {
+        return;
+    }
+    if (object->state == OBJECT_ELSEWHERE && object->whole == NULL) {
+        bool is_pointer = object->value.format == TABLE_FORWARD || object->value.format == TABLE_ERROR;
+        struct object *bytes = is_pointer ? object : object_part(agent, object, waiting->ref);
+        waiting->ready = bytes->state == OBJECT_HERE;
+        if (waiting->ready == 0) {
+            attend(agent, waiting, bytes);
+            pull_want(agent, bytes, PROTO_PULL_BLOCKED);
+        }
+        return;
+    }
+    attend(agent, waiting, object);
+    if (object->is_public && object->state != OBJECT_ELSEWHERE) {
+        link_want(agent, object);
+    }
 }
 
 static void add_ref(struct agent *agent, struct wait *wait, roost_ref ref)
@@ -90,11 +133,7 @@ static void add_ref(struct agent *agent, struct wait *wait, roost_ref ref)
     if (object_id_is_none(object_id_of(ref))) {
         waiting->ready = ROOST_EFREED;
     } else {
-        struct object *object = object_demand(agent, object_id_of(ref));
-        waiting->ready = readiness(object);
-        if (waiting->ready == 0) {
-            list_append(&object->waits, &waiting->of_object);
-        }
+        look_at(agent, waiting, object_demand(agent, object_id_of(ref)));
     }
     wait->ready += waiting->ready != 0;
 }
@@ -165,14 +204,19 @@ void wait_drop_all(struct agent *agent, struct client *client)
 
 void wait_object_changed(struct agent *agent, struct object *object)
 {
-    int8_t ready = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING ? ROOST_EFREED /* let go */
-                                                                                      : readiness(object);
+    struct list_node changed; /* a ref may come back onto the list: each is looked at once */
+    list_init(&changed);
     while (!list_is_empty(&object->waits)) {
-        struct wait_ref *waiting = CONTAINER_OF(object->waits.next, struct wait_ref, of_object);
+        struct list_node *at = object->waits.next;
+        list_remove(at);
+        list_append(&changed, at);
+    }
+    while (!list_is_empty(&changed)) {
+        struct wait_ref *waiting = CONTAINER_OF(changed.next, struct wait_ref, of_object);
         struct wait *wait = waiting->wait;
-        list_remove(&waiting->of_object);
-        waiting->ready = ready;
-        wait->ready++;
+        stop_attending(agent, waiting);
+        look_at(agent, waiting, object);
+        wait->ready += waiting->ready != 0;
         if (wait->ready >= wait->wanted && wait->arrived == wait->total) {
             finish(agent, wait);
         }

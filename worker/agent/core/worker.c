@@ -67,19 +67,25 @@ static void start(struct agent *agent, struct job *job)
     set_state(agent, worker, WORKER_STARTING);
     struct agent_spawn *spawn = core_put(agent->out, CORE_SPAWN, 0, worker->token, sizeof *spawn);
     spawn->job = job->id;
+    spawn->spec = job->spec;
 }
 
-struct job *job_open(struct agent *agent, struct job_id id, struct client *driver)
+struct job *job_open(struct agent *agent, struct job_id id, struct client *driver, const void *spec, size_t bytes)
 {
     struct job *job = agent_alloc(sizeof *job);
     job->id = id;
     job->driver = driver;
+    job->spec = agent_alloc(bytes + 1);
+    if (bytes > 0) {
+        memcpy(job->spec, spec, bytes);
+    }
     list_init(&job->workers);
     list_init(&job->tasks);
     list_append(&agent->jobs, &job->all);
     for (uint32_t i = 0; i < agent->config.prestart_workers && agent->workers_count < agent->config.workers_max; i++) {
         start(agent, job);
     }
+    link_job(agent, job);
     return job;
 }
 
@@ -89,11 +95,12 @@ static void destroy_if_over(struct agent *agent, struct job *job)
     if (job->has_ended && list_is_empty(&job->workers) && list_is_empty(&job->tasks)) {
         list_remove(&job->all);
         free(job->broken);
+        free(job->spec);
         free(job);
     }
 }
 
-static void kill_worker(struct agent *agent, struct worker *worker)
+void worker_kill(struct agent *agent, struct worker *worker)
 {
     if (worker->state != WORKER_ENDING) {
         set_state(agent, worker, WORKER_ENDING);
@@ -105,6 +112,7 @@ void job_end(struct agent *agent, struct job *job)
 {
     agent_note(agent, "job ends", job->id.lo, 0);
     job->has_ended = true;
+    link_job_ended(agent, job);
     job->driver = NULL;
     LIST_EACH_SAFE (at, &job->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, of_job);
@@ -113,7 +121,7 @@ void job_end(struct agent *agent, struct job *job)
         }
     }
     LIST_EACH_SAFE (at, &job->workers) {
-        kill_worker(agent, CONTAINER_OF(at, struct worker, of_job));
+        worker_kill(agent, CONTAINER_OF(at, struct worker, of_job));
     }
     destroy_if_over(agent, job);
 }
@@ -306,7 +314,7 @@ void worker_expire(struct agent *agent)
             if (deadline_of(agent, worker) <= agent->now_ns) {
                 log_info("event=%s token=%llx", worker->state == WORKER_IDLE ? "idle_too_long" : "did_not_connect",
                          (unsigned long long)worker->token);
-                kill_worker(agent, worker);
+                worker_kill(agent, worker);
             }
         }
     }
@@ -334,6 +342,7 @@ void workers_fini(struct agent *agent)
             free(worker);
         }
         free(job->broken);
+        free(job->spec);
         free(job);
     }
 }

@@ -1,0 +1,147 @@
+/* agent_link.h - the wire between this process and its agent
+ *
+ * One link per struct roost that has an agent: the shared page with its rings and bells, the mapped store, the client
+ * core, and the library's one thread. agent_link.c makes it, agent_talk.c speaks and listens, agent_world.c is what the
+ * API asks of it, worker/runtime/serve.c what a worker does with it.
+ *
+ * One lock guards the core and both ends of every ring that are ours: entries enter a ring in the order in which the
+ * core says them, so a lock per ring would be taken under the core's each time and guard nothing more. What blocks,
+ * blocks without it. Getting an object does not take it, unless the object is this process's own. */
+#ifndef ROOST_API_AGENT_LINK_H
+#define ROOST_API_AGENT_LINK_H
+
+#include "api/client.h"
+#include "api/core/client_core.h"
+#include "common/doorbell.h"
+#include "objectstore/client_page.h"
+
+enum {
+    LINK_OUTPUTS_MAX = 256, /* lines of workers that wait to be printed; later ones are dropped and counted */
+    LINK_ANSWER_MS = 10000, /* an answer that needs nobody's work */
+    LINK_ROOM_MS = STORE_PATIENCE_MS + 5000,
+};
+
+struct agent_link {
+    struct roost *rt;
+    enum client_role role;
+    int socket, pidfd, event_fd; /* pidfd -1: the kernel has none for it */
+    void *page;
+    size_t page_bytes;
+    const struct node_page *node_page;
+    struct pins pins;
+    struct pins_page *pins_first; /* page 0 */
+    struct store_map map;
+    pthread_key_t pins_key; /* each thread's struct pins_thread */
+    bool has_pins, has_pins_key;
+    pthread_mutex_t socket_lock, slab_lock;
+
+    pthread_mutex_t lock; /* all below, except atomics */
+    struct client_core *core;
+    struct ring_producer requests, completes;
+    struct ring_consumer replies, taken;
+    struct task_ring submits, tasks; /* tasks: the worker's thread alone */
+    struct agent_bell_ringer ringer;
+    struct core_out out;
+    const struct core_command *unsent; /* in `out` */
+    unsigned char *entry;              /* CLIENT_MESSAGE_BYTES_MAX: what was just taken */
+    struct list_node outputs;
+    uint32_t outputs_count, outputs_dropped;
+    struct list_node watches; /* struct agent_watch */
+
+    _Atomic uint64_t bells_taken; /* a bit per bell */
+    struct waiter waiters[CLIENT_DOORBELLS];
+    uint64_t prefix;             /* of what scope 0 puts */
+    _Atomic uint64_t run_prefix; /* of what the running attempt puts */
+    pthread_t thread;
+    bool has_thread;
+    _Atomic bool is_closing;
+    _Atomic int gone; /* 0, or why nothing will be answered any more */
+    char gone_text[256];
+
+    int cluster_fd; /* of a cluster that was started for us: closing it ends the cluster; or -1 */
+    pid_t cluster_pid;
+};
+
+/* A question and the thread that waits for its answer. */
+struct agent_ask {
+    struct client_ask ask;
+    struct agent_link *link;
+    _Atomic bool is_done;
+};
+
+/* ---- agent_link.c ---- */
+
+struct link_request {
+    const char *socket_path;
+    enum client_role role;
+    uint64_t token;             /* a worker's */
+    const struct job_spec *job; /* a driver's */
+    int timeout_ms;
+};
+
+/* Connect, map everything, start the thread. On success rt->agent is set. */
+int link_open(struct roost *rt, const struct link_request *request);
+/* NULL is fine, and a half-open one. No other thread uses it any more. */
+void link_close(struct agent_link *link);
+/* The agent is gone, or the socket closed: link_lose(). Any thread. */
+void link_check_peer(struct agent_link *link);
+struct pins_thread *link_pins(struct agent_link *link); /* NULL: no memory, with a text */
+
+/* ---- agent_talk.c ---- */
+
+static inline struct doorbell *link_bell(const struct agent_link *link, uint32_t index)
+{
+    return (struct doorbell *)(void *)((char *)link->page + client_page_layout().bells +
+                                       (size_t)index * CLIENT_BELL_BYTES);
+}
+
+/* Under the lock: say what the core has to say, as far as the ring has room. True: all is said. */
+bool link_flush_locked(struct agent_link *link);
+/* Under the lock, which it gives up while it waits: until all is said. The link's status when it is gone. */
+int link_say_all(struct agent_link *link);
+/* Under the lock: take in what the agent has said. */
+void link_drain_locked(struct agent_link *link);
+/* Do the library thread's work, unless somebody is at it. */
+void link_work(struct agent_link *link);
+/* Wait a little for the agent to make room; `tries` counts from 0. Without the lock. */
+void link_back_off(struct agent_link *link, unsigned tries);
+
+/* Nothing will be answered any more: wake everybody. Under the lock. Keeps the first reason. */
+void link_lose_locked(struct agent_link *link, int status, const char *text);
+/* 0, or the status and text of link_lose(). */
+int link_gone(struct agent_link *link);
+
+/* Ask, and wait for the answer. 0: answered, look at ask.status. ROOST_ETIMEDOUT: forgotten, unless it is a WAIT, which
+ * is answered as it stands then. ROOST_ELIMIT: too many threads wait. Before: ask.kind and its inputs. */
+int link_ask(struct agent_link *link, struct agent_ask *ask, int timeout_ms);
+/* Frees the answer. */
+void link_ask_fini(struct agent_ask *ask);
+
+/* A bell of one's own, or -1. */
+int link_bell_take(struct agent_link *link);
+void link_bell_give(struct agent_link *link, int bell);
+
+/* Print what workers said. The library's thread. */
+void link_print_outputs(struct agent_link *link);
+
+/* ---- agent_world.c ---- */
+
+extern const struct world world_agent;
+void agent_watches_free(struct agent_link *link);
+/* Memory from the agent: WIRE_ROOM. Leased for writing on success. */
+int link_room(struct agent_link *link, uint64_t scope, uint32_t purpose, uint64_t bytes, struct wire_place *place_out);
+static inline struct store_place link_place(const struct wire_place *place)
+{
+    return (struct store_place){ place->offset, place->bytes, place->segment };
+}
+
+/* ---- agent_find.c, agent_start.c ---- */
+
+/* The socket of this machine's agent whose head is `address`; `path_out` takes LINK_PATH_BYTES. ROOST_ECONNECT. */
+enum { LINK_PATH_BYTES = 512 };
+int agent_find(const char *address, char *path_out);
+/* Start a cluster of one that lives as long as this process, or until `*fd_out` is closed. */
+int agent_start(const struct open_request *request, char *path_out, int *fd_out, pid_t *pid_out);
+void agent_stop(int fd, pid_t pid);
+
+#endif

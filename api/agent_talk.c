@@ -1,0 +1,346 @@
+/* agent_talk.c - speaking to the agent, listening to it, and waiting for it
+ *
+ * Happy path: the core says something -> flush writes it into the ring of requests and rings the agent -> the agent
+ *             answers into the ring of replies and rings the bell of who asked -> that thread, or whoever is at it,
+ *             drains the ring into the core -> the asker finds its answer.
+ * Failures:   a full ring -> yield, then look again each millisecond (the agent makes room without being asked). a
+ *             broken ring, the agent's death, the job's end -> link_lose: every waiter wakes and says why.
+ * Invariants: what the core said is in the arena or in the ring, in order; `unsent` is the first that is not in the
+ *             ring.
+ * Thread:     any; under the link's lock unless it says otherwise.
+ */
+#include "api/agent_link.h"
+#include "common/bytes.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BACK_OFF_YIELDS = 200, BACK_OFF_NS = 1000000, UNWAIT_MS = 2000 };
+
+struct output {
+    struct list_node node;
+    struct wire_output head; /* its text follows */
+};
+
+/* ---- losing the agent ---- */
+
+static void wake_everybody(struct agent_link *link)
+{
+    for (uint32_t i = 0; i < CLIENT_DOORBELLS; i++) {
+        doorbell_ring_always(link_bell(link, i));
+    }
+    pthread_mutex_lock(&link->rt->lock);
+    LIST_EACH_SAFE (at, &link->rt->watches) {
+        watch_ready_locked(link->rt, CONTAINER_OF(at, struct watch, node));
+    }
+    pthread_mutex_unlock(&link->rt->lock);
+}
+
+void link_lose_locked(struct agent_link *link, int status, const char *text)
+{
+    if (atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
+        return;
+    }
+    snprintf(link->gone_text, sizeof link->gone_text, "%s", text[0] != '\0' ? text : error_name(status));
+    atomic_store_explicit(&link->gone, status, memory_order_release); /* who reads the status may read the text */
+    wake_everybody(link);
+}
+
+int link_gone(struct agent_link *link)
+{
+    int status = atomic_load_explicit(&link->gone, memory_order_acquire);
+    return status == 0 ? 0 : error_set(status, "%s", link->gone_text);
+}
+
+/* ---- speaking ---- */
+
+/* Room that goes back is not ours to write from here on. */
+static void before_saying(struct agent_link *link, const struct wire_entry *entry)
+{
+    if (entry->kind == WIRE_ROOM_BACK) {
+        const struct wire_room_back *back = (const struct wire_room_back *)(const void *)entry;
+        store_map_unlease(&link->map, link_place(&back->place));
+    }
+}
+
+/* Into the ring, as far as there is room. True: the arena is empty. */
+static bool write_unsent(struct agent_link *link, bool *wrote)
+{
+    while (link->unsent != NULL) {
+        const struct wire_entry *entry = core_body(link->unsent);
+        void *to = ring_reserve(&link->requests, entry->bytes);
+        if (to == NULL) {
+            return false;
+        }
+        before_saying(link, entry);
+        memcpy(to, entry, entry->bytes);
+        *wrote = true;
+        link->unsent = core_next(&link->out, link->unsent);
+    }
+    return true;
+}
+
+bool link_flush_locked(struct agent_link *link)
+{
+    bool wrote = false, is_all = true;
+    while (is_all && (link->unsent != NULL || client_core_has_more(link->core))) {
+        if (link->unsent == NULL) {
+            core_out_clear(&link->out);
+            client_core_emit(link->core, &link->out);
+            link->unsent = core_next(&link->out, NULL);
+        }
+        is_all = write_unsent(link, &wrote);
+    }
+    if (wrote) {
+        ring_commit(&link->requests);
+        agent_bell_ring(&link->ringer);
+    }
+    if (link->requests.broken) {
+        link_lose_locked(link, ROOST_EIO, "the agent broke the ring of requests");
+    }
+    return is_all;
+}
+
+void link_back_off(struct agent_link *link, unsigned tries)
+{
+    if (tries < BACK_OFF_YIELDS) {
+        sched_yield();
+        return;
+    }
+    if (tries % 256 == 0) {
+        link_check_peer(link);
+    }
+    const struct timespec pause = { 0, BACK_OFF_NS };
+    nanosleep(&pause, NULL);
+}
+
+int link_say_all(struct agent_link *link)
+{
+    for (unsigned tries = 0; !link_flush_locked(link); tries++) {
+        int status = link_gone(link);
+        if (status != 0) {
+            return status;
+        }
+        pthread_mutex_unlock(&link->lock);
+        link_back_off(link, tries);
+        pthread_mutex_lock(&link->lock);
+        link_drain_locked(link); /* the agent may wait for room in the other direction */
+    }
+    return link_gone(link);
+}
+
+/* ---- listening ---- */
+
+static void take_output(struct agent_link *link, const struct wire_output *output)
+{
+    size_t bytes = sizeof(struct output) + output->text_bytes;
+    struct output *copy = link->outputs_count < LINK_OUTPUTS_MAX ? malloc(bytes) : NULL;
+    if (copy == NULL) {
+        link->outputs_dropped++;
+        return;
+    }
+    copy->head = *output;
+    memcpy(&copy->head + 1, output->text, output->text_bytes);
+    list_append(&link->outputs, &copy->node);
+    link->outputs_count++;
+    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+}
+
+static void take_entry(struct agent_link *link, size_t size)
+{
+    const struct wire_entry *entry = (const struct wire_entry *)(const void *)link->entry;
+    if (wire_check(entry, size) != 0) {
+        link_lose_locked(link, ROOST_EIO, error_text());
+        return;
+    }
+    if (entry->kind == WIRE_OUTPUT) {
+        take_output(link, (const struct wire_output *)(const void *)entry);
+        return;
+    }
+    client_core_take(link->core, entry);
+    const char *text;
+    int ended = client_core_ended(link->core, &text);
+    if (ended != 0) {
+        link_lose_locked(link, ended, text);
+    }
+}
+
+static void drain_ring(struct agent_link *link, struct ring_consumer *ring)
+{
+    size_t size;
+    int got;
+    bool any = false;
+    while ((got = ring_take(ring, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size)) == 1) {
+        any = true;
+        take_entry(link, size);
+    }
+    if (any) {
+        ring_consumed(ring);
+    }
+    if (got < 0) {
+        link_lose_locked(link, ROOST_EIO, error_text());
+    }
+}
+
+void link_drain_locked(struct agent_link *link)
+{
+    if (atomic_load_explicit(&link->gone, memory_order_relaxed) == 0) {
+        drain_ring(link, &link->replies);
+        drain_ring(link, &link->taken);
+    }
+}
+
+void link_work(struct agent_link *link)
+{
+    if (pthread_mutex_trylock(&link->lock) == 0) {
+        link_drain_locked(link);
+        link_flush_locked(link);
+        pthread_mutex_unlock(&link->lock);
+    }
+}
+
+void link_print_outputs(struct agent_link *link)
+{
+    struct list_node lines;
+    list_init(&lines);
+    pthread_mutex_lock(&link->lock);
+    while (!list_is_empty(&link->outputs)) {
+        struct list_node *node = link->outputs.next;
+        list_remove(node);
+        list_append(&lines, node);
+    }
+    uint32_t dropped = link->outputs_dropped;
+    link->outputs_count = link->outputs_dropped = 0;
+    pthread_mutex_unlock(&link->lock);
+    LIST_EACH_SAFE (at, &lines) {
+        struct output *output = CONTAINER_OF(at, struct output, node);
+        const char *text = (const char *)(&output->head + 1), *end = text + output->head.text_bytes;
+        dropped += output->head.dropped;
+        while (text < end) {
+            const char *newline = memchr(text, '\n', (size_t)(end - text));
+            size_t length = newline == NULL ? (size_t)(end - text) : (size_t)(newline - text);
+            fprintf(stderr, "%.*s %.*s %" PRId64 " | %.*s\n", ROOST_NAME_BYTES_MAX, output->head.function,
+                    (int)sizeof output->head.node_name, output->head.node_name, output->head.pid, (int)length, text);
+            text += length + 1;
+        }
+        free(output);
+    }
+    if (dropped > 0) {
+        fprintf(stderr, "roost: %u lines of workers were dropped\n", dropped);
+    }
+}
+
+/* ---- waiting ---- */
+
+int link_bell_take(struct agent_link *link)
+{
+    uint64_t taken = atomic_load_explicit(&link->bells_taken, memory_order_relaxed);
+    while (~taken != 0) {
+        int bell = __builtin_ctzll(~taken);
+        /* acquire: the bell's last user has left its waiter as it was */
+        if (atomic_compare_exchange_weak_explicit(&link->bells_taken, &taken, taken | UINT64_C(1) << bell,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+            return bell;
+        }
+    }
+    return -1;
+}
+_Static_assert(CLIENT_DOORBELLS == 64, "a bit per bell");
+
+void link_bell_give(struct agent_link *link, int bell)
+{
+    atomic_fetch_and_explicit(&link->bells_taken, ~(UINT64_C(1) << bell), memory_order_release);
+}
+
+static void ask_done(struct client_ask *done)
+{
+    struct agent_ask *ask = CONTAINER_OF(done, struct agent_ask, ask);
+    struct doorbell *bell = link_bell(ask->link, done->bell);
+    atomic_store_explicit(&ask->is_done, true, memory_order_release); /* its thread may go on, and the ask be gone */
+    doorbell_ring(bell);
+}
+
+static bool is_done(struct agent_ask *ask) { return atomic_load_explicit(&ask->is_done, memory_order_acquire); }
+
+static int await(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
+{
+    struct waiter *waiter = &link->waiters[ask->ask.bell];
+    int status = 0;
+    waiter_begin(waiter, timeout_ms);
+    while (!is_done(ask) && status != ROOST_ETIMEDOUT) {
+        link_work(link);
+        if (is_done(ask) || atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
+            break;
+        }
+        status = waiter_pause(waiter);
+        if (status == WAITER_LOOK) {
+            link_check_peer(link);
+        }
+    }
+    waiter_end(waiter);
+    return is_done(ask) ? 0 : status == ROOST_ETIMEDOUT ? status : link_gone(link);
+}
+
+static int post(struct agent_link *link, struct agent_ask *ask, bool is_again)
+{
+    pthread_mutex_lock(&link->lock);
+    int status = is_again ? client_unwait(link->core, &ask->ask) : client_ask(link->core, &ask->ask);
+    if (status == 0) {
+        status = link_say_all(link);
+    } else {
+        error_set(status, "no memory for a question");
+    }
+    pthread_mutex_unlock(&link->lock);
+    return status;
+}
+
+/* "Answer that as it stands." */
+static int hurry(struct agent_link *link, struct agent_ask *ask)
+{
+    int status = post(link, ask, true);
+    if (status == 0) {
+        status = await(link, ask, UNWAIT_MS);
+    }
+    return status == 0 ? ROOST_ETIMEDOUT : status;
+}
+
+int link_ask(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
+{
+    int bell = link_bell_take(link);
+    if (bell < 0) {
+        return error_set(ROOST_ELIMIT, "more than %d threads wait at once (CLIENT_DOORBELLS)",
+                         CLIENT_DOORBELLS - CLIENT_BELL_FIRST);
+    }
+    ask->link = link;
+    ask->ask.bell = (uint32_t)bell;
+    ask->ask.on_done = ask_done;
+    atomic_store_explicit(&ask->is_done, false, memory_order_relaxed);
+    int status = post(link, ask, false);
+    if (status == 0 && (timeout_ms != 0 || ask->ask.kind != WIRE_WAIT)) {
+        status = await(link, ask, timeout_ms);
+    } else if (status == 0) {
+        status = ROOST_ETIMEDOUT;
+    }
+    if (status == ROOST_ETIMEDOUT && ask->ask.kind == WIRE_WAIT && !is_done(ask)) {
+        status = hurry(link, ask);
+    }
+    pthread_mutex_lock(&link->lock);
+    if (is_done(ask) && status != ROOST_ETIMEDOUT) {
+        status = 0;
+    } else if (!is_done(ask)) {
+        client_forget(link->core, &ask->ask);
+    }
+    pthread_mutex_unlock(&link->lock);
+    link_bell_give(link, bell);
+    return status;
+}
+
+void link_ask_fini(struct agent_ask *ask)
+{
+    free(ask->ask.items);
+    ask->ask.items = NULL;
+}

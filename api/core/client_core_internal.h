@@ -1,0 +1,153 @@
+/* client_core_internal.h - what the files of the client core share */
+#ifndef ROOST_API_CORE_CLIENT_CORE_INTERNAL_H
+#define ROOST_API_CORE_CLIENT_CORE_INTERNAL_H
+
+#include "api/core/client_core.h"
+#include "common/hash.h"
+#include "common/id_map.h"
+#include "objectstore/slab.h"
+
+/* Anything that waits for its turn in the ring of requests. */
+enum saying_kind {
+    SAY_ENTRY = 1, /* a small entry as it stands */
+    SAY_FREES,     /* ids that one scope gave up */
+    SAY_OBJECT,    /* an object is announced, or a result */
+    SAY_ASK        /* a question of the host's */
+};
+
+struct say_entry {
+    struct client_saying say;
+    union {
+        struct wire_entry head;
+        struct wire_room_back back;
+        struct wire_ask ask;
+        struct wire_names names;
+        unsigned char one_name[sizeof(struct wire_names) + sizeof(struct object_id)];
+    } u;
+};
+
+struct say_frees {
+    struct client_saying say;
+    uint64_t scope;
+    uint32_t count;
+    struct object_id ids[WIRE_REFS_PER_ENTRY];
+};
+
+enum object_state {
+    OBJECT_PRIVATE = 1, /* nobody else knows it */
+    OBJECT_LEAVING,     /* to be announced: what it contains goes first */
+    OBJECT_SAID,        /* waits for its turn in the ring */
+    OBJECT_ANNOUNCED,   /* the agent's; here only while somebody looks at its bytes in place */
+    OBJECT_DEAD         /* nobody names it; here only while somebody looks at its bytes */
+};
+
+struct client_object {
+    struct client_saying say; /* while SAID */
+    struct list_node node;
+    enum object_state state;
+    struct wire_object wire;
+    struct client_name *name; /* NULL: dead, or a result */
+    bool in_slab;             /* else a lease of its own */
+    roost_ref *refs;          /* wire.refs of them; owned, gone once said */
+    uint32_t refs_visited;    /* while LEAVING: looked below; while SAID: said */
+    uint32_t views;
+    uint32_t pin_index, pin_generation;
+    bool is_result;
+    uint64_t run; /* the scope that announces it; for a result, its attempt */
+    uint32_t index;
+    struct client_object *above; /* while LEAVING: the container that waits for it */
+};
+
+struct client_name {
+    struct list_node node; /* in scope->names */
+    struct client_scope *scope;
+    struct object_id id;
+    uint32_t holds, ties;
+    bool is_registered;           /* the agent counts our scope among its holders */
+    bool is_doomed;               /* on core->doomed */
+    struct client_object *object; /* while private, or announced with views */
+};
+
+struct client_scope {
+    struct list_node node, names_list;
+    uint64_t number, prefix, puts, calls;
+    struct task_id task;
+    struct id_map names;
+};
+
+struct client_flight {
+    struct list_node node;
+    uint64_t ticket;            /* 0: not published yet */
+    struct client_scope *scope; /* NULL: has ended */
+    struct wire_place spec_place;
+    bool has_place;
+    uint32_t ties_count, results_count; /* results are the last of the ties */
+    struct object_id ties[];
+};
+
+#define PIN_NONE UINT32_MAX
+
+struct pin_slot {
+    struct client_object *object;
+    uint32_t generation, next_free;
+};
+
+struct client_core {
+    struct list_node scopes, objects, flights, sayings, doomed;
+    struct client_scope root;
+    struct id_map asks_by_token;
+    struct slab_book slabs;
+    struct pin_slot *pins;
+    uint32_t pins_count, pins_free;
+    uint64_t tokens;
+    int ended;
+    char ended_text[WIRE_TEXT_BYTES_MAX + 1];
+    uint64_t hash;
+};
+
+/* client_core.c */
+struct client_scope *core_scope(const struct client_core *core, uint64_t number);
+static inline void core_note(struct client_core *core, uint64_t what, uint64_t value)
+{
+    core->hash = hash_mix(hash_mix(core->hash, what), value);
+}
+
+/* names.c */
+struct client_name *name_find(const struct client_scope *scope, struct object_id id);
+/* Found or made, with neither hold nor tie when made: name_settle() it if nothing comes of it. NULL: no memory. */
+struct client_name *name_need(struct client_scope *scope, struct object_id id);
+void name_untie(struct client_core *core, struct client_scope *scope, struct object_id id);
+/* What is neither held nor tied goes, and what only it kept. */
+void name_settle(struct client_core *core, struct client_name *name);
+void scope_drop_names(struct client_core *core, struct client_scope *scope);
+
+/* objects.c */
+void object_untie_refs(struct client_core *core, struct client_object *object, struct client_scope *scope);
+/* Looks at what the scope made end with it. */
+void objects_unview_scope(struct client_core *core, uint64_t scope);
+struct client_object *object_find_private(const struct client_core *core, struct object_id id);
+/* Everything private below these names and they themselves: say them, in order. Cannot fail. */
+void object_announce(struct client_core *core, struct client_object *object);
+/* Its last name is gone. */
+void object_orphan(struct client_core *core, struct client_object *object);
+void object_said(struct client_core *core, struct client_object *object);
+void object_destroy(struct client_core *core, struct client_object *object);
+
+/* slabs.c */
+/* An object's room in a slab: it is the agent's, or free again. */
+void slab_left(struct client_core *core, const struct wire_place *place, bool announced);
+
+/* flights.c, asks.c */
+void flight_taken(struct client_core *core, uint64_t ticket);
+void ask_take(struct client_core *core, const struct wire_entry *entry);
+
+/* outbox.c */
+void say(struct client_core *core, struct client_saying *saying, enum saying_kind kind);
+/* Without memory these are lost; what they would have given back then goes with the client. */
+void say_free(struct client_core *core, uint64_t scope, struct object_id id);
+void say_room_back(struct client_core *core, const struct wire_place *place);
+struct say_entry *say_entry_new(uint32_t kind, size_t bytes);
+void sayings_drop_scope(struct client_core *core, uint64_t scope);
+void saying_destroy(struct client_core *core, struct client_saying *saying);
+
+#endif

@@ -1,0 +1,351 @@
+/* objects.c - bytes that only this process knows of
+ *
+ *                 add                 announce              its turn has come
+ *     (nothing) ------> PRIVATE ------> LEAVING ------> SAID ------> gone, the agent's
+ *                          |      what it contains first   |
+ *                          | last name gone                +--viewed--> ANNOUNCED --last look over--> gone
+ *                          +--------> gone, or DEAD while viewed ------last look over--> gone
+ *
+ * Happy path: a put is added, its name goes into a call, the object is announced before the call.
+ * Failures:   none after add: announcing needs no memory.
+ * Invariants: a private object has one name, in the scope that made it, and ties what it contains in that scope. Bytes
+ *             that somebody looks at stay where they are: of a dead object they are not given back, of an announced one
+ *             the name stays tied, so that the agent, which does not move what is announced with `stays`, is told late.
+ * Thread:     whoever holds the host's lock. */
+#include "api/core/client_core_internal.h"
+#include "common/contract.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PIN_PRIVATE (UINT64_C(1) << 63)
+enum { PIN_GENERATIONS = 0x7fffffff, PINS_FIRST = 64 };
+
+static void object_set_state(struct client_core *core, struct client_object *object, enum object_state state)
+{
+    static const uint8_t allowed[] = {
+        [OBJECT_PRIVATE] = 1 << OBJECT_LEAVING | 1 << OBJECT_DEAD,
+        [OBJECT_LEAVING] = 1 << OBJECT_SAID,
+        [OBJECT_SAID] = 1 << OBJECT_ANNOUNCED,
+        [OBJECT_ANNOUNCED] = 0,
+        [OBJECT_DEAD] = 0,
+    };
+    ROOST_INVARIANT((allowed[object->state] >> state & 1) != 0);
+    object->state = state;
+    core_note(core, 20 + state, object->wire.id.lo);
+}
+
+/* ---- pins: how a look at a private object is named outside ---- */
+
+static int pin_slot_take(struct client_core *core, struct client_object *object)
+{
+    if (core->pins_free == PIN_NONE) {
+        uint32_t count = core->pins_count == 0 ? PINS_FIRST : core->pins_count * 2;
+        struct pin_slot *pins = realloc(core->pins, count * sizeof *pins);
+        if (pins == NULL) {
+            return ROOST_ENOMEM;
+        }
+        for (uint32_t i = core->pins_count; i < count; i++) {
+            pins[i] = (struct pin_slot){ NULL, 1, i + 1 < count ? i + 1 : PIN_NONE };
+        }
+        core->pins_free = core->pins_count;
+        core->pins_count = count;
+        core->pins = pins;
+    }
+    object->pin_index = core->pins_free;
+    struct pin_slot *slot = &core->pins[object->pin_index];
+    core->pins_free = slot->next_free;
+    slot->object = object;
+    return 0;
+}
+
+static void pin_slot_give(struct client_core *core, struct client_object *object)
+{
+    struct pin_slot *slot = &core->pins[object->pin_index];
+    slot->object = NULL;
+    slot->generation = slot->generation % PIN_GENERATIONS + 1;
+    slot->next_free = core->pins_free;
+    core->pins_free = object->pin_index;
+}
+
+/* ---- making ---- */
+
+static struct client_object *object_new(struct client_core *core, const struct wire_object *wire, const roost_ref *refs,
+                                        bool in_slab)
+{
+    struct client_object *object = calloc(1, sizeof *object);
+    if (object == NULL) {
+        return NULL;
+    }
+    object->wire = *wire;
+    object->in_slab = in_slab;
+    object->state = OBJECT_PRIVATE;
+    if (wire->refs > 0) {
+        object->refs = malloc(wire->refs * sizeof *refs);
+    }
+    if ((wire->refs > 0 && object->refs == NULL) || pin_slot_take(core, object) != 0) {
+        free(object->refs);
+        free(object);
+        return NULL;
+    }
+    if (wire->refs > 0) {
+        memcpy(object->refs, refs, wire->refs * sizeof *refs);
+    }
+    list_init(&object->say.node);
+    list_append(&core->objects, &object->node);
+    return object;
+}
+
+void object_destroy(struct client_core *core, struct client_object *object)
+{
+    pin_slot_give(core, object);
+    list_remove(&object->node);
+    list_remove(&object->say.node);
+    free(object->refs);
+    free(object);
+}
+
+static int object_tie_refs(struct client_core *core, struct client_object *object, struct client_scope *scope)
+{
+    for (uint32_t i = 0; i < object->wire.refs; i++) {
+        struct client_name *name = name_need(scope, object_id_of(object->refs[i]));
+        if (name == NULL) {
+            while (i-- > 0) {
+                name_untie(core, scope, object_id_of(object->refs[i]));
+            }
+            return ROOST_ENOMEM;
+        }
+        name->ties++;
+    }
+    return 0;
+}
+
+void object_untie_refs(struct client_core *core, struct client_object *object, struct client_scope *scope)
+{
+    if (object->state != OBJECT_PRIVATE && object->state != OBJECT_LEAVING) {
+        return;
+    }
+    for (uint32_t i = 0; i < object->wire.refs; i++) {
+        name_untie(core, scope, object_id_of(object->refs[i]));
+    }
+}
+
+int client_object_add(struct client_core *core, uint64_t number, const struct wire_object *wire, const roost_ref *refs,
+                      bool in_slab)
+{
+    struct client_scope *scope = core_scope(core, number);
+    if (scope == NULL) {
+        return ROOST_ESTATE;
+    }
+    struct client_object *object = object_new(core, wire, refs, in_slab);
+    if (object == NULL) {
+        return ROOST_ENOMEM;
+    }
+    struct client_name *name = name_need(scope, wire->id);
+    if (name == NULL || object_tie_refs(core, object, scope) != 0) {
+        object_destroy(core, object);
+        if (name != NULL) {
+            name_settle(core, name);
+        }
+        return ROOST_ENOMEM;
+    }
+    ROOST_PRE(name->object == NULL && name->holds == 0);
+    name->holds = 1;
+    name->object = object;
+    object->name = name;
+    object->run = number;
+    core_note(core, 20, wire->id.lo);
+    return 0;
+}
+
+/* ---- looking ---- */
+
+struct client_object *object_find_private(const struct client_core *core, struct object_id id)
+{
+    LIST_EACH (at, &core->scopes) {
+        const struct client_name *name = name_find(CONTAINER_OF(at, struct client_scope, node), id);
+        if (name != NULL && name->object != NULL && name->object->state == OBJECT_PRIVATE) {
+            return name->object;
+        }
+    }
+    return NULL;
+}
+
+bool client_object_is_private(const struct client_core *core, struct object_id id)
+{
+    return object_find_private(core, id) != NULL;
+}
+
+bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out)
+{
+    struct client_object *object = object_find_private(core, id);
+    if (object == NULL) {
+        return false;
+    }
+    object->views++;
+    *wire_out = object->wire;
+    *pin_out = PIN_PRIVATE | (uint64_t)core->pins[object->pin_index].generation << 32 | object->pin_index;
+    return true;
+}
+
+/* The agent may now free or move what it was told stays. */
+static void object_release_name(struct client_core *core, struct client_object *object)
+{
+    struct client_name *name = object->name;
+    if (name != NULL) {
+        object->name = NULL;
+        name->object = NULL;
+        name_untie(core, name->scope, name->id);
+    }
+}
+
+static void object_give_back(struct client_core *core, struct client_object *object)
+{
+    client_room_drop(core, &object->wire.place, object->in_slab);
+    object_destroy(core, object);
+}
+
+void client_object_unview(struct client_core *core, uint64_t pin)
+{
+    uint32_t index = (uint32_t)pin, generation = (uint32_t)(pin >> 32) & PIN_GENERATIONS;
+    if (index >= core->pins_count || core->pins[index].generation != generation || core->pins[index].object == NULL ||
+        core->pins[index].object->views == 0) {
+        return; /* released twice, through a copy of the view */
+    }
+    struct client_object *object = core->pins[index].object;
+    if (--object->views > 0) {
+        return;
+    }
+    if (object->state == OBJECT_DEAD) {
+        object_give_back(core, object);
+    } else if (object->state == OBJECT_ANNOUNCED) {
+        object_release_name(core, object);
+        object_destroy(core, object);
+    } else if (object->state == OBJECT_SAID) {
+        object_release_name(core, object);
+    }
+}
+
+void objects_unview_scope(struct client_core *core, uint64_t scope)
+{
+    LIST_EACH_SAFE (at, &core->objects) {
+        struct client_object *object = CONTAINER_OF(at, struct client_object, node);
+        if (object->run != scope || object->views == 0) {
+            continue;
+        }
+        object->views = 0;
+        if (object->state == OBJECT_DEAD) {
+            object_give_back(core, object);
+        } else if (object->state != OBJECT_PRIVATE) {
+            object->name->object = NULL;
+            object->name = NULL;
+            if (object->state == OBJECT_ANNOUNCED) {
+                object_destroy(core, object);
+            }
+        }
+    }
+}
+
+/* ---- leaving ---- */
+
+static struct client_object *next_private_below(const struct client_core *core, struct client_object *object)
+{
+    while (object->refs_visited < object->wire.refs) {
+        struct object_id id = object_id_of(object->refs[object->refs_visited++]);
+        struct client_object *below = object_find_private(core, id);
+        if (below != NULL) {
+            return below;
+        }
+    }
+    return NULL;
+}
+
+/* Everything below it has been said. */
+static void object_leave(struct client_core *core, struct client_object *object)
+{
+    struct client_name *name = object->name;
+    if (object->in_slab) {
+        slab_left(core, &object->wire.place, true);
+    }
+    object->wire.stays = object->views > 0;
+    object->refs_visited = 0;
+    say(core, &object->say, SAY_OBJECT);
+    object_untie_refs(core, object, name->scope); /* before the state changes; what that frees is said after it */
+    object_set_state(core, object, OBJECT_SAID);
+    name->is_registered = true;
+    if (object->views > 0) {
+        name->ties++;
+    } else {
+        object->name = NULL;
+        name->object = NULL;
+    }
+}
+
+void object_announce(struct client_core *core, struct client_object *object)
+{
+    ROOST_PRE(object->state == OBJECT_PRIVATE);
+    object->above = NULL;
+    for (struct client_object *top = object; top != NULL;) {
+        if (top->state == OBJECT_PRIVATE) {
+            object_set_state(core, top, OBJECT_LEAVING);
+        }
+        struct client_object *below = next_private_below(core, top), *above = top->above;
+        if (below != NULL) {
+            below->above = top;
+            top = below;
+        } else {
+            object_leave(core, top);
+            top = above;
+        }
+    }
+}
+
+void object_said(struct client_core *core, struct client_object *object)
+{
+    if (object->name != NULL) {
+        list_remove(&object->say.node);
+        free(object->refs);
+        object->refs = NULL;
+        object_set_state(core, object, OBJECT_ANNOUNCED);
+    } else {
+        object_destroy(core, object);
+    }
+}
+
+void object_orphan(struct client_core *core, struct client_object *object)
+{
+    ROOST_PRE(object->state == OBJECT_PRIVATE);
+    object->name = NULL;
+    if (object->views > 0) {
+        object_set_state(core, object, OBJECT_DEAD);
+    } else {
+        object_give_back(core, object);
+    }
+}
+
+int client_result(struct client_core *core, uint64_t run, uint32_t index, const struct wire_object *wire,
+                  const roost_ref *refs, bool in_slab)
+{
+    if (core_scope(core, run) == NULL) {
+        return ROOST_ESTATE;
+    }
+    struct client_object *object = object_new(core, wire, refs, in_slab);
+    if (object == NULL) {
+        return ROOST_ENOMEM;
+    }
+    object->is_result = true;
+    object->run = run;
+    object->index = index;
+    object_set_state(core, object, OBJECT_LEAVING);
+    for (struct client_object *below = next_private_below(core, object); below != NULL;
+         below = next_private_below(core, object)) {
+        object_announce(core, below);
+    }
+    if (object->in_slab) {
+        slab_left(core, &object->wire.place, true);
+    }
+    object->refs_visited = 0;
+    say(core, &object->say, SAY_OBJECT);
+    object_set_state(core, object, OBJECT_SAID);
+    return 0;
+}

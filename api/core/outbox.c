@@ -1,0 +1,278 @@
+/* outbox.c - what is to be said to the agent, in order
+ *
+ * Owns the queue of sayings. Each kind knows how to write itself as one or more entries; what does not fit now goes on
+ * where it stopped.
+ *
+ * Happy path: say -> emit -> written -> gone.
+ * Failures:   no memory for a free or for giving room back -> that stays the client's until it ends.
+ * Invariants: entries leave in the order of say().
+ * Thread:     whoever holds the host's lock. */
+#include "api/core/client_core_internal.h"
+#include "common/contract.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void say(struct client_core *core, struct client_saying *saying, enum saying_kind kind)
+{
+    saying->kind = kind;
+    list_append(&core->sayings, &saying->node);
+}
+
+struct say_entry *say_entry_new(uint32_t kind, size_t bytes)
+{
+    struct say_entry *entry = calloc(1, sizeof *entry);
+    if (entry != NULL) {
+        entry->u.head = (struct wire_entry){ kind, (uint32_t)bytes, 0 };
+    }
+    return entry;
+}
+
+void say_room_back(struct client_core *core, const struct wire_place *place)
+{
+    struct say_entry *entry = say_entry_new(WIRE_ROOM_BACK, sizeof entry->u.back);
+    if (entry != NULL) {
+        entry->u.back.place = *place;
+        say(core, &entry->say, SAY_ENTRY);
+    }
+}
+
+/* The batch at the end of the queue that takes one more, or NULL. */
+static struct say_frees *open_batch(const struct client_core *core, uint64_t scope)
+{
+    if (list_is_empty(&core->sayings)) {
+        return NULL;
+    }
+    struct client_saying *last = CONTAINER_OF(core->sayings.previous, struct client_saying, node);
+    struct say_frees *frees = CONTAINER_OF(last, struct say_frees, say);
+    return last->kind == SAY_FREES && frees->scope == scope && frees->count < WIRE_REFS_PER_ENTRY ? frees : NULL;
+}
+
+void say_free(struct client_core *core, uint64_t scope, struct object_id id)
+{
+    struct say_frees *frees = open_batch(core, scope);
+    if (frees == NULL) {
+        frees = malloc(sizeof *frees);
+        if (frees == NULL) {
+            return;
+        }
+        frees->scope = scope;
+        frees->count = 0;
+        say(core, &frees->say, SAY_FREES);
+    }
+    frees->ids[frees->count++] = id;
+}
+
+void saying_destroy(struct client_core *core, struct client_saying *saying)
+{
+    list_remove(&saying->node);
+    switch ((enum saying_kind)saying->kind) {
+    case SAY_ENTRY:
+        free(CONTAINER_OF(saying, struct say_entry, say));
+        return;
+    case SAY_FREES:
+        free(CONTAINER_OF(saying, struct say_frees, say));
+        return;
+    case SAY_OBJECT:
+        object_destroy(core, CONTAINER_OF(saying, struct client_object, say));
+        return;
+    case SAY_ASK:
+        return; /* the host's */
+    }
+}
+
+void sayings_drop_scope(struct client_core *core, uint64_t scope)
+{
+    LIST_EACH_SAFE (at, &core->sayings) {
+        struct client_saying *saying = CONTAINER_OF(at, struct client_saying, node);
+        bool is_its = (saying->kind == SAY_FREES && CONTAINER_OF(saying, struct say_frees, say)->scope == scope) ||
+                      (saying->kind == SAY_OBJECT && CONTAINER_OF(saying, struct client_object, say)->run == scope);
+        if (is_its) {
+            saying_destroy(core, saying);
+        }
+    }
+}
+
+bool client_core_has_more(const struct client_core *core) { return !list_is_empty(&core->sayings); }
+
+bool client_core_is_urgent(const struct client_core *core)
+{
+    if (list_is_empty(&core->sayings)) {
+        return false;
+    }
+    struct client_saying *first = CONTAINER_OF(core->sayings.next, struct client_saying, node);
+    return first->kind != SAY_FREES || first->node.next != &core->sayings ||
+           CONTAINER_OF(first, struct say_frees, say)->count >= CLIENT_FREES_LAZY;
+}
+
+/* ---- writing: each returns false when what is left did not fit ---- */
+
+static bool fits(const struct core_out *out, size_t bytes)
+{
+    return sizeof(struct core_command) + align_up(bytes, 16) <= core_out_left(out);
+}
+
+static void *put(struct core_out *out, uint32_t kind, size_t bytes)
+{
+    size_t padded = align_up(bytes, 8);
+    if (!fits(out, padded)) {
+        return NULL;
+    }
+    struct wire_entry *head = core_put(out, CORE_REPLY, 0, 0, padded);
+    *head = (struct wire_entry){ kind, (uint32_t)padded, 0 };
+    return head;
+}
+
+static bool emit_entry(const struct say_entry *entry, struct core_out *out)
+{
+    void *to = put(out, entry->u.head.kind, entry->u.head.bytes);
+    if (to == NULL) {
+        return false;
+    }
+    memcpy(to, &entry->u, entry->u.head.bytes);
+    return true;
+}
+
+static bool emit_frees(const struct say_frees *frees, struct core_out *out)
+{
+    struct wire_names *to = put(out, WIRE_FREE, sizeof *to + frees->count * sizeof to->ids[0]);
+    if (to == NULL) {
+        return false;
+    }
+    to->scope = frees->scope;
+    to->count = frees->count;
+    memcpy(to->ids, frees->ids, frees->count * sizeof to->ids[0]);
+    return true;
+}
+
+static uint32_t next_chunk(uint32_t total, uint32_t said)
+{
+    return total - said < WIRE_REFS_PER_ENTRY ? total - said : WIRE_REFS_PER_ENTRY;
+}
+
+static bool emit_refs(struct client_object *object, struct core_out *out)
+{
+    while (object->refs_visited < object->wire.refs) {
+        uint32_t count = next_chunk(object->wire.refs, object->refs_visited);
+        struct wire_refs *to = put(out, WIRE_REFS, sizeof *to + count * sizeof to->refs[0]);
+        if (to == NULL) {
+            return false;
+        }
+        to->container = object->wire.id;
+        to->count = count;
+        memcpy(to->refs, object->refs + object->refs_visited, count * sizeof to->refs[0]);
+        object->refs_visited += count;
+    }
+    return true;
+}
+
+static bool emit_object(struct client_object *object, struct core_out *out)
+{
+    if (!emit_refs(object, out)) {
+        return false;
+    }
+    if (object->is_result) {
+        struct wire_result *to = put(out, WIRE_RESULT, sizeof *to);
+        if (to == NULL) {
+            return false;
+        }
+        to->run = object->run;
+        to->index = object->index;
+        to->object = object->wire;
+        return true;
+    }
+    struct wire_announce *to = put(out, WIRE_ANNOUNCE, sizeof *to);
+    if (to == NULL) {
+        return false;
+    }
+    to->scope = object->run;
+    to->object = object->wire;
+    return true;
+}
+
+static bool emit_wait(struct client_ask *ask, struct core_out *out)
+{
+    do {
+        uint32_t count = next_chunk(ask->total, ask->said);
+        struct wire_wait *to = put(out, WIRE_WAIT, sizeof *to + count * sizeof to->refs[0]);
+        if (to == NULL) {
+            return false;
+        }
+        to->head.token = ask->token;
+        to->scope = ask->scope;
+        to->total = ask->total;
+        to->wanted = ask->wanted;
+        to->flags = ask->flags;
+        to->bell = ask->bell;
+        to->count = count;
+        memcpy(to->refs, ask->refs + ask->said, count * sizeof to->refs[0]);
+        ask->said += count;
+    } while (ask->said < ask->total);
+    return true;
+}
+
+static bool emit_ask(struct client_ask *ask, struct core_out *out)
+{
+    if (ask->kind == WIRE_WAIT) {
+        return emit_wait(ask, out);
+    }
+    if (ask->kind == WIRE_ROOM) {
+        struct wire_room_request *to = put(out, WIRE_ROOM, sizeof *to);
+        if (to == NULL) {
+            return false;
+        }
+        to->head.token = ask->token;
+        to->bytes = ask->bytes;
+        to->purpose = ask->purpose;
+        to->bell = ask->bell;
+        to->scope = ask->scope;
+        return true;
+    }
+    struct wire_ask *to = put(out, ask->kind, sizeof *to);
+    if (to == NULL) {
+        return false;
+    }
+    to->head.token = ask->token;
+    to->bell = ask->bell;
+    if (ask->kind == WIRE_LOCATE) {
+        to->ref = ask->refs[0];
+    }
+    return true;
+}
+
+/* Wholly written? Then it is off the queue, and gone unless it is the host's. */
+static bool emit_one(struct client_core *core, struct client_saying *saying, struct core_out *out)
+{
+    bool is_done = false;
+    switch ((enum saying_kind)saying->kind) {
+    case SAY_ENTRY:
+        is_done = emit_entry(CONTAINER_OF(saying, struct say_entry, say), out);
+        break;
+    case SAY_FREES:
+        is_done = emit_frees(CONTAINER_OF(saying, struct say_frees, say), out);
+        break;
+    case SAY_OBJECT:
+        is_done = emit_object(CONTAINER_OF(saying, struct client_object, say), out);
+        if (is_done) {
+            object_said(core, CONTAINER_OF(saying, struct client_object, say));
+        }
+        return is_done;
+    case SAY_ASK:
+        is_done = emit_ask(CONTAINER_OF(saying, struct client_ask, say), out);
+        break;
+    }
+    if (is_done) {
+        saying_destroy(core, saying);
+    }
+    return is_done;
+}
+
+void client_core_emit(struct client_core *core, struct core_out *out)
+{
+    ROOST_PRE(core_out_left(out) >= CLIENT_OUT_BYTES_MAX);
+    while (!list_is_empty(&core->sayings)) {
+        if (!emit_one(core, CONTAINER_OF(core->sayings.next, struct client_saying, node), out)) {
+            return;
+        }
+    }
+}

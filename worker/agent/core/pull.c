@@ -1,0 +1,503 @@
+/* pull.c - bytes that come here because somebody here reads them, and bytes that go to others
+ *
+ * Owns pulls (this node wants an object, or a part of one) and serves (another node does). One pull per record, however
+ * many wait for it; a pull lives while somebody does.
+ *
+ * Happy path: QUEUED -> ASKED (a holder is told) -> ROOM (its size is known) -> RECEIVING -> the object arrives.
+ * Failures:   no holder known -> the head is asked, QUEUED again with its answer.
+ *             a holder cannot, or is gone -> the next one; after all of them the head is asked again.
+ *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it.
+ *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
+ * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
+ * Limits:     PULL_ADMITTED_BYTES of announced bytes at once, at least one pull always.
+ * Invariants: pulling_bytes is the sum of what RECEIVING pulls take; a serve pins what it sends.
+ * Thread: the agent's loop.
+ */
+#define LOG_TOPIC "pull"
+#include "common/log.h"
+#include "worker/agent/core/agent_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_MAX = 8 };
+
+enum pull_state { PULL_QUEUED = 1, PULL_LOCATING, PULL_ASKED, PULL_ROOM, PULL_RECEIVING };
+
+struct pull {
+    struct list_node all;      /* agent.pulls: by class, then in order of creation */
+    uint64_t serial, transfer; /* transfer: its name on the wire, which nobody else can guess */
+    struct object *object;     /* whose bytes are to come; ELSEWHERE, and object->pull leads here */
+    roost_ref ref;
+    enum pull_state state;
+    enum proto_pull_class priority;
+    uint32_t next_holder, tried, rounds;
+    struct core_peer peer;           /* from ASKED on */
+    struct proto_pull_answer answer; /* from ROOM on */
+    struct lease *lease;             /* while RECEIVING */
+    uint64_t bytes;                  /* that come: payload and trailer */
+};
+
+struct serve {
+    struct list_node all;   /* agent.serves */
+    uint64_t serial, token; /* token: the asker's */
+    struct core_peer peer;
+    struct object *object; /* pinned */
+    struct agent_opened opened;
+    bool is_open;
+};
+
+static struct id_key pull_key(uint64_t transfer) { return (struct id_key){ 4, transfer }; }
+
+static struct proto_message *say(struct agent *agent, struct core_peer peer, enum proto_kind kind)
+{
+    struct proto_message *message = core_put(agent->out, CORE_SEND, core_peer_key(peer), 0, sizeof *message);
+    message->kind = kind;
+    return message;
+}
+
+static struct object *whole_of(const struct pull *pull)
+{
+    return pull->object->whole != NULL ? pull->object->whole : pull->object;
+}
+
+/* ------------------------------------------------------------------ asking */
+
+static void enqueue(struct agent *agent, struct pull *pull)
+{
+    struct list_node *place = agent->pulls.previous;
+    while (place != &agent->pulls) {
+        const struct pull *before = CONTAINER_OF(place, struct pull, all);
+        if (before->priority < pull->priority ||
+            (before->priority == pull->priority && before->serial < pull->serial)) {
+            break;
+        }
+        place = place->previous;
+    }
+    list_insert_before(place->next, &pull->all);
+}
+
+void pull_want(struct agent *agent, struct object *object, enum proto_pull_class priority)
+{
+    ROOST_PRE(object->state == OBJECT_ELSEWHERE);
+    struct pull *pull = object->pull;
+    if (pull == NULL) {
+        pull = agent_alloc(sizeof *pull);
+        *pull =
+            (struct pull){ .serial = ++agent->serial, .object = object, .state = PULL_QUEUED, .priority = priority };
+        uint64_t words[2] = { agent->config.secret, pull->serial };
+        pull->transfer = hash64(words, sizeof words, 6);
+        pull->ref = object->whole != NULL ? object->part_ref : object_ref(object->id);
+        object->pull = pull;
+        ROOST_INVARIANT(id_map_put(&agent->pulls_by_transfer, pull_key(pull->transfer), pull) == 0);
+        enqueue(agent, pull);
+        agent->counts.pulls++;
+    } else if (priority < pull->priority) {
+        pull->priority = priority;
+        list_remove(&pull->all);
+        enqueue(agent, pull);
+    }
+    agent->pull_due = true;
+}
+
+static bool peer_of(struct agent *agent, uint32_t number, struct core_peer *peer_out)
+{
+    struct member *member = member_find(agent, number);
+    if (member == NULL || !member->is_alive || number == agent->self.node) {
+        return false;
+    }
+    *peer_out = (struct core_peer){ number, member->incarnation };
+    return true;
+}
+
+/* The next holder in turn; different objects begin with different ones, so that copies share the work. */
+static bool choose(struct agent *agent, struct pull *pull)
+{
+    const struct object *whole = whole_of(pull);
+    while (pull->tried < whole->holders_count) {
+        uint32_t index = (uint32_t)((pull->serial + pull->next_holder++) % whole->holders_count);
+        pull->tried++;
+        if (peer_of(agent, whole->holders[index], &pull->peer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void locate(struct agent *agent, struct pull *pull)
+{
+    struct object *whole = whole_of(pull);
+    pull->state = PULL_LOCATING;
+    pull->tried = 0;
+    if (pull->rounds++ == PULL_ROUNDS_MAX) {
+        log_warn("event=no_holder_can rounds=%u object=%llx", pull->rounds, (unsigned long long)whole->id.lo);
+        pull->rounds = 0;
+    }
+    whole->is_wanted = false; /* the answer is wanted anew */
+    link_want(agent, whole);
+}
+
+static void ask(struct agent *agent, struct pull *pull)
+{
+    if (!choose(agent, pull)) {
+        locate(agent, pull);
+        return;
+    }
+    pull->state = PULL_ASKED;
+    struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
+    message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
+}
+
+static bool is_admitted(const struct agent *agent, uint64_t bytes)
+{
+    return agent->pulling_bytes == 0 || agent->pulling_bytes + bytes <= PULL_ADMITTED_BYTES;
+}
+
+/* The bytes have a place: the holder may send. Large ones over several streams. */
+static bool receive(struct agent *agent, struct pull *pull)
+{
+    if (!is_admitted(agent, pull->bytes)) {
+        return false;
+    }
+    pull->lease = room_take(agent, pull->bytes);
+    if (pull->lease == NULL) {
+        return false;
+    }
+    pull->state = PULL_RECEIVING;
+    agent->pulling_bytes += pull->bytes;
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_PULL, pull->serial),
+                                       sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_RECEIVE,
+                                 .peer = pull->peer,
+                                 .transfer = pull->transfer,
+                                 .object = { .size = pull->answer.content.size,
+                                             .columns = pull->answer.trailer_bytes > 0 ? pull->answer.content.columns
+                                                                                       : 0,
+                                             .refs = pull->answer.refs_count,
+                                             .place = pull->lease->place },
+                                 .place = pull->lease->place,
+                                 .size = pull->bytes };
+    uint32_t streams = pull->bytes >= PULL_LARGE_BYTES ? PULL_STREAMS_MAX : 1;
+    uint64_t share = align_up((pull->bytes + streams - 1) / streams, STORE_ALIGNMENT);
+    for (uint32_t i = 0; i < streams && i * share < pull->bytes; i++) {
+        uint64_t left = pull->bytes - i * share;
+        struct proto_message *message = say(agent, pull->peer, PROTO_PULL_STREAM);
+        message->u.pull_stream = (struct proto_pull_stream){
+            .token = pull->transfer, .stream = i, .offset = i * share, .size = left < share ? left : share
+        };
+    }
+    return true;
+}
+
+void pull_retry(struct agent *agent)
+{
+    uint32_t asked = 0;
+    bool room_is_short = false;
+    LIST_EACH_SAFE (at, &agent->pulls) {
+        struct pull *pull = CONTAINER_OF(at, struct pull, all);
+        if (pull->state == PULL_ROOM && !room_is_short) {
+            room_is_short = !receive(agent, pull); /* nobody overtakes within what is asked for */
+        }
+        asked += pull->state == PULL_ASKED;
+        if (pull->state == PULL_QUEUED && asked < PULL_ASKED_MAX) {
+            ask(agent, pull);
+            asked++;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ ends */
+
+static void destroy(struct agent *agent, struct pull *pull)
+{
+    if (pull->lease != NULL) {
+        agent->pulling_bytes -= pull->bytes;
+    }
+    pull->object->pull = NULL;
+    list_remove(&pull->all);
+    id_map_remove(&agent->pulls_by_transfer, pull_key(pull->transfer));
+    free(pull);
+    agent->pull_due = true;
+}
+
+static void tell_done(struct agent *agent, const struct pull *pull, int32_t status)
+{
+    struct proto_message *message = say(agent, pull->peer, PROTO_PULL_DONE);
+    message->u.pull_done = (struct proto_pull_done){ pull->transfer, status };
+}
+
+/* The host throws away what still comes; the place is free when it says so. */
+static void stop_receiving(struct agent *agent, struct pull *pull)
+{
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, room_let_evicted_go(agent, pull->lease), sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_CANCEL, .peer = pull->peer, .transfer = pull->transfer };
+}
+
+void pull_cancel(struct agent *agent, struct pull *pull)
+{
+    if (pull->state == PULL_RECEIVING) {
+        stop_receiving(agent, pull);
+    }
+    if (pull->state >= PULL_ASKED) {
+        tell_done(agent, pull, ROOST_ECANCELED);
+    }
+    destroy(agent, pull);
+}
+
+/* This holder is no use: back into the queue, for the next one. */
+static void try_next(struct agent *agent, struct pull *pull)
+{
+    if (pull->state == PULL_RECEIVING) {
+        stop_receiving(agent, pull);
+        agent->pulling_bytes -= pull->bytes;
+        pull->lease = NULL;
+    }
+    pull->state = PULL_QUEUED;
+    agent->pull_due = true;
+}
+
+void pull_holders_known(struct agent *agent, struct object *object)
+{
+    if (object->pull != NULL && object->pull->state == PULL_LOCATING) {
+        object->pull->state = PULL_QUEUED;
+        agent->pull_due = true;
+    }
+    LIST_EACH (at, &object->parts) {
+        struct object *part = CONTAINER_OF(at, struct object, parts);
+        if (part->pull != NULL && part->pull->state == PULL_LOCATING) {
+            part->pull->state = PULL_QUEUED;
+            agent->pull_due = true;
+        }
+    }
+}
+
+static struct pull *find(struct agent *agent, uint64_t transfer)
+{
+    return id_map_get(&agent->pulls_by_transfer, pull_key(transfer));
+}
+
+void pull_done(struct agent *agent, const struct core_event *event)
+{
+    struct pull *pull = find(agent, event->u.done.value);
+    if (pull == NULL || pull->state != PULL_RECEIVING) {
+        return; /* canceled meanwhile */
+    }
+    if (event->u.done.status != 0) {
+        log_warn("event=transfer_failed from=%u status=%d", pull->peer.node, event->u.done.status);
+        try_next(agent, pull);
+        return;
+    }
+    tell_done(agent, pull, 0);
+    struct object *object = pull->object;
+    struct lease *lease = pull->lease;
+    const struct proto_pull_answer *answer = &pull->answer;
+    bool is_part = object->whole != NULL;
+    struct wire_object value = { .id = object->id,
+                                 .place = lease->place,
+                                 .size = answer->content.size,
+                                 .columns = is_part ? 0 : answer->content.columns,
+                                 .refs = is_part ? 0 : answer->refs_count,
+                                 .format = is_part ? TABLE_RAW : answer->content.format };
+    roost_ref *refs = NULL;
+    if (value.refs > 0) {
+        ROOST_INVARIANT(event->u.done.bytes == value.refs * sizeof *refs);
+        refs = agent_alloc(event->u.done.bytes);
+        memcpy(refs, event->u.done.data, event->u.done.bytes);
+    }
+    object->version = answer->content.version;
+    agent->counts.pulled_bytes += pull->bytes;
+    destroy(agent, pull);
+    object_arrive(agent, object, &value, lease, refs);
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
+    }
+}
+
+static void on_answer(struct agent *agent, const struct proto_pull_answer *answer)
+{
+    struct pull *pull = find(agent, answer->token);
+    if (pull == NULL || pull->state != PULL_ASKED) {
+        return;
+    }
+    if (answer->status != 0) {
+        try_next(agent, pull);
+        return;
+    }
+    pull->answer = *answer;
+    pull->bytes = answer->content.size + answer->trailer_bytes;
+    pull->state = PULL_ROOM;
+    agent->pull_due = true;
+}
+
+/* The holder cannot go on. */
+static void on_done(struct agent *agent, const struct proto_pull_done *done)
+{
+    struct pull *pull = find(agent, done->token);
+    if (pull != NULL && pull->state >= PULL_ASKED && done->status != 0) {
+        try_next(agent, pull);
+    }
+}
+
+/* ------------------------------------------------------------------ serving */
+
+static struct serve *find_serve(struct agent *agent, struct core_peer peer, uint64_t token)
+{
+    LIST_EACH (at, &agent->serves) {
+        struct serve *serve = CONTAINER_OF(at, struct serve, all);
+        if (serve->token == token && serve->peer.node == peer.node && serve->peer.incarnation == peer.incarnation) {
+            return serve;
+        }
+    }
+    return NULL;
+}
+
+static void end_serve(struct agent *agent, struct serve *serve)
+{
+    object_unpin(agent, serve->object);
+    object_unname(agent, serve->object, &serve->object->uses);
+    list_remove(&serve->all);
+    free(serve);
+}
+
+static void refuse(struct agent *agent, struct core_peer peer, uint64_t token, int32_t status)
+{
+    struct proto_message *message = say(agent, peer, PROTO_PULL_ANSWER);
+    message->u.pull_answer.token = token;
+    message->u.pull_answer.status = status;
+}
+
+static void on_pull(struct agent *agent, struct core_peer peer, const struct proto_pull *asked)
+{
+    struct object *object = object_find(agent, object_id_of(asked->ref));
+    if (object == NULL || object->state != OBJECT_HERE || object->lease == NULL) {
+        refuse(agent, peer, asked->token, object == NULL ? ROOST_EFREED : ROOST_ELOST);
+        return;
+    }
+    struct serve *serve = agent_alloc(sizeof *serve);
+    *serve = (struct serve){ .serial = ++agent->serial, .token = asked->token, .peer = peer, .object = object };
+    list_append(&agent->serves, &serve->all);
+    object_pin(object);
+    object_name(agent, object, &object->uses);
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
+                                       sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_OPEN, .peer = peer, .object = object->value, .ref = asked->ref };
+}
+
+void pull_served(struct agent *agent, const struct core_event *event)
+{
+    uint64_t serial = agent_token_serial(event->u.done.token);
+    LIST_EACH (at, &agent->serves) {
+        struct serve *serve = CONTAINER_OF(at, struct serve, all);
+        if (serve->serial != serial) {
+            continue;
+        }
+        if (event->u.done.status != 0) {
+            refuse(agent, serve->peer, serve->token, event->u.done.status);
+            end_serve(agent, serve);
+            return;
+        }
+        memcpy(&serve->opened, event->u.done.data, sizeof serve->opened);
+        serve->is_open = true;
+        const struct wire_object *value = &serve->object->value;
+        bool is_whole = serve->opened.trailer_bytes > 0 || serve->opened.size == value->size;
+        struct proto_message *message = say(agent, serve->peer, PROTO_PULL_ANSWER);
+        message->u.pull_answer = (struct proto_pull_answer){
+            .token = serve->token,
+            .content = { .size = serve->opened.size,
+                         .version = serve->object->version,
+                         .columns = is_whole ? value->columns : 0,
+                         .format = value->format },
+            .offset = serve->opened.offset,
+            .refs_count = serve->opened.trailer_bytes > 0 ? value->refs : 0,
+            .trailer_bytes = serve->opened.trailer_bytes,
+        };
+        return;
+    }
+}
+
+static void on_stream(struct agent *agent, struct core_peer peer, const struct proto_pull_stream *range)
+{
+    struct serve *serve = find_serve(agent, peer, range->token);
+    if (serve == NULL || !serve->is_open) {
+        return;
+    }
+    uint64_t bytes = serve->opened.size + serve->opened.trailer_bytes;
+    if (!range_is_inside(range->offset, range->size, bytes)) {
+        log_error("event=range_outside peer=%u offset=%llu size=%llu of=%llu", peer.node,
+                  (unsigned long long)range->offset, (unsigned long long)range->size, (unsigned long long)bytes);
+        refuse(agent, peer, range->token, ROOST_ERANGE);
+        end_serve(agent, serve);
+        return;
+    }
+    struct wire_place place = serve->object->value.place;
+    place.offset += serve->opened.offset + range->offset;
+    place.bytes = range->size;
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
+                                       sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_SEND,
+                                 .peer = peer,
+                                 .transfer = range->token,
+                                 .place = place,
+                                 .offset = range->offset,
+                                 .size = range->size,
+                                 .stream = range->stream };
+}
+
+/* The asker has everything, or wants no more. */
+static void on_asker_done(struct agent *agent, struct core_peer peer, uint64_t token)
+{
+    struct serve *serve = find_serve(agent, peer, token);
+    if (serve != NULL) {
+        struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
+                                           sizeof *body);
+        *body = (struct agent_pull){ .op = AGENT_PULL_CANCEL, .peer = peer, .transfer = token };
+        end_serve(agent, serve);
+    }
+}
+
+void pull_message(struct agent *agent, const struct core_event *event)
+{
+    struct core_peer peer = event->u.message.peer;
+    const struct proto_message *message = event->u.message.body;
+    if (message->kind == PROTO_PULL) {
+        on_pull(agent, peer, &message->u.pull);
+    } else if (message->kind == PROTO_PULL_STREAM) {
+        on_stream(agent, peer, &message->u.pull_stream);
+    } else if (message->kind == PROTO_PULL_CANCEL) {
+        on_asker_done(agent, peer, message->u.pull_cancel.token);
+    } else if (message->kind == PROTO_PULL_ANSWER) {
+        on_answer(agent, &message->u.pull_answer);
+    } else if (message->kind == PROTO_PULL_DONE && find_serve(agent, peer, message->u.pull_done.token) != NULL) {
+        on_asker_done(agent, peer, message->u.pull_done.token);
+    } else if (message->kind == PROTO_PULL_DONE) {
+        on_done(agent, &message->u.pull_done);
+    } else {
+        log_error("event=unexpected_message from=%u kind=%s", peer.node, proto_kind_name(message->kind));
+    }
+}
+
+void pull_peer_lost(struct agent *agent, struct core_peer peer)
+{
+    LIST_EACH (at, &agent->pulls) {
+        struct pull *pull = CONTAINER_OF(at, struct pull, all);
+        if (pull->state >= PULL_ASKED && pull->peer.node == peer.node && pull->peer.incarnation == peer.incarnation) {
+            try_next(agent, pull);
+        }
+    }
+    LIST_EACH_SAFE (at, &agent->serves) {
+        struct serve *serve = CONTAINER_OF(at, struct serve, all);
+        if (serve->peer.node == peer.node && serve->peer.incarnation == peer.incarnation) {
+            end_serve(agent, serve);
+        }
+    }
+}
+
+void pulls_fini(struct agent *agent)
+{
+    LIST_EACH_SAFE (at, &agent->pulls) {
+        free(CONTAINER_OF(at, struct pull, all));
+    }
+    LIST_EACH_SAFE (at, &agent->serves) {
+        free(CONTAINER_OF(at, struct serve, all));
+    }
+}

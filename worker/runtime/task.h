@@ -1,0 +1,73 @@
+/* task.h - one attempt of one task, inside the process that runs it
+ *
+ * serve.c takes attempts from the agent, inline.c makes them inside a call; both run them with task_run(). args.c reads
+ * the arguments, results.c gives the results, task.c is the rest of a task's life. */
+#ifndef ROOST_WORKER_RUNTIME_TASK_H
+#define ROOST_WORKER_RUNTIME_TASK_H
+
+#include "api/client.h"
+
+/* One argument as the function sees it: a gather has become as many as its list names. */
+struct task_arg {
+    enum roost_kind kind;
+    const void *data; /* any kind's bytes */
+    uint64_t size;
+    uint64_t pin;  /* of REF; 0: none */
+    roost_ref ref; /* of REF and HANDLE */
+    union {
+        int64_t i;
+        uint64_t u;
+        double r;
+    } number; /* of INT, UINT, REAL; `data` points here */
+};
+
+enum result_state { RESULT_OPEN = 0, RESULT_WRITING, RESULT_GIVEN };
+
+struct task_scratch;
+
+struct roost_task {
+    struct roost *rt;
+    const struct spec *spec;
+    struct roost_task *outer; /* that this thread ran before: only inline */
+    uint64_t run;
+    uint32_t attempt;
+    struct task_arg *args;
+    size_t args_count, args_capacity;
+    uint8_t *results; /* enum result_state, spec->returns of them */
+    struct task_scratch *scratch;
+    int misuse; /* 0, or the status of the first wrong use of an argument */
+    char misuse_text[WIRE_TEXT_BYTES_MAX];
+    bool has_failed; /* roost_fail() */
+    int app_code;
+    char fail_text[WIRE_TEXT_BYTES_MAX];
+    void *world; /* inline.c: what the attempt has given so far */
+};
+
+/* How an attempt ended. */
+struct task_end {
+    int status, app_code;
+    char text[WIRE_TEXT_BYTES_MAX]; /* cut to fit */
+};
+
+/* Run an attempt on this thread: see its arguments, call the function, complete its results, give everything back.
+ * `task` has rt, spec, run, attempt and world; the scope `run` exists. Blocks as the function does. */
+void task_run(struct roost_task *task, struct task_end *end_out);
+
+struct object_id task_result_id(const struct roost_task *task, uint32_t index);
+
+/* ---- args.c ---- */
+
+/* See all arguments: pinned, forwards followed, gathers spread out. */
+int task_args_open(struct roost_task *task);
+void task_args_close(struct roost_task *task);
+/* The task fails with this, whatever it returns. Keeps the first. */
+void task_misused(struct roost_task *task, int status, const char *format, ...) ROOST_PRINTF(3, 4);
+
+/* ---- results.c ---- */
+
+/* A buffer of result `index` was sealed, or given up. */
+void task_result_closed(struct roost_task *task, uint32_t index, bool is_sealed);
+/* Seal what is open; make empty objects of what was not given. */
+int task_results_complete(struct roost_task *task);
+
+#endif
