@@ -11,6 +11,7 @@
 struct agent_options {
     const char *folder;    /* of this node, existing, mode 0700: socket, logs, node.json */
     const char *node_name; /* for people; NULL: the host's name */
+    const char *head_address; /* HOST:PORT of a head to join; NULL: a node by itself */
     const char *command;   /* path of `roost`, to start workers with */
     double cpus;           /* 0: the machine's */
     uint64_t store_bytes;  /* 0: from memory */

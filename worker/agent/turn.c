@@ -247,6 +247,7 @@ void daemon_turn(void *arg)
     LIST_EACH (at, &daemon->guests) {
         guest_ring_bells(CONTAINER_OF(at, struct guest, all));
     }
+    network_flush(daemon->network);
     agent_bell_asleep(&daemon->node_page->bell);
     if (anything_left(daemon)) {
         agent_bell_awake(&daemon->node_page->bell);
