@@ -163,7 +163,8 @@ static int write_node_file(const struct daemon *daemon)
     if (file == NULL) {
         return error_from_errno("%s", wip);
     }
-    fprintf(file, "{\"head\":\"\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n", node_id_print(daemon->node, id),
+    fprintf(file, "{\"head\":\"%s\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n",
+            daemon->options->head_address != NULL ? daemon->options->head_address : "", node_id_print(daemon->node, id),
             (int)getpid(), daemon->socket_path);
     if (fclose(file) != 0 || rename(wip, path) != 0) {
         return error_from_errno("%s", path);
