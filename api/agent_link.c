@@ -237,8 +237,10 @@ static int meet(struct agent_link *link, const struct link_request *request)
     struct unix_message message;
     unsigned timeout_ms = request->timeout_ms < 0 ? INT32_MAX : (unsigned)request->timeout_ms;
     ROOST_TRY(unix_client_connect(request->socket_path, timeout_ms, &link->socket));
-    ROOST_TRY(send_hello(link->socket, request));
-    int status = unix_message_receive(link->socket, request->timeout_ms, &welcome, sizeof welcome, &message);
+    int status = send_hello(link->socket, request);
+    if (status == 0) {
+        status = unix_message_receive(link->socket, request->timeout_ms, &welcome, sizeof welcome, &message);
+    }
     if (status != 0) {
         return error_prefix(status == ROOST_EDISCONNECTED || status == ROOST_ETIMEDOUT ? ROOST_ECONNECT : status,
                             "waiting for the agent's welcome at %s", request->socket_path);

@@ -74,6 +74,7 @@ int command_agent(int argc, char **argv)
     int status = folder_enter(folder, "agent");
     if (status == 0) {
         status = agent_run(&options);
+        folder_leave(folder);
     }
     if (status != 0) {
         command_failed("agent", status);

@@ -144,40 +144,67 @@ static bool read_marks(struct folder *folder)
     return folder->marks_count > 0;
 }
 
+/* All marks of the folder anew, so that a reader sees the old ones or the new ones. No marks: no file. */
+static int write_marks(const char *path, const struct process_mark *marks, size_t count)
+{
+    char name[PATH_MAX], wip[PATH_MAX + 16], line[MARK_LINE_BYTES];
+    snprintf(name, sizeof name, "%s/pids", path);
+    snprintf(wip, sizeof wip, "%s.%d", name, (int)getpid());
+    if (count == 0) {
+        return unlink(name) == 0 || errno == ENOENT ? 0 : error_from_errno("%s", name);
+    }
+    FILE *file = fopen(wip, "we");
+    if (file == NULL) {
+        return error_from_errno("%s", wip);
+    }
+    for (size_t i = 0; i < count; i++) {
+        fwrite(line, 1, process_mark_print(&marks[i], line), file);
+    }
+    bool failed = ferror(file) != 0;
+    failed = fclose(file) != 0 || failed || rename(wip, name) != 0;
+    int status = failed ? error_from_errno("%s", name) : 0;
+    if (failed) {
+        unlink(wip);
+    }
+    return status;
+}
+
+/* The marks of `folder` but this process's and, when `only_live`, those of ended ones. Returns how many stay. */
+static size_t drop_marks(struct folder *folder, bool only_live)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < folder->marks_count; i++) {
+        const struct process_mark *mark = &folder->marks[i];
+        if (mark->pid != getpid() && (!only_live || process_mark_look(mark, NULL) != PROCESS_ENDED)) {
+            folder->marks[kept++] = *mark;
+        }
+    }
+    return kept;
+}
+
 int folder_enter(const char *path, const char *role)
 {
     struct folder folder = { .marks_count = 0 };
-    char marks[PATH_MAX], wip[PATH_MAX + 8], line[MARK_LINE_BYTES];
     if (strlen(path) >= sizeof folder.path) {
         return error_set(ROOST_EINVAL, "the folder %s has a path of more than %zu bytes", path, sizeof folder.path - 1);
     }
     memcpy(folder.path, path, strlen(path) + 1);
     read_marks(&folder);
-    snprintf(marks, sizeof marks, "%s/pids", path);
-    snprintf(wip, sizeof wip, "%s.%d", marks, (int)getpid());
-    struct process_mark mark;
-    ROOST_TRY(process_mark_of(getpid(), role, &mark));
-    FILE *file = fopen(wip, "we");
-    if (file == NULL) {
-        return error_from_errno("%s", wip);
+    size_t kept = drop_marks(&folder, true);
+    if (kept == FOLDER_MARKS_MAX) {
+        return error_set(ROOST_ELIMIT, "%s belongs to %zu processes already", path, kept);
     }
-    size_t kept = 0;
-    for (size_t i = 0; i < folder.marks_count; i++) {
-        if (folder.marks[i].pid != mark.pid && process_mark_look(&folder.marks[i], NULL) != PROCESS_ENDED) {
-            fwrite(line, 1, process_mark_print(&folder.marks[i], line), file);
-            kept++;
-        }
+    ROOST_TRY(process_mark_of(getpid(), role, &folder.marks[kept]));
+    return write_marks(path, folder.marks, kept + 1);
+}
+
+void folder_leave(const char *path)
+{
+    struct folder folder = { .marks_count = 0 };
+    snprintf(folder.path, sizeof folder.path, "%s", path);
+    if (read_marks(&folder)) {
+        write_marks(path, folder.marks, drop_marks(&folder, false));
     }
-    fwrite(line, 1, process_mark_print(&mark, line), file);
-    bool failed = ferror(file) != 0;
-    failed = fclose(file) != 0 || failed;
-    if (kept < FOLDER_MARKS_MAX && !failed && rename(wip, marks) == 0) {
-        return 0;
-    }
-    int status = kept == FOLDER_MARKS_MAX ? error_set(ROOST_ELIMIT, "%s belongs to %zu processes already", path, kept)
-                                          : error_from_errno("%s", marks);
-    unlink(wip);
-    return status;
 }
 
 /* ------------------------------------------------------------------ looking */

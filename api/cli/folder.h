@@ -50,6 +50,10 @@ int folder_create(const char *name, const char *role, bool exact, struct folder 
 /* Enter this process's mark into a folder, the way daemons do first. ROOST_ELIMIT, ROOST_EIO. */
 int folder_enter(const char *path, const char *role);
 
+/* Take this process's mark out again, and `pids` with the last one. A daemon does it when it ends in order, so that a
+ * folder which somebody else made for it is as it was; one from folder_create() keeps its maker's mark. */
+void folder_leave(const char *path);
+
 /* The folder and everything in it; no link is followed. A folder that is not there is fine. */
 int folder_remove(const char *path);
 

@@ -52,6 +52,9 @@ int command_head(int argc, char **argv)
     int status = folder == NULL ? 0 : folder_enter(folder, "head");
     if (status == 0) {
         status = head_run(&options);
+        if (folder != NULL) {
+            folder_leave(folder);
+        }
     }
     if (status != 0) {
         command_failed("head", status);

@@ -3,6 +3,7 @@
 #include "api/cli/options.h"
 #include "common/bytes.h"
 #include "common/error.h"
+#include "common/io/nng_threads.h"
 
 #include <roost.h>
 #include <signal.h>
@@ -17,7 +18,7 @@ static const struct command commands[] = {
     { "ls", GROUP_LOOK, "list nodes, workers, tasks, objects or jobs", command_ls },
     { "why", GROUP_LOOK, "why a task waits, who holds an object", command_why },
     { "logs", GROUP_LOOK, "what the daemons of this machine say", command_logs },
-    { "bench", GROUP_LOOK, "measure this machine", command_bench },
+    { "bench", GROUP_LOOK, "measure this machine and Roost on it", command_bench },
 #ifdef ROOST_WITH_HEAD
     { "head", GROUP_DAEMON, "run a head in the foreground", command_head },
 #endif
@@ -94,6 +95,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ROOST_COUNT_OF(commands); i++) {
         if (strcmp(commands[i].name, name) == 0) {
             int code = wants_help ? commands[i].run(2, help) : commands[i].run(argc - 1, argv + 1);
+            nng_threads_end();
             if (fflush(stdout) != 0 && code == EXIT_OK) {
                 perror("roost: standard output");
                 return EXIT_FAILED;

@@ -42,7 +42,7 @@ static enum column_kind kind_of(const char *column)
 
 /* ------------------------------------------------------------------ fetching */
 
-ask_fn *rows_ask;
+ask_fn *rows_ask = query_head;
 
 struct fetching {
     struct rows rows;
@@ -106,8 +106,7 @@ int rows_fetch(const char *address, unsigned timeout_ms, enum proto_query_what w
     struct proto_message message = { .kind = PROTO_QUERY };
     message.u.query = (struct proto_query){ .query = 1, .what = what, .limit = limit, .filter = filter };
     *rows_out = (struct rows){ .total = 0 };
-    int status = rows_ask == NULL ? error_set(ROOST_ESTATE, "this program was built without a network")
-                                  : rows_ask(address, timeout_ms, &message, take_part, &fetching);
+    int status = rows_ask(address, timeout_ms, &message, take_part, &fetching);
     if (status != 0) {
         rows_fini(&fetching.rows);
         return status;

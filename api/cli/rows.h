@@ -5,18 +5,14 @@
 #ifndef ROOST_API_CLI_ROWS_H
 #define ROOST_API_CLI_ROWS_H
 
-#include "proto/message.h"
+#include "proto/io/query.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
-typedef int rows_fn(void *arg, const struct proto_rows *rows);
-
-/* One question to the head and its answer, in parts; the contract is query_head()'s in proto/io/query.h. */
-typedef int ask_fn(const char *address, unsigned timeout_ms, const struct proto_message *message, rows_fn *fn,
+/* How the commands ask the head: query_head(), or a test's own with the same contract. */
+typedef int ask_fn(const char *address, unsigned timeout_ms, const struct proto_message *message, query_rows_fn *fn,
                    void *arg);
-
-/* How the commands ask: query_head(), or a test's own. NULL in a program without a network. */
 extern ask_fn *rows_ask;
 
 struct rows {

@@ -59,7 +59,7 @@ static bool keep_for_later(struct guest *guest, const void *entry, size_t bytes)
 
 bool guest_say(struct guest *guest, struct ring_producer *ring, const void *entry, size_t bytes, bool droppable)
 {
-    if (guest->is_dead || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
+    if (guest->is_dead || guest->is_condemned || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
         return true;
     }
     if (droppable) {
@@ -106,6 +106,9 @@ static void reply(struct daemon *daemon, const struct core_command *command)
     if (command->token != 0) {
         guest->bells |= UINT64_C(1) << (command->token - 1);
     }
+    if (entry->kind == WIRE_TAKEN && ring_space(&guest->taken) < CLIENT_SMALL_RING_BYTES / 2) {
+        guest->bells |= 1; /* nobody waits for these; the library's thread is woken before the ring is full */
+    }
 }
 
 static void push_task(struct daemon *daemon, const struct core_command *command)
@@ -131,7 +134,7 @@ static void push_task(struct daemon *daemon, const struct core_command *command)
         guest_kill(guest);
         return;
     }
-    guest->bells |= 1;
+    guest->bells |= UINT64_C(1) << CLIENT_BELL_TASKS;
 }
 
 static void publish(struct daemon *daemon, const struct agent_entry *body)
