@@ -77,6 +77,7 @@ enum {
     NODE_SUSPECT_MS = 2000, /* silence until nothing new is placed there */
     NODE_DEAD_MS = 5000,    /* silence until its tasks are tried elsewhere */
     NODES_MAX = 16384,
+    LOCAL_NODES_MAX = 64, /* of one `roost local`; more are a usage error */
 
     /* connections (common/io) */
     LOOP_CLOSE_MS = 10000,               /* what was closed must be gone by then, else a broken contract */
