@@ -25,8 +25,6 @@ int command_agent(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_cluster_of_one(int argc, char **argv);
 int command_head(int argc, char **argv);
-<<<<<<< HEAD
-=======
 int command_local(int argc, char **argv);
 int command_logs(int argc, char **argv);
 int command_ls(int argc, char **argv);
@@ -34,7 +32,6 @@ int command_start(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_why(int argc, char **argv);
->>>>>>> cli
 int command_worker_exec(int argc, char **argv);
 
 /* Says on stderr, after "roost COMMAND: ", the text of the last error. EXIT_NO_CLUSTER when `status` is that there is

@@ -10,16 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-<<<<<<< HEAD
-const struct command commands[] = {
-    { "agent", "--folder DIR [--name NAME] [--cpus C] [--store-bytes N]", "run one node's agent in the foreground",
-      command_agent },
-    { "bench", "[--json] [--bytes N] [--runs N] [CASE...]", "measure this machine and Roost on it", command_bench },
-    { "cluster-of-one", "", NULL, command_cluster_of_one },
-    { "head", "[--listen HOST:PORT] [--folder DIR] [--record FILE]", "run the head in the foreground", command_head },
-    { "worker-exec", "", NULL, command_worker_exec },
-    { NULL, NULL, NULL, NULL },
-=======
 static const struct command commands[] = {
     { "start", GROUP_CLUSTER, "start a cluster on this machine, or let this machine join one", command_start },
     { "stop", GROUP_CLUSTER, "end what `roost start` started", command_stop },
@@ -29,13 +19,10 @@ static const struct command commands[] = {
     { "why", GROUP_LOOK, "why a task waits, who holds an object", command_why },
     { "logs", GROUP_LOOK, "what the daemons of this machine say", command_logs },
     { "bench", GROUP_LOOK, "measure this machine and Roost on it", command_bench },
-#ifdef ROOST_WITH_HEAD
     { "head", GROUP_DAEMON, "run a head in the foreground", command_head },
-#endif
     { "agent", GROUP_DAEMON, "run one node's agent in the foreground", command_agent },
     { "cluster-of-one", GROUP_INTERNAL, NULL, command_cluster_of_one },
     { "worker-exec", GROUP_INTERNAL, NULL, command_worker_exec },
->>>>>>> cli
 };
 
 static void print_group(FILE *to, enum command_group group, const char *title)

@@ -174,11 +174,7 @@ static int write_node_file(const struct daemon *daemon)
         return error_from_errno("%s", wip);
     }
     fprintf(file, "{\"head\":\"%s\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n",
-<<<<<<< HEAD
             daemon->options->head_address == NULL ? "" : daemon->options->head_address, node_id_print(daemon->node, id),
-=======
-            daemon->options->head_address != NULL ? daemon->options->head_address : "", node_id_print(daemon->node, id),
->>>>>>> cli
             (int)getpid(), daemon->socket_path);
     if (fclose(file) != 0 || rename(wip, path) != 0) {
         return error_from_errno("%s", path);

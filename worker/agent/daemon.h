@@ -20,8 +20,6 @@ struct agent_options {
     int lifeline_fd; /* the agent ends when the other end of this pipe closes; ROOST_NONE */
     int parent_fd;   /* a pidfd: the agent ends with that process; ROOST_NONE */
     bool populate;   /* fill the store's memory in the background */
-
-    const char *head_address; /* HOST:PORT of the head to join; NULL: a cluster of its own */
 };
 
 /* Runs until a signal, the lifeline or a stop message; ends its workers and leaves nothing behind.
