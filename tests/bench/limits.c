@@ -189,16 +189,20 @@ double limit_ping_pong_ns(struct limit_peer *peer)
     return bench_now_ns() - started;
 }
 
+/* From the first entry's return on: until then the peer may still have been asleep. */
 double limit_stream_ns(struct limit_peer *peer, int count)
 {
     struct peer_page *page = peer->page;
     memset(page->there, 0, sizeof page->there);
     memset(page->back, 0, sizeof page->back);
-    page->count = (uint32_t)count;
+    page->count = (uint32_t)count + 1;
     ask(page, PEER_STREAM);
-    double started = bench_now_ns();
     int rounds = 0;
-    for (uint32_t given = 0, taken = 0; taken < page->count;) {
+    for (give(page->there, 1); !take(page->back, 1);) {
+        pause_or_yield(peer->one_core, &rounds);
+    }
+    double started = bench_now_ns();
+    for (uint32_t given = 1, taken = 1; taken < page->count;) {
         if (given < page->count && given - taken < STREAM_UNDER_WAY) {
             give(page->there, ++given);
         } else if (!take(page->back, taken + 1)) {

@@ -71,6 +71,20 @@ int bench_nothing(struct roost_task *task)
     return 0;
 }
 
+/* The task that does nothing has ended: the worker has started, and will not start in the middle of a measurement. */
+static int wait_for_worker(struct bench *bench)
+{
+    roost_ref ref;
+    roost_view view;
+    ROOST_TRY(roost_call(bench->rt, bench_nothing, &ref));
+    int status = roost_get(bench->rt, ref, &view, BENCH_GET_MS);
+    if (status == 0) {
+        roost_release(bench->rt, &view);
+    }
+    roost_free(bench->rt, ref);
+    return status;
+}
+
 int session_open(struct bench *bench, uint64_t store_bytes, double cpus)
 {
     if (getenv("ROOST_WORKER") == NULL) { /* else this is a worker, and roost_open() does not return */
@@ -78,7 +92,8 @@ int session_open(struct bench *bench, uint64_t store_bytes, double cpus)
     }
     const struct roost_options options = ROOST_OPTIONS(.job_name = "roost-bench",
                                                        .store_bytes = store_bytes + SESSION_SPARE_BYTES, .cpus = cpus);
-    return roost_open(&bench->rt, &options);
+    ROOST_TRY(roost_open(&bench->rt, &options));
+    return wait_for_worker(bench);
 }
 
 void session_close(struct bench *bench)

@@ -59,7 +59,7 @@ static bool keep_for_later(struct guest *guest, const void *entry, size_t bytes)
 
 bool guest_say(struct guest *guest, struct ring_producer *ring, const void *entry, size_t bytes, bool droppable)
 {
-    if (guest->is_dead || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
+    if (guest->is_dead || guest->is_condemned || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
         return true;
     }
     if (droppable) {

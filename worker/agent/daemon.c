@@ -12,6 +12,7 @@
 #include "worker/agent/daemon_internal.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,7 +151,13 @@ static void on_core_timer(void *arg)
     daemon_step(arg, &event);
 }
 
-static void on_scan_timer(void *arg) { (void)arg; /* the turn's end scans */ }
+/* The turn's end does what there is to do. */
+static void on_scan_timer(void *arg)
+{
+    struct daemon *daemon = arg;
+    daemon->scan_is_armed = false;
+    daemon->scan_is_due = true;
+}
 
 /* ------------------------------------------------------------------ the folder */
 
@@ -171,16 +178,27 @@ static int write_node_file(const struct daemon *daemon)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about, (void)kind, (void)place;
+    return remove(path);
+}
+
+/* Without what an agent left that was killed here. */
 static int make_folders(const struct daemon *daemon)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/work", daemon->options->folder);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return mkdir(path, 0700) == 0 ? 0 : error_from_errno("%s", path);
 }
 
 static void clear_folder(const struct daemon *daemon)
 {
     char path[256];
+    if (!daemon->owns_folder) {
+        return;
+    }
     snprintf(path, sizeof path, "%s/node.json", daemon->options->folder);
     unlink(path);
     snprintf(path, sizeof path, "%s/work", daemon->options->folder);
@@ -229,9 +247,6 @@ static int start(struct daemon *daemon)
     if (status == 0) {
         status = make_core(daemon);
     }
-    if (status == 0) {
-        status = make_folders(daemon);
-    }
     if (status != 0) {
         return status;
     }
@@ -247,7 +262,11 @@ static int start(struct daemon *daemon)
         status = loop_watch_start(daemon->loop, options->parent_fd, LOOP_READ, on_parent_end, daemon, &daemon->parent);
     }
     if (status == 0) {
-        status = guests_listen(daemon);
+        status = guests_listen(daemon); /* which tells whether another agent lives here */
+    }
+    daemon->owns_folder = status == 0;
+    if (status == 0) {
+        status = make_folders(daemon);
     }
     return status == 0 ? write_node_file(daemon) : status;
 }
@@ -313,7 +332,7 @@ static void end(struct daemon *daemon)
 int agent_run(const struct agent_options *options)
 {
     static struct daemon daemon; /* one per process */
-    daemon = (struct daemon){ .options = options, .node_page_ro = -1 };
+    daemon = (struct daemon){ .options = options, .node_page_ro = -1, .scan_pause_ns = TURN_LOOK_NS };
     list_init(&daemon.guests);
     list_init(&daemon.programs);
     list_init(&daemon.processes);

@@ -22,6 +22,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { TURN_LOOK_NS = 5000000 }; /* at what tells nobody when it changes: a pin released, an answer read */
+
 struct daemon;
 struct process;
 
@@ -53,8 +55,9 @@ struct guest {
     struct process *process; /* of a worker */
     unsigned char *late;     /* replies that found the ring full, in order; owned */
     size_t late_bytes, late_capacity;
-    uint64_t bells; /* to ring at the end of the turn, a bit each */
-    bool is_dead;   /* its process has ended; it goes at the end of the turn */
+    uint64_t bells;    /* to ring at the end of the turn, a bit each */
+    bool is_condemned; /* killed by us: nothing of it is read any more, nothing is said to it */
+    bool is_dead;      /* its process has ended; it goes at the end of the turn */
 };
 
 struct output { /* one stream of a worker, cut into lines */
@@ -71,6 +74,7 @@ struct process {
     struct daemon *daemon;
     struct program *program;
     struct spawn *spawn; /* NULL once it has ended */
+    int64_t pid;
     uint64_t token;
     struct guest *guest; /* once it has connected */
     int wait_status;
@@ -96,10 +100,13 @@ struct daemon {
     struct guest **slots; /* CLIENTS_MAX of them */
     uint32_t *generations;
     struct loop_timer core_timer, scan_timer;
+    uint64_t scan_pause_ns; /* until the next look at pins that were still held */
+    bool scan_is_armed, scan_is_due;
     struct loop_task again;    /* one more turn, at once */
     uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
     size_t never_published_count, never_published_capacity;
     bool drain_wanted, is_stopping;
+    bool owns_folder; /* it listens there: what else lies there is its own */
     struct loop_watch *lifeline, *parent;
     pthread_t populate_thread;
     bool populates;
@@ -123,6 +130,7 @@ void guest_ring_bells(struct guest *guest);
 /* guest.c */
 int guests_listen(struct daemon *daemon);
 struct guest *guest_find(struct daemon *daemon, struct core_client key);
+/* Its end brings guest_is_over(); until then it is neither listened nor spoken to. */
 void guest_kill(struct guest *guest);
 void guest_destroy(struct guest *guest);
 /* Its process has ended (and, of a worker, been reaped): everything it committed is read, then the core is told. */

@@ -50,7 +50,7 @@ static void say_line(struct output *output, const char *text, size_t bytes)
     size_t size = align_up(offsetof(struct wire_output, text) + bytes, 8);
     entry.head.head = (struct wire_entry){ WIRE_OUTPUT, (uint32_t)size, 0 };
     entry.head.node = process->daemon->node;
-    entry.head.pid = process->guest != NULL ? process->guest->pid : spawn_pid(process->spawn);
+    entry.head.pid = process->guest != NULL ? process->guest->pid : process->pid;
     entry.head.is_stderr = output->is_stderr;
     entry.head.text_bytes = (uint32_t)bytes;
     entry.head.dropped = process->dropped;
@@ -67,44 +67,54 @@ static void say_line(struct output *output, const char *text, size_t bytes)
     }
 }
 
-/* Whole lines go; the rest is held until its end comes, or until it is as long as a line may be. */
+/* The line that is held, with its newline. */
+static void end_line(struct output *output)
+{
+    output->line[output->held++] = '\n';
+    say_line(output, output->line, output->held);
+    output->held = 0;
+}
+
+/* Whole lines go; the rest is held until its end comes, or until there is more than a line may have. */
 static void take(struct output *output, const char *text, size_t bytes)
 {
     while (bytes > 0) {
         const char *newline = memchr(text, '\n', bytes);
-        size_t piece = newline != NULL ? (size_t)(newline - text) + 1 : bytes;
+        size_t piece = newline != NULL ? (size_t)(newline - text) : bytes;
         size_t room = sizeof output->line - 1 - output->held;
-        bool ends = newline != NULL && piece <= room;
-        piece = piece < room ? piece : room;
+        bool fits = piece <= room, ends = newline != NULL && fits;
+        piece = fits ? piece : room;
         memcpy(output->line + output->held, text, piece);
         output->held += piece;
-        text += piece;
-        bytes -= piece;
-        if (ends || output->held == sizeof output->line - 1) {
-            if (!ends) {
-                output->line[output->held++] = '\n';
-            }
-            say_line(output, output->line, output->held);
-            output->held = 0;
+        text += piece + ends;
+        bytes -= piece + ends;
+        if (ends || !fits) {
+            end_line(output);
         }
     }
 }
 
-static bool read_some(struct output *output)
+enum output_read { OUTPUT_SOME, OUTPUT_NONE_NOW, OUTPUT_END };
+
+static enum output_read read_some(struct output *output)
 {
     static char buffer[OUTPUT_READ_BYTES];
     ssize_t got = read(output->fd, buffer, sizeof buffer);
     if (got > 0) {
         take(output, buffer, (size_t)got);
+        return OUTPUT_SOME;
     }
-    return got > 0 || (got < 0 && errno == EINTR);
+    if (got < 0 && errno == EINTR) {
+        return OUTPUT_SOME;
+    }
+    return got < 0 && errno == EAGAIN ? OUTPUT_NONE_NOW : OUTPUT_END;
 }
 
 static void on_readable(void *arg, unsigned events)
 {
     (void)events;
     struct output *output = arg;
-    if (!read_some(output) && errno != EAGAIN) {
+    if (read_some(output) == OUTPUT_END) {
         loop_watch_close(output->watch);
         output->watch = NULL;
     }
@@ -135,15 +145,13 @@ void output_close(struct output *output)
         return;
     }
     if (output->watch != NULL) {
-        while (read_some(output)) {
+        while (read_some(output) == OUTPUT_SOME) { /* up to what is there now: a child of its may hold the pipe */
         }
         loop_watch_close(output->watch);
         output->watch = NULL;
     }
     if (output->held > 0) {
-        output->line[output->held++] = '\n';
-        say_line(output, output->line, output->held);
-        output->held = 0;
+        end_line(output);
     }
     close(output->fd);
     output->fd = -1;

@@ -183,6 +183,7 @@ static int start(struct process *process, int stdout_fd, int stderr_fd)
                                      .stderr_fd = stderr_fd,
                                      .ends_group = true };
     status = spawn_start(daemon->loop, &options, on_exit_, process, &process->spawn);
+    process->pid = status == 0 ? spawn_pid(process->spawn) : 0;
 end:
     free(strings);
     free(argv);

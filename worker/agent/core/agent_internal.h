@@ -298,6 +298,7 @@ struct task {
 struct given {                /* a result that a running attempt has given */
     struct wire_object value; /* id none: not given */
     roost_ref *refs;          /* owned */
+    struct lease *lease;      /* where its bytes lie, counted there; NULL for none */
 };
 
 struct attempt {

@@ -105,6 +105,9 @@ static void end(struct agent *agent, struct attempt *attempt)
     attempt->worker->attempt = NULL;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         free(attempt->given[i].refs);
+        if (attempt->given[i].lease != NULL) {
+            room_object_gone(agent, attempt->given[i].lease);
+        }
     }
     if (attempt->spec_lease != NULL) {
         room_object_gone(agent, attempt->spec_lease);
@@ -144,46 +147,31 @@ void attempt_result(struct agent *agent, struct client *client, const struct wir
         return;
     }
     struct given *given = &attempt->given[result->index];
+    struct lease *lease = result->object.size > 0 ? room_lease_of(agent, client, &result->object) : NULL;
+    if (lease == NULL && result->object.size > 0) {
+        client_broken(agent, client, "RESULT in memory that it does not hold");
+        return;
+    }
     if (client_take_refs(agent, client, &result->object, &given->refs)) {
         given->value = result->object;
+        given->lease = lease;
+        if (lease != NULL) { /* from now on: the worker may give a full slab back before it completes */
+            room_settle(agent, lease, &given->value);
+        }
     }
 }
 
-/* The bytes of what was given must lie in leases of the worker; each extent can carry one object only. */
-static bool publish(struct agent *agent, struct attempt *attempt)
+static void publish(struct agent *agent, struct attempt *attempt)
 {
     struct task *task = attempt->task;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct given *given = &attempt->given[i];
         struct object *object = task->results[i];
-        struct lease *lease = given->value.size > 0 ? room_lease_of(agent, attempt->worker->client, &given->value)
-                                                    : NULL;
-        if (lease == NULL && given->value.size > 0) {
-            return false;
-        }
-        if (lease != NULL) {
-            room_settle(agent, lease, &given->value);
-        }
-        if (object != NULL && object->state == OBJECT_PENDING) {
+        if (object != NULL && object->state == OBJECT_PENDING) { /* else nobody wants it any more, and end() drops it */
             given->value.id = object->id;
-            object_arrive(agent, object, &given->value, lease, given->refs);
+            object_arrive(agent, object, &given->value, given->lease, given->refs);
             given->refs = NULL;
-        } else if (lease != NULL) {
-            room_object_gone(agent, lease); /* nobody wants it any more */
-        }
-    }
-    return true;
-}
-
-/* What a failed attempt gave lies in extents that its worker believes to have handed over: they come back. */
-static void take_back(struct agent *agent, struct attempt *attempt)
-{
-    for (uint32_t i = 0; i < attempt->task->spec->returns; i++) {
-        struct wire_object *value = &attempt->given[i].value;
-        struct lease *lease = object_id_is_none(value->id) ? NULL
-                                                           : room_lease_of(agent, attempt->worker->client, value);
-        if (lease != NULL && lease->purpose == WIRE_ROOM_OBJECT) {
-            room_give_back(agent, attempt->worker->client, &lease->place);
+            given->lease = NULL;
         }
     }
 }
@@ -212,9 +200,8 @@ void attempt_complete(struct agent *agent, struct client *client, const struct w
     }
     struct task *task = attempt->task;
     struct worker *worker = attempt->worker;
-    if (complete->status == 0 && !publish(agent, attempt)) {
-        client_broken(agent, client, "RESULT in memory that it does not hold");
-        return; /* its death ends the attempt */
+    if (complete->status == 0) {
+        publish(agent, attempt);
     }
     struct wire_failure failure = { .status = complete->status,
                                     .app_code = complete->app_code,
@@ -223,7 +210,6 @@ void attempt_complete(struct agent *agent, struct client *client, const struct w
     if (complete->status != 0) {
         memcpy(failure.text, complete->text,
                complete->text_bytes < sizeof failure.text ? complete->text_bytes : sizeof failure.text - 1);
-        take_back(agent, attempt);
     }
     uint64_t duration_ns = complete->duration_ns;
     end(agent, attempt);

@@ -236,6 +236,30 @@ TEST(agent_tasks, a_dead_worker_s_task_is_tried_again_until_max_retries_and_then
     bench_end(&bench, true);
 }
 
+TEST(agent_tasks, a_given_result_keeps_its_bytes_when_its_slab_goes_back_before_the_task_completes)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    struct task_id id = bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    struct bench_task task = bench_take(&bench);
+    struct wire_place slab, other;
+    CHECK_EQ(bench_room(&bench, task.client, task.task.run, WIRE_ROOM_SLAB, 64 << 10, &slab), 0);
+    struct wire_result result = { .head = { WIRE_RESULT, sizeof result, 0 },
+                                  .run = task.task.run,
+                                  .object = { .id = result_id(id, 0), .place = slab, .size = 8 } };
+    result.object.place.bytes = 64;
+    bench_entry(&bench, task.client, &result.head);
+    struct wire_room_back back = { .head = { WIRE_ROOM_BACK, sizeof back, 0 }, .place = slab };
+    bench_entry(&bench, task.client, &back.head); /* full: it wants another one */
+    CHECK_EQ(bench_room(&bench, task.client, task.task.run, WIRE_ROOM_SLAB, 64 << 10, &other), 0);
+    CHECK(other.offset != slab.offset);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_find(&bench, result_id(id, 0))->object.place.offset, slab.offset);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
+    bench_gone(&bench, task.client, 0);
+    bench_end(&bench, true);
+}
+
 TEST(agent_tasks, a_failure_is_retried_only_when_asked_for)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
