@@ -281,6 +281,7 @@ void daemon_turn(void *arg)
         guest_ring_bells(CONTAINER_OF(at, struct guest, all));
     }
     look_again_later(daemon);
+    network_flush(daemon->network);
     agent_bell_asleep(&daemon->node_page->bell);
     if (anything_left(daemon)) {
         agent_bell_awake(&daemon->node_page->bell);
