@@ -75,7 +75,10 @@ uint64_t loop_now_ns(void)
 void loop_post(struct loop *loop, struct loop_task *task)
 {
     pthread_mutex_lock(&loop->lock);
-    ROOST_PRE(!task->posted);
+    if (task->posted) {
+        pthread_mutex_unlock(&loop->lock);
+        return;
+    }
     bool was_empty = loop->posted == NULL;
     task->posted = true;
     task->next = NULL;
