@@ -61,6 +61,13 @@ static void add_record(struct sums *sums, const struct record *record)
 
 static size_t part_of(const struct record *record) { return (size_t)(record->key % PARTS); }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* ---- the job ---- */
 
 ROOST_TASK(map_records);
@@ -176,11 +183,19 @@ static int job(struct roost *rt, int argc, char **argv)
 static int fill(struct roost *rt, int argc, char **argv)
 {
     (void)argc, (void)argv;
-    struct roost_node_info node;
+    struct roost_node_info node = { .store_bytes_total = 1 };
     size_t count;
     roost_buffer buffer;
-    ROOST_CHECK(roost_nodes(rt, &node, sizeof node, 1, &count));
-    ROOST_CHECK(roost_create(rt, node.store_bytes_total - node.store_bytes_total / 64, &buffer));
+    uint64_t deadline = now_ms() + GONE_MS;
+    while (node.store_bytes_free < node.store_bytes_total && now_ms() < deadline) { /* it may still be at it */
+        ROOST_CHECK(roost_nodes(rt, &node, sizeof node, 1, &count));
+    }
+    if (node.store_bytes_free < node.store_bytes_total) {
+        fprintf(stderr, "%llu bytes are in use\n",
+                (unsigned long long)(node.store_bytes_total - node.store_bytes_free));
+        return 2;
+    }
+    ROOST_CHECK(roost_create(rt, node.store_bytes_total - node.store_bytes_total / 16, &buffer));
     roost_abort(rt, &buffer);
     return 0;
 }
@@ -192,13 +207,6 @@ static pid_t agent_pid;
 static uint64_t chance;
 
 extern char **environ;
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 struct child {
     pid_t pid;
