@@ -1,7 +1,6 @@
 /* agent_start.c - a cluster of one, for a program that has none
  *
- * The command is $ROOST_COMMAND, else `roost` beside this library or in ../bin from it, else the one in PATH. It is run
- * as
+ * The command is $ROOST_COMMAND, else `roost` beside this library or in ../bin from it, else the one in PATH. It is run as
  *
  *     roost cluster-of-one --parent PID [--store-bytes N] [--cpus HUNDREDTHS]
  *

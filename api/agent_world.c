@@ -1,9 +1,10 @@
 /* agent_world.c - what the API asks for, with an agent behind it
  *
  * put:   room from the leased slab, or a lease of its own -> (copy) -> the core notes a private object. No message.
- * get:   the own private objects -> the shared table, with a pin. No message. call:  number -> spec -> the core
- * announces what it names -> all that is said -> the slot in the ring of submits. wait:  one question; answered when
- * enough are ready, or as it stands when the time is over.
+ * get:   the own private objects -> the shared table, with a pin. No message.
+ * call:  number -> spec -> the core announces what it names -> all that is said -> the slot in the ring of submits.
+ * wait:  one question; answered when enough are ready, or as it stands when the time is over.
+ *
  * Failures:   the agent is gone -> ROOST_EDISCONNECTED (or why the job ended) from everything that needs it; what is
  *             here can still be read.
  * Invariants: memory is leased before it is written and given back before anybody else may get it.

@@ -59,7 +59,8 @@ struct bytes_reader {
 
 static inline struct bytes_reader bytes_reader_of(const void *data, size_t size)
 {
-    return (struct bytes_reader){ data, (const unsigned char *)data + size, false };
+    /* adding 0 to NULL is not defined */
+    return (struct bytes_reader){ data, size == 0 ? data : (const unsigned char *)data + size, false };
 }
 
 /* `size` bytes in place, or NULL. */

@@ -14,8 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct proto_message; /* proto/message.h */
-struct wire_entry;    /* objectstore/wire.h */
+struct proto_hello; /* proto/message.h */
+struct proto_message;
+struct wire_entry; /* objectstore/wire.h */
 
 struct core_peer {
     uint32_t node, incarnation; /* an agent's life; the head is node 0 */
@@ -46,6 +47,7 @@ struct core_event {
         struct {
             struct core_peer peer;
             uint64_t epoch;
+            const struct proto_hello *hello; /* the peer's; NULL when resumed */
             bool resumed;
         } session;
         struct {

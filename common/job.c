@@ -65,8 +65,8 @@ int job_write(const struct job_draft *draft, struct job_spec **job_out)
 int job_check(const void *bytes, size_t size)
 {
     const struct job_spec *job = bytes;
-    if (size < sizeof *job || size > JOB_BYTES_MAX || job->layout != JOB_LAYOUT || job->bytes != size ||
-        job->args_count > JOB_STRINGS_MAX || job->env_count > JOB_STRINGS_MAX) {
+    if (size < sizeof *job || size > JOB_BYTES_MAX || size % 8 != 0 || job->layout != JOB_LAYOUT ||
+        job->bytes != size || job->args_count > JOB_STRINGS_MAX || job->env_count > JOB_STRINGS_MAX - job->args_count) {
         return error_set(ROOST_EINVAL, "job of %zu bytes: size, layout or counts", size);
     }
     const char *at = (const char *)(job + 1), *end = (const char *)bytes + size;
@@ -75,9 +75,15 @@ int job_check(const void *bytes, size_t size)
         if (nul == NULL) {
             return error_set(ROOST_EINVAL, "job of %zu bytes: string %zu does not end", size, i);
         }
+        if (i == 1 && nul == at) {
+            return error_set(ROOST_EINVAL, "job of %zu bytes: it has no program", size);
+        }
         at = nul + 1;
     }
-    return end - at < 8 ? 0 : error_set(ROOST_EINVAL, "job of %zu bytes: bytes that nothing names", size);
+    static const char zeros[8];
+    return end - at < 8 && memcmp(at, zeros, (size_t)(end - at)) == 0
+               ? 0
+               : error_set(ROOST_EINVAL, "job of %zu bytes: bytes that nothing names", size);
 }
 
 void job_strings(const struct job_spec *job, const char **strings_out)
@@ -89,28 +95,31 @@ void job_strings(const struct job_spec *job, const char **strings_out)
     }
 }
 
+static int hash_of(int file, size_t size, struct id_key *hash_out)
+{
+    if (size == 0) { /* which cannot be mapped */
+        *hash_out = hash128("", 0, 0);
+        return 0;
+    }
+    void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (bytes == MAP_FAILED) {
+        return error_from_errno("mapping it");
+    }
+    *hash_out = hash128(bytes, size, 0);
+    munmap(bytes, size);
+    return 0;
+}
+
 int job_hash_file(const char *path, struct id_key *hash_out)
 {
-    int status = 0, file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer would not open otherwise */
+    if (file < 0) {
+        return error_from_errno("program %s", path);
+    }
     struct stat about;
-    if (file < 0 || fstat(file, &about) != 0) {
-        status = error_from_errno("program %s", path);
-        goto end;
-    }
-    if (about.st_size == 0) {
-        *hash_out = hash128("", 0, 0);
-        goto end;
-    }
-    void *bytes = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (bytes == MAP_FAILED) {
-        status = error_from_errno("program %s", path);
-        goto end;
-    }
-    *hash_out = hash128(bytes, (size_t)about.st_size, 0);
-    munmap(bytes, (size_t)about.st_size);
-end:
-    if (file >= 0) {
-        close(file);
-    }
-    return status;
+    int status = fstat(file, &about) != 0  ? error_from_errno("reading it")
+                 : !S_ISREG(about.st_mode) ? error_set(ROOST_EIO, "not a file")
+                                           : hash_of(file, (size_t)about.st_size, hash_out);
+    close(file);
+    return status == 0 ? 0 : error_prefix(status, "program %s", path);
 }

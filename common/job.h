@@ -42,7 +42,7 @@ static inline size_t job_strings_count(const struct job_spec *job)
 }
 void job_strings(const struct job_spec *job, const char **strings_out);
 
-/* hash128 of a file's content. ROOST_EIO with the path. */
+/* hash128 of a file's content. ROOST_EIO with the path: it cannot be read, or is no file. */
 int job_hash_file(const char *path, struct id_key *hash_out);
 
 #endif

@@ -31,7 +31,7 @@ enum {
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
     CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
-    CLIENT_LATE_BYTES_MAX = 16 << 20, /* answers that a client has not read beyond its ring; then it is ended */
+    CLIENT_LATE_BYTES_MAX = 16 << 20,    /* answers that a client has not read beyond its ring; then it is ended */
 
     /* workers */
     WORKER_TASK_SLOTS = 64,       /* pushed to a worker and not yet taken */
@@ -53,17 +53,17 @@ enum {
     WAIT_YIELD_BAN_NS = 100000000,
 
     /* between machines */
-    PROTO_VERSION_MIN = 1,               /* of the protocol, spoken here */
+    PROTO_VERSION_MIN = 1, /* of the protocol, spoken here */
     PROTO_VERSION_MAX = 1,
-    PROTO_FRAME_BYTES_MAX = 16 << 20,    /* one framed batch */
-    PROTO_CREDIT_BYTES = 64 << 20,       /* sent and not acknowledged, each way; a peer over it is cut */
+    PROTO_FRAME_BYTES_MAX = 16 << 20, /* one framed batch */
+    PROTO_CREDIT_BYTES = 64 << 20,    /* sent and not acknowledged, each way; a peer over it is cut */
     PROTO_TEXT_BYTES_MAX = 4096,
-    PROTO_HELLO_BYTES_MAX = 64 << 10,    /* a stranger's first frame */
-    PROTO_BATCH_BYTES = 1 << 20,         /* a batch is closed here; a larger message has one to itself */
-    PROTO_ARENA_BYTES_MAX = 256 << 20,   /* what one frame may take decoded; then it is refused */
-    PROTO_OBJECTS_MAX = 1 << 16,         /* ids of one list in a message; longer lists travel as several */
-    PROTO_ITEMS_MAX = 1 << 14,           /* structs of one list in a message, likewise */
-    PROTO_HOLDERS_MAX = 64,              /* nodes named as holders of one object */
+    PROTO_HELLO_BYTES_MAX = 64 << 10,  /* a stranger's first frame */
+    PROTO_BATCH_BYTES = 1 << 20,       /* a batch is closed here; a larger message has one to itself */
+    PROTO_ARENA_BYTES_MAX = 256 << 20, /* what one frame may take decoded; then it is refused */
+    PROTO_OBJECTS_MAX = 1 << 16,       /* ids of one list in a message; longer lists travel as several */
+    PROTO_ITEMS_MAX = 1 << 14,         /* structs of one list in a message, likewise */
+    PROTO_HOLDERS_MAX = 64,            /* nodes named as holders of one object */
     PROTO_FORMAT_MAX = 255,
     PROTO_TOKEN_BYTES_MAX = 1024,
     PROTO_ADDRESS_BYTES_MAX = 255, /* host names and "host:port" */
@@ -77,6 +77,7 @@ enum {
     NODE_SUSPECT_MS = 2000, /* silence until nothing new is placed there */
     NODE_DEAD_MS = 5000,    /* silence until its tasks are tried elsewhere */
     NODES_MAX = 16384,
+    LOCAL_NODES_MAX = 64, /* of one `roost local`; more are a usage error */
 
     /* connections (common/io) */
     LOOP_CLOSE_MS = 10000,               /* what was closed must be gone by then, else a broken contract */
@@ -93,6 +94,15 @@ enum {
     UNIX_QUEUE_MAX = 64,                 /* messages that a slow client has not taken; then ROOST_EBUSY */
     NNG_CPUS_MAX = 4,                    /* nng sizes its thread pools as if the machine had at most so many */
 
+    /* sessions (proto/io) */
+    PEERS_HELLO_MS = 5000,     /* a connection that has not greeted by then is cut */
+    PEERS_DIAL_MS = 3000,      /* one attempt to connect */
+    PEERS_RETRY_MS_MIN = 50,   /* pause after a failed dial, doubled each time ... */
+    PEERS_RETRY_MS_MAX = 2000, /* ... up to this; between half of it and all of it */
+    PEERS_COMMANDS_MAX = 256,  /* connections of people beside those of nodes; then ROOST_ELIMIT */
+    HEAD_MARKS_MAX = 1 << 18,  /* batches whose marks the head keeps for an agent; then it must list again */
+    HEAD_STOP_MS = 5000,       /* an ending head waits so long for its agents */
+
     /* transfer */
     PULL_ADMITTED_BYTES = 256 << 20, /* of pulls that come at once; at least one always may */
     PULL_CHUNK_BYTES = 4 << 20,
@@ -100,17 +110,17 @@ enum {
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
 
     /* scheduling (scheduling.md) */
-    PLACEMENT_CANDIDATES = 4,            /* by bytes, and as many by load */
-    PLACEMENT_PRIOR_NS = 10000000,       /* an unmeasured function */
-    PLACEMENT_WINDOW_PER_CPU = 2,        /* tasks committed to a node beyond which the rest stay queued at the head */
-    PLACEMENT_TOLL_PERCENT = 50,         /* of the time that missing bytes take is added: others wait behind them */
-    PLACEMENT_COPIES_MAX = 32,           /* copies of one input that a decision looks at; it takes an even sample of more */
-    PLACEMENT_SOURCES_MAX = 256,         /* nodes whose outgoing bytes one task books; the largest shares count */
-    PLACEMENT_SCAN_MAX = 1024,           /* tasks that one turn judges and leaves queued; the rest wait for the next */
-    PLACEMENT_SPREADS_MAX = 64,          /* functions or jobs spread at once; later ones go to the least loaded */
-    PLACEMENT_EARLY_PERCENT = 5,         /* of a gather's inputs exist: it may be placed early */
-    PLACEMENT_MOVE_GAIN_PERCENT = 10,    /* a queued task moves only for more */
-    PLACEMENT_MOVE_MESSAGES = 4,         /* ... and for more than so many message times */
+    PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */
+    PLACEMENT_PRIOR_NS = 10000000, /* an unmeasured function */
+    PLACEMENT_WINDOW_PER_CPU = 2,  /* tasks committed to a node beyond which the rest stay queued at the head */
+    PLACEMENT_TOLL_PERCENT = 50,   /* of the time that missing bytes take is added: others wait behind them */
+    PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
+    PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
+    PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest wait for the next */
+    PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
+    PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_MOVE_GAIN_PERCENT = 10, /* a queued task moves only for more */
+    PLACEMENT_MOVE_MESSAGES = 4,      /* ... and for more than so many message times */
     TASK_MOVES_MAX = 2,
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
     DURATION_SAMPLES = 128,  /* then old samples begin to fade */

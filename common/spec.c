@@ -71,7 +71,9 @@ static size_t count_args(const struct spec_draft *draft)
 
 static struct spec_arg put_arg(struct spec_cursor *cursor, const roost_in *in)
 {
-    struct spec_arg arg = { .kind = in->kind };
+    struct spec_arg arg;
+    memset(&arg, 0, sizeof arg); /* all of the union: its bytes are hashed, and travel */
+    arg.kind = in->kind;
     switch (in->kind) {
     case ROOST_IN_INT:
         arg.as.i = in->as.i;
@@ -119,9 +121,7 @@ static void lay_out(const struct spec_draft *draft, struct spec_cursor *cursor)
         .args_count = (uint32_t)args_count,
     };
     cursor->used = sizeof head + args_count * sizeof(struct spec_arg);
-    head.env = put_environment(cursor, draft->env, &head.env_count);
     head.function = put_text(cursor, draft->function);
-    head.name = put_text(cursor, draft->name);
     struct spec_arg *to = cursor->base == NULL ? NULL : (struct spec_arg *)(void *)(cursor->base + sizeof head);
     for (size_t i = 0; i < draft->args_count; i++) {
         const roost_in *in = &draft->args[i];
@@ -135,10 +135,35 @@ static void lay_out(const struct spec_draft *draft, struct spec_cursor *cursor)
             }
         }
     }
+    head.env = put_environment(cursor, draft->env, &head.env_count);
+    head.name = put_text(cursor, draft->name);
     head.bytes = (uint32_t)cursor->used;
     if (cursor->base != NULL) {
         memcpy(cursor->base, &head, sizeof head);
     }
+}
+
+static int check_draft_ref(roost_ref ref, size_t index)
+{
+    return !object_id_is_none(object_id_of(ref))
+               ? 0
+               : error_set(ROOST_EINVAL, "argument %zu: the ref names nothing", index);
+}
+
+static bool is_gather(roost_ref ref) { return ref.size == ROOST_COLUMN && ref.offset < ROOST_COLUMNS_MAX; }
+
+static int check_draft_refs(const roost_in *in, size_t index)
+{
+    const roost_ref *refs = in->as.p;
+    if (refs == NULL && in->size > 0) {
+        return error_set(ROOST_EINVAL, "argument %zu: %zu refs at NULL", index, in->size);
+    }
+    for (size_t i = 0; i < in->size && i <= ROOST_ARGS_MAX; i++) { /* more are too many anyway */
+        if (object_id_is_none(object_id_of(refs[i]))) {
+            return error_set(ROOST_EINVAL, "argument %zu: ref %zu of it names nothing", index, i);
+        }
+    }
+    return 0;
 }
 
 /* One argument of a draft; adds to *inline_bytes what it carries itself. */
@@ -148,10 +173,15 @@ static int check_draft_arg(const roost_in *in, size_t index, size_t *inline_byte
     case ROOST_IN_INT:
     case ROOST_IN_UINT:
     case ROOST_IN_REAL:
+        return 0;
     case ROOST_IN_REF:
     case ROOST_IN_HANDLE:
+        return check_draft_ref(in->as.ref, index);
     case ROOST_IN_GATHER:
-        return 0;
+        return is_gather(in->as.ref)
+                   ? check_draft_ref(in->as.ref, index)
+                   : error_set(ROOST_EINVAL, "argument %zu: a gather takes a whole list and a column below %d", index,
+                               ROOST_COLUMNS_MAX);
     case ROOST_IN_TEXT:
         if (in->as.p == NULL) {
             return error_set(ROOST_EINVAL, "argument %zu: the text is NULL", index);
@@ -165,10 +195,7 @@ static int check_draft_arg(const roost_in *in, size_t index, size_t *inline_byte
         *inline_bytes += in->size > ROOST_INLINE_BYTES_MAX ? ROOST_INLINE_BYTES_MAX + 1 : in->size;
         return 0;
     case ROOST_IN_REFS:
-        if (in->as.p == NULL && in->size > 0) {
-            return error_set(ROOST_EINVAL, "argument %zu: %zu refs at NULL", index, in->size);
-        }
-        return 0;
+        return check_draft_refs(in, index);
     case ROOST_IN_ACTOR:
         return error_set(ROOST_EINVAL, "argument %zu: this version has no actors", index);
     }
@@ -215,17 +242,38 @@ static int check_draft_environment(const char *const *env)
     return 0;
 }
 
-int spec_measure(const struct spec_draft *draft, size_t *bytes_out)
+static int check_draft_name(const char *what, const char *name)
+{
+    size_t bytes = name == NULL ? 0 : strlen(name);
+    return bytes <= ROOST_NAME_BYTES_MAX ? 0
+                                         : error_set(ROOST_ETOOBIG, "%s: %zu bytes, at most %d (ROOST_NAME_BYTES_MAX)",
+                                                     what, bytes, ROOST_NAME_BYTES_MAX);
+}
+
+static int check_draft_options(const struct spec_draft *draft)
 {
     if (draft->returns > ROOST_RETURNS_MAX) {
         return error_set(ROOST_ETOOBIG, "returns: %u, at most %d (ROOST_RETURNS_MAX)", draft->returns,
                          ROOST_RETURNS_MAX);
     }
-    if (draft->name != NULL && strlen(draft->name) > ROOST_NAME_BYTES_MAX) {
-        return error_set(ROOST_ETOOBIG, "name: %zu bytes, at most %d (ROOST_NAME_BYTES_MAX)", strlen(draft->name),
-                         ROOST_NAME_BYTES_MAX);
+    if (draft->cpus_hundredths == 0 || draft->max_retries < 0 || (draft->flags & ~(uint32_t)SPEC_FLAGS_ALL) != 0) {
+        return error_set(ROOST_EINVAL,
+                         "%u hundredths of a CPU, %d retries, flags 0x%x: at least 1, at least 0, of 0x%x",
+                         draft->cpus_hundredths, draft->max_retries, draft->flags, (unsigned)SPEC_FLAGS_ALL);
     }
-    int status = check_draft_environment(draft->env);
+    if (draft->function == NULL || draft->function[0] == '\0') {
+        return error_set(ROOST_EINVAL, "function: without a name");
+    }
+    int status = check_draft_name("function", draft->function);
+    return status != 0 ? status : check_draft_name("name", draft->name);
+}
+
+int spec_measure(const struct spec_draft *draft, size_t *bytes_out)
+{
+    int status = check_draft_options(draft);
+    if (status == 0) {
+        status = check_draft_environment(draft->env);
+    }
     if (status == 0) {
         status = check_draft_args(draft);
     }
@@ -255,7 +303,7 @@ struct task_id spec_task_id(const struct spec *spec)
         uint64_t call;
         struct id_key content; /* function and arguments, with their places */
     } identity = { spec->parent, spec->call,
-                   hash128((const char *)spec + sizeof *spec, spec->bytes - sizeof *spec, 0) };
+                   hash128((const char *)spec + sizeof *spec, spec->env.offset - sizeof *spec, 0) };
     return task_id_from(hash128(&identity, sizeof identity, 3));
 }
 
@@ -284,42 +332,55 @@ static bool take_text(const unsigned char *base, size_t *used, size_t limit, str
     return take_bytes(base, used, limit, text.offset, text.bytes) && memchr(base + text.offset, 0, text.bytes) == NULL;
 }
 
+/* As many "NAME=VALUE" as were counted. */
 static bool take_environment(const struct spec *spec, size_t *used)
 {
-    const unsigned char *base = (const unsigned char *)spec;
-    if (spec->env_count > SPEC_ENV_MAX || !take_bytes(base, used, spec->bytes, spec->env.offset, spec->env.bytes)) {
+    const char *base = (const char *)spec;
+    if (spec->env_count > SPEC_ENV_MAX || spec->env.bytes > ROOST_INLINE_BYTES_MAX ||
+        !take_bytes((const unsigned char *)base, used, spec->bytes, spec->env.offset, spec->env.bytes)) {
         return false;
     }
+    const char *at = base + spec->env.offset, *end = at + spec->env.bytes; /* a NUL follows: strlen() stays inside */
     uint32_t count = 0;
-    for (uint32_t i = 0; i < spec->env.bytes; i++) {
-        count += base[spec->env.offset + i] == 0;
+    for (; at < end; at += strlen(at) + 1, count++) {
+        if (at[0] == '=' || strchr(at, '=') == NULL) {
+            return false;
+        }
     }
-    return count == spec->env_count && (spec->env.bytes == 0 || base[spec->env.offset + spec->env.bytes - 1] == 0);
+    return at == end && count == spec->env_count;
 }
 
-static bool take_arg(const struct spec *spec, const struct spec_arg *arg, size_t *used)
+/* What is behind the `used` first bytes of an argument's value is zero, so that equal arguments are equal bytes. */
+static bool rest_is_zero(const struct spec_arg *arg, size_t used)
+{
+    static const unsigned char zeros[sizeof arg->as];
+    return memcmp((const unsigned char *)&arg->as + used, zeros, sizeof arg->as - used) == 0;
+}
+
+static bool take_arg(const struct spec *spec, const struct spec_arg *arg, size_t *used, uint64_t *inline_bytes)
 {
     const unsigned char *base = (const unsigned char *)spec;
     bool has_bytes = arg->kind == ROOST_IN_TEXT || arg->kind == ROOST_IN_BYTES;
-    if (arg->reserved != 0 || (!has_bytes && arg->size != 0)) {
+    if (arg->reserved != 0 || arg->size > (has_bytes ? ROOST_INLINE_BYTES_MAX - *inline_bytes : 0)) {
         return false;
     }
+    *inline_bytes += arg->size;
     switch ((enum roost_kind)arg->kind) {
     case ROOST_IN_INT:
     case ROOST_IN_UINT:
     case ROOST_IN_REAL:
-        return true;
+        return rest_is_zero(arg, sizeof arg->as.i);
     case ROOST_IN_REF:
     case ROOST_IN_HANDLE:
         return !object_id_is_none(object_id_of(arg->as.ref));
     case ROOST_IN_GATHER:
-        return !object_id_is_none(object_id_of(arg->as.ref)) && arg->as.ref.size == ROOST_COLUMN &&
-               arg->as.ref.offset < ROOST_COLUMNS_MAX;
+        return !object_id_is_none(object_id_of(arg->as.ref)) && is_gather(arg->as.ref);
     case ROOST_IN_TEXT:
-        return arg->as.offset <= UINT32_MAX && arg->size <= UINT32_MAX &&
+        return rest_is_zero(arg, sizeof arg->as.offset) && arg->as.offset <= UINT32_MAX &&
                take_text(base, used, spec->bytes, (struct spec_text){ (uint32_t)arg->as.offset, (uint32_t)arg->size });
     case ROOST_IN_BYTES:
-        return take_bytes(base, used, spec->bytes, arg->as.offset, arg->size);
+        return rest_is_zero(arg, sizeof arg->as.offset) &&
+               take_bytes(base, used, spec->bytes, arg->as.offset, arg->size);
     case ROOST_IN_REFS:
     case ROOST_IN_ACTOR:
         return false;
@@ -342,14 +403,17 @@ static const char *what_is_wrong(const struct spec *spec, size_t size)
         return "the length of a name";
     }
     size_t used = sizeof *spec + spec->args_count * sizeof(struct spec_arg);
-    if (used > size || !take_environment(spec, &used) || !take_text(base, &used, size, spec->function) ||
-        !take_text(base, &used, size, spec->name)) {
-        return "the environment or a name";
+    uint64_t inline_bytes = 0;
+    if (used > size || !take_text(base, &used, size, spec->function)) {
+        return "the function";
     }
     for (uint32_t i = 0; i < spec->args_count; i++) {
-        if (!take_arg(spec, &spec_args(spec)[i], &used)) {
+        if (!take_arg(spec, &spec_args(spec)[i], &used, &inline_bytes)) {
             return "an argument";
         }
+    }
+    if (!take_environment(spec, &used) || !take_text(base, &used, size, spec->name)) {
+        return "the environment or the name";
     }
     if (used != size) {
         return "bytes that nothing names";

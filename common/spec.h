@@ -5,7 +5,8 @@
  * Whoever takes one from another process copies it first and calls spec_check() on the copy; after that the accessors
  * cannot leave its bytes. Little-endian, 8-byte aligned; `layout` changes with any change here.
  *
- *     struct spec | struct spec_arg [args_count] | environment, function, name and inline bytes
+ *     struct spec | struct spec_arg [args_count] | function, inline bytes | environment, name
+ *                 |<------------- what the task is: spec_task_id() ------->|
  */
 #ifndef ROOST_COMMON_SPEC_H
 #define ROOST_COMMON_SPEC_H
@@ -14,7 +15,7 @@
 
 #include <stddef.h>
 
-enum { SPEC_LAYOUT = 1, SPEC_ENV_MAX = 1024 };
+enum { SPEC_LAYOUT = 2, SPEC_ENV_MAX = 1024 };
 
 enum spec_flag {
     SPEC_RETRY_ON_FAILURE = 1 << 0, /* also what the function itself reports */
@@ -76,9 +77,11 @@ struct spec_draft {
     size_t args_count; /* of roost_in: a ROOST_IN_REFS counts once here */
 };
 
-/* How many bytes spec_write() will need.
- * Errors, each with a text that names the argument and the limit: ROOST_EINVAL (an unknown kind, a NULL text, a group
- * of refs or bytes with NULL), ROOST_ETOOBIG (ROOST_ARGS_MAX, ROOST_INLINE_BYTES_MAX, ROOST_RETURNS_MAX, names). */
+/* How many bytes spec_write() will need. What it accepts, spec_check() accepts once it is written.
+ * Errors, each with a text that names the argument or option and the limit: ROOST_EINVAL (an unknown kind, a NULL text, a
+ * group of refs or bytes with NULL, a ref that names nothing, a gather of anything but a column, no function, no CPU, a
+ * flag or a number of retries that cannot be, env without '='), ROOST_ETOOBIG (ROOST_ARGS_MAX, ROOST_INLINE_BYTES_MAX,
+ * ROOST_RETURNS_MAX, ROOST_NAME_BYTES_MAX, SPEC_ENV_MAX). */
 int spec_measure(const struct spec_draft *draft, size_t *bytes_out);
 
 /* Writes a draft that spec_measure() accepted to `to`, aligned to 8, of exactly the bytes that it named. */
@@ -88,7 +91,8 @@ void spec_write(const struct spec_draft *draft, void *to, size_t bytes);
  * `bytes` must be aligned to 8 and private to the caller. */
 int spec_check(const void *bytes, size_t size);
 
-/* The id that a spec's content gives it: parent, call number, function and arguments. */
+/* The id that a spec's content gives it: parent, call number, function and arguments, and no option: a parent that runs
+ * again may ask for other resources, and means the same task. */
 struct task_id spec_task_id(const struct spec *spec);
 
 static inline const struct spec_arg *spec_args(const struct spec *spec)

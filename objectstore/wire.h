@@ -248,7 +248,7 @@ struct wire_job_ended {
  * alone: whether its names exist is for the one who acts on it. ROOST_EINVAL with a text. */
 int wire_check(const struct wire_entry *entry, size_t bytes);
 
-/* How many bytes of store an object with this trailer needs, or 0 when that is over ROOST_OBJECT_BYTES_MAX. */
+/* How many bytes of store an object with this trailer needs, or 0 when its payload is over ROOST_OBJECT_BYTES_MAX. */
 uint64_t wire_object_bytes(uint64_t size, uint32_t columns, uint32_t refs);
 
 /* Where in the object's bytes the ends of its columns and its refs begin. */

@@ -157,10 +157,13 @@ enum proto_handback_reason {
     PROTO_HANDBACK_ROOM = 1, /* no room now, and not soon */
     PROTO_HANDBACK_INPUTS,   /* an input cannot be had from here */
     PROTO_HANDBACK_DRAIN,    /* the node takes no more */
-    PROTO_HANDBACK_PROGRAM   /* the node's file of the program is another */
+    PROTO_HANDBACK_PROGRAM,  /* the node's file of the program is another */
+    PROTO_HANDBACK_AGAIN     /* head to agent: what was refused for want of room may be submitted now */
 };
 
-/* An attempt that was not started and will not be: the head places it again, with the same attempt number. */
+/* Agent to head: an attempt that was not started and will not be; the head places it again, with the same number.
+ * Head to agent, attempt 0: with ROOM, the head's budget for specs is used up; the spec waits at its home, its
+ * arguments stay held. With AGAIN, the head asks for the same SUBMIT once more. */
 struct proto_handback {
     struct task_id task;
     uint32_t attempt;

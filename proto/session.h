@@ -148,6 +148,18 @@ bool session_next(struct session *session, struct session_event *event_out);
  * to be closed, and the peer learns it when it comes back. Nothing happens to one that is not established. */
 void session_lose(struct session *session, int status, const char *text);
 
+/* The batch in which the message travels that was added last. */
+static inline uint32_t session_last_number(const struct session *session)
+{
+    return session->number_last + (session->open != NULL);
+}
+
+/* The newest of our batches that the peer is known to have applied. */
+static inline uint32_t session_acknowledged(const struct session *session) { return session->number_acknowledged; }
+
+/* When the last frame of the peer came, on whatever connection. */
+static inline uint64_t session_heard_ns(const struct session *session) { return session->heard_ns; }
+
 /* When session_flush() has something to do even if nothing happens; UINT64_MAX: never. */
 uint64_t session_deadline_ns(const struct session *session);
 

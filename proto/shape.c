@@ -272,7 +272,7 @@ static SHAPE(proto_complete, WIRE, roost__v1__complete__descriptor, complete_rul
     static const struct field proto_handback_fields[] = {
         ID(task),
         U32(attempt, 0, UINT32_MAX),
-        ENUM(reason, PROTO_HANDBACK_PROGRAM),
+        ENUM(reason, PROTO_HANDBACK_AGAIN),
         TEXT(text, PROTO_TEXT_BYTES_MAX),
     };
 static SHAPE(proto_handback, WIRE, roost__v1__handback__descriptor, NULL)

@@ -1,66 +1,84 @@
-/* agent.c - `roost agent`: one node's agent in the foreground; started by `roost start`, `roost local` and libroost */
+/* agent.c - `roost agent`: one node's agent in the foreground; also what `roost start` and `roost local` start */
 #include "api/cli/command.h"
+#include "api/cli/folder.h"
+#include "api/cli/launch.h"
+#include "api/cli/node_options.h"
+#include "api/cli/options.h"
 #include "common/error.h"
+#include "common/io/address.h"
 #include "common/log.h"
 #include "worker/agent/daemon.h"
 
-#include <getopt.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+static const char *folder, *node_name, *address;
+static uint64_t cpus, store_bytes, ready_fd = UINT64_MAX, lifeline_fd = UINT64_MAX;
+static bool removes_folder;
+
+static const struct option_spec specs[] = {
+    OPT_TEXT("folder", "DIR", &folder,
+             "of this node: an existing folder of yours, mode 0700, for its\nsocket and files"),
+    OPT_TEXT("address", "HOST:PORT", &address, "of the head to join (else it is a cluster of its own)"),
+    OPT_TEXT("name", "NAME", &node_name, "for people (default: the host's name)"),
+    OPT_CPUS(&cpus, "CPUs that tasks may use, such as 4 or 0.5 (default: all)"),
+    OPT_STORE_BYTES(&store_bytes, "of shared memory for objects (default: a share of what is free)"),
+    OPT_NUMBER("ready-fd", "FD", 0, 1 << 20, &ready_fd,
+               "descriptor on which it writes a line, the path of its\nsocket, when clients can connect"),
+    OPT_NUMBER("lifeline-fd", "FD", 0, 1 << 20, &lifeline_fd, "a pipe whose other end's closing ends the agent"),
+    OPT_FLAG("remove-folder", &removes_folder, NULL),
+    OPT_END,
+};
+
+static const struct option_set set = {
+    .command = "agent",
+    .usage = "--folder DIR [--address HOST:PORT] [--name NAME] [--cpus C] [--store-bytes SIZE]",
+    .text = "Runs the agent of one node in the foreground: it owns the node's store and worker processes. It ends on\n"
+            "SIGTERM or SIGINT, with its workers, and leaves its folder as it found it. Logs go to standard error.\n"
+            "`roost start` runs it in the background.",
+    .examples = "mkdir -m 700 /run/roost && roost agent --folder /run/roost --address 10.0.0.1:7000\n"
+                "roost agent --folder /run/roost --address 10.0.0.1:7000 --cpus 8 --store-bytes 20G",
+    .specs = specs,
+};
+
+static int check(void)
+{
+    struct address parsed;
+    if (folder == NULL) {
+        return error_set(ROOST_EINVAL, "--folder is missing");
+    }
+    if (node_name != NULL) {
+        ROOST_TRY(folder_check_name(node_name));
+    }
+    int status = address == NULL ? 0 : address_parse(address, &parsed);
+    return status == 0 ? 0 : error_prefix(status, "--address");
+}
 
 int command_agent(int argc, char **argv)
 {
-    enum { OPT_FOLDER = 1, OPT_NAME, OPT_CPUS, OPT_STORE, OPT_READY, OPT_LIFELINE };
-    static const struct option known[] = { { "folder", required_argument, NULL, OPT_FOLDER },
-                                           { "name", required_argument, NULL, OPT_NAME },
-                                           { "cpus", required_argument, NULL, OPT_CPUS },
-                                           { "store-bytes", required_argument, NULL, OPT_STORE },
-                                           { "ready-fd", required_argument, NULL, OPT_READY },
-                                           { "lifeline-fd", required_argument, NULL, OPT_LIFELINE },
-                                           { 0 } };
-    static char self[4096];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length < 0) {
-        perror("roost agent: /proc/self/exe");
+    int code = options_start(&set, argc, argv, NULL);
+    if (code != OPTIONS_FINE) {
+        return code;
+    }
+    if (check() != 0) {
+        return options_refuse(&set, "%s", error_text());
+    }
+    struct agent_options options = { .folder = folder,
+                                     .node_name = node_name,
+                                     .head_address = address,
+                                     .command = launch_self(),
+                                     .cpus = (double)cpus / 100,
+                                     .store_bytes = store_bytes,
+                                     .ready_fd = ready_fd == UINT64_MAX ? ROOST_NONE : (int)ready_fd,
+                                     .lifeline_fd = lifeline_fd == UINT64_MAX ? ROOST_NONE : (int)lifeline_fd,
+                                     .parent_fd = ROOST_NONE,
+                                     .populate = true };
+    log_start("agent", LOG_INFO);
+    int status = folder_enter(folder, "agent");
+    if (status == 0) {
+        status = agent_run(&options);
+        folder_leave(folder);
+    }
+    if (status != 0) {
+        command_failed("agent", status);
         return EXIT_FAILED;
     }
-    self[length] = '\0';
-    struct agent_options options = {
-        .command = self, .ready_fd = ROOST_NONE, .lifeline_fd = ROOST_NONE, .parent_fd = ROOST_NONE, .populate = true
-    };
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        switch (option) {
-        case OPT_FOLDER:
-            options.folder = optarg;
-            break;
-        case OPT_NAME:
-            options.node_name = optarg;
-            break;
-        case OPT_CPUS:
-            options.cpus = strtod(optarg, NULL);
-            break;
-        case OPT_STORE:
-            options.store_bytes = strtoull(optarg, NULL, 10);
-            break;
-        case OPT_READY:
-            options.ready_fd = (int)strtol(optarg, NULL, 10);
-            break;
-        case OPT_LIFELINE:
-            options.lifeline_fd = (int)strtol(optarg, NULL, 10);
-            break;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (options.folder == NULL) {
-        fprintf(stderr, "roost agent: --folder is missing\n");
-        return EXIT_USAGE;
-    }
-    log_start("agent", LOG_INFO);
-    int status = agent_run(&options);
-    if (status != 0) {
-        fprintf(stderr, "roost agent: %s\n", error_text()[0] != '\0' ? error_text() : error_name(status));
-    }
-    return status == 0 ? EXIT_OK : EXIT_FAILED;
+    return removes_folder && folder_remove(folder) != 0 ? EXIT_FAILED : EXIT_OK;
 }

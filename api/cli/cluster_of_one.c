@@ -6,59 +6,39 @@
  * wrong; the cluster ends when fd 4 does, or when PID ends. It is one agent without a head: everything that one node
  * can decide, it decides.
  *
- * Failures: cannot start -> the reason as the line on fd 3, and exit code 1; its folder is removed in any case.
+ * Failures: cannot start -> the reason as the line on fd 3, and exit code 1; its folder is removed in any case, at the
+ *           latest by the next folder_create().
  */
 #include "api/cli/command.h"
+#include "api/cli/folder.h"
+#include "api/cli/launch.h"
+#include "api/cli/options.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "worker/agent/daemon.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { READY_FD = 3, LIFE_FD = 4 };
 
-/* The folder of all nodes of this user: 0700, and nobody else's. */
-static int make_root(char *path, size_t bytes)
-{
-    const char *named = getenv("ROOST_DIR");
-    int length = named != NULL && named[0] != '\0' ? snprintf(path, bytes, "%s", named)
-                                                   : snprintf(path, bytes, "/tmp/roost-%u", (unsigned)getuid());
-    if (length < 0 || (size_t)length >= bytes) {
-        return error_set(ROOST_EINVAL, "the folder for nodes has a path of more than %zu bytes", bytes - 1);
-    }
-    struct stat about;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        return error_from_errno("the folder for nodes, %s", path);
-    }
-    if (lstat(path, &about) != 0) {
-        return error_from_errno("the folder for nodes, %s", path);
-    }
-    if (!S_ISDIR(about.st_mode) || about.st_uid != getuid()) {
-        return error_set(ROOST_EAUTH, "%s is not a folder of yours; set $ROOST_DIR to one that is", path);
-    }
-    return 0;
-}
+static uint64_t parent, store_bytes, cpus_hundredths;
 
-static int make_folder(char *path, size_t bytes)
-{
-    char root[PATH_MAX - 64];
-    int status = make_root(root, sizeof root);
-    if (status != 0) {
-        return status;
-    }
-    if ((size_t)snprintf(path, bytes, "%s/one-%d", root, (int)getpid()) >= bytes) {
-        return error_set(ROOST_EINVAL, "%s is too long a path for a node's folder", root);
-    }
-    return mkdir(path, 0700) == 0 ? 0 : error_from_errno("the node's folder, %s", path);
-}
+static const struct option_spec specs[] = {
+    OPT_NUMBER("parent", "PID", 1, INT32_MAX, &parent, "of the program, our parent"),
+    OPT_NUMBER("store-bytes", "N", 1, UINT64_MAX, &store_bytes, "of the store"),
+    OPT_NUMBER("cpus", "HUNDREDTHS", 1, UINT32_MAX, &cpus_hundredths, "of a CPU"),
+    OPT_END,
+};
+
+static const struct option_set set = {
+    .command = "cluster-of-one",
+    .usage = "--parent PID [--store-bytes N] [--cpus HUNDREDTHS]",
+    .text = "For libroost only: the cluster of a program that has none. Descriptor 3 is told when it is ready, and it\n"
+            "ends with descriptor 4.",
+    .specs = specs,
+};
 
 static void say_failure(void)
 {
@@ -69,53 +49,40 @@ static void say_failure(void)
 }
 
 /* A descriptor of the process that wants the cluster; -1 when it is gone already. */
-static int parent_pidfd(pid_t parent)
+static int parent_pidfd(void)
 {
-    int fd = (int)syscall(SYS_pidfd_open, parent, 0);
-    return fd >= 0 && getppid() == parent ? fd : -1;
+    int fd = (int)syscall(SYS_pidfd_open, (pid_t)parent, 0);
+    return fd >= 0 && getppid() == (pid_t)parent ? fd : -1;
 }
 
 int command_cluster_of_one(int argc, char **argv)
 {
-    enum { OPT_PARENT = 1, OPT_STORE, OPT_CPUS };
-    static const struct option known[] = { { "parent", required_argument, NULL, OPT_PARENT },
-                                           { "store-bytes", required_argument, NULL, OPT_STORE },
-                                           { "cpus", required_argument, NULL, OPT_CPUS },
-                                           { 0 } };
-    char self[PATH_MAX], folder[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    struct agent_options options = { .command = self, .ready_fd = READY_FD, .lifeline_fd = LIFE_FD, .populate = true };
-    pid_t parent = 0;
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        switch (option) {
-        case OPT_PARENT:
-            parent = (pid_t)strtol(optarg, NULL, 10);
-            break;
-        case OPT_STORE:
-            options.store_bytes = strtoull(optarg, NULL, 10);
-            break;
-        case OPT_CPUS:
-            options.cpus = strtod(optarg, NULL) / 100;
-            break;
-        default:
-            return EXIT_USAGE;
-        }
+    char name[FOLDER_NAME_BYTES];
+    struct folder folder;
+    int code = options_start(&set, argc, argv, NULL);
+    if (code != OPTIONS_FINE) {
+        return code;
     }
-    if (parent == 0 || length < 0) {
-        fprintf(stderr, "roost cluster-of-one: for libroost only\n");
-        return EXIT_USAGE;
+    if (parent == 0) {
+        return options_refuse(&set, "for libroost only");
     }
-    self[length] = '\0';
-    options.parent_fd = parent_pidfd(parent);
+    struct agent_options options = { .command = launch_self(),
+                                     .cpus = (double)cpus_hundredths / 100,
+                                     .store_bytes = store_bytes,
+                                     .ready_fd = READY_FD,
+                                     .lifeline_fd = LIFE_FD,
+                                     .parent_fd = parent_pidfd(),
+                                     .populate = true };
     if (options.parent_fd < 0) {
         return EXIT_FAILED; /* nobody is there to be told */
     }
     log_start("one", LOG_WARN);
-    int status = make_folder(folder, sizeof folder);
+    snprintf(name, sizeof name, "one-%d", (int)getpid());
+    int status = folder_create(name, "one", false, &folder);
     if (status == 0) {
-        options.folder = folder;
+        options.folder = folder.path;
         status = agent_run(&options);
-        rmdir(folder);
+        folder_remove(folder.path);
     }
     if (status != 0) {
         say_failure();

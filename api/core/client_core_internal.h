@@ -21,10 +21,8 @@ struct say_entry {
         struct wire_entry head;
         struct wire_room_back back;
         struct wire_ask ask;
-        struct {
-            struct wire_names names;
-            struct object_id id;
-        } hold;
+        struct wire_names names;
+        unsigned char one_name[sizeof(struct wire_names) + sizeof(struct object_id)];
     } u;
 };
 

@@ -110,15 +110,15 @@ int client_keep(struct client_core *core, uint64_t number, struct object_id id)
         return ROOST_ENOMEM;
     }
     if (!name->is_registered && name->object == NULL) {
-        struct say_entry *entry = say_entry_new(WIRE_HOLD, sizeof entry->u.hold);
+        struct say_entry *entry = say_entry_new(WIRE_HOLD, sizeof entry->u.one_name);
         if (entry == NULL) {
             name_settle(core, name);
             return ROOST_ENOMEM;
         }
         announce_foreign(core, scope, id);
-        entry->u.hold.names.scope = number;
-        entry->u.hold.names.count = 1;
-        entry->u.hold.id = id;
+        entry->u.names.scope = number;
+        entry->u.names.count = 1;
+        entry->u.names.ids[0] = id;
         say(core, &entry->say, SAY_ENTRY);
         name->is_registered = true;
     }

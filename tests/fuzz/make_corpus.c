@@ -1,7 +1,11 @@
-/* make_corpus.c - writes the seeds: FOLDER/decode/ has a frame of every kind, FOLDER/session/ scripts of whole sessions
+/* make_corpus.c - writes the seeds: FOLDER/decode/ has a frame of every kind, FOLDER/session/ scripts of whole sessions,
+ * FOLDER/spec/, job/ and wire/ tasks, jobs and an entry of every kind
  *
  * Built anew at each test run, so that the seeds always are what the program of today speaks. */
 #include "common/error.h"
+#include "common/job.h"
+#include "common/spec.h"
+#include "objectstore/wire.h"
 #include "proto/encode.h"
 #include "tests/lib/proto_random.h"
 
@@ -111,6 +115,86 @@ static void put_script(struct proto_random *random, int kind, uint64_t session_p
     proto_buffer_fini(&frame);
 }
 
+static void write_spec(const char *folder, const char *name, const struct spec_draft *draft,
+                       struct proto_buffer *buffer)
+{
+    size_t bytes = 0;
+    must(spec_measure(draft, &bytes) == 0, name);
+    void *spec = malloc(bytes);
+    must(spec != NULL, name);
+    spec_write(draft, spec, bytes);
+    must(proto_buffer_append(buffer, spec, bytes) == 0, name);
+    write_seed(folder, "spec", name, buffer);
+    free(spec);
+}
+
+static void write_specs(const char *folder, struct proto_buffer *buffer)
+{
+    static const char *const env[] = { "A=1", "LONGER=value", NULL };
+    const roost_ref refs[] = { { { 1, 2 }, 0, ROOST_WHOLE }, { { 3, 4 }, 5, 6 } };
+    const roost_in args[] = { roost_in_int(-1),       roost_in_uint(1),         roost_in_real(0.5),
+                              roost_in_text("text"),  roost_in_bytes("1", 2),   roost_in_ref(refs[0]),
+                              roost_in_refs(refs, 2), roost_in_handle(refs[1]), roost_in_gather(refs[0], 7) };
+    struct spec_draft draft = { .function = "f", .cpus_hundredths = 100, .returns = 1 };
+    write_spec(folder, "plain", &draft, buffer);
+    draft.args = args;
+    draft.args_count = sizeof args / sizeof *args;
+    write_spec(folder, "args", &draft, buffer);
+    draft.env = env;
+    draft.name = "for people";
+    draft.flags = SPEC_FLAGS_ALL;
+    write_spec(folder, "options", &draft, buffer);
+}
+
+static void write_job(const char *folder, const char *name, char *const *strings, struct proto_buffer *buffer)
+{
+    struct job_draft draft = { .name = name, .program = "/bin/true", .args = strings, .env = strings };
+    struct job_spec *job;
+    must(job_write(&draft, &job) == 0 && proto_buffer_append(buffer, job, job->bytes) == 0, name);
+    write_seed(folder, "job", name, buffer);
+    free(job);
+}
+
+static void write_jobs(const char *folder, struct proto_buffer *buffer)
+{
+    char *const none[] = { NULL }, *const some[] = { "program", "", "NAME=VALUE", NULL };
+    write_job(folder, "plain", none, buffer);
+    write_job(folder, "strings", some, buffer);
+}
+
+/* Each kind at the first size that is taken when all counts are zero, and once more with two items where it has any. */
+static void write_entries(const char *folder, struct proto_buffer *buffer)
+{
+    static struct {
+        struct wire_entry head;
+        char rest[CLIENT_MESSAGE_BYTES_MAX];
+    } entry;
+    for (uint32_t kind = 1; kind < WIRE_KINDS; kind++) {
+        uint32_t bytes = sizeof entry.head;
+        do {
+            bytes += 8;
+            must(bytes <= CLIENT_MESSAGE_BYTES_MAX, "a kind without a size");
+            entry.head = (struct wire_entry){ kind, bytes, kind };
+        } while (wire_check(&entry.head, bytes) != 0);
+        char name[32];
+        must(proto_buffer_append(buffer, &entry, bytes) == 0, "entry");
+        snprintf(name, sizeof name, "kind-%02u", kind);
+        write_seed(folder, "wire", name, buffer);
+    }
+    struct {
+        struct wire_names head;
+        struct object_id ids[2];
+    } names = { { .head = { WIRE_HOLD, sizeof names, 0 }, .count = 2 }, { { 1, 2 }, { 3, 4 } } };
+    must(proto_buffer_append(buffer, &names, sizeof names) == 0, "names");
+    write_seed(folder, "wire", "two-names", buffer);
+    struct {
+        struct wire_complete head;
+        char text[8];
+    } complete = { { .head = { WIRE_COMPLETE, sizeof complete, 0 }, .status = ROOST_EFAILED, .text_bytes = 3 }, "why" };
+    must(proto_buffer_append(buffer, &complete, sizeof complete) == 0, "complete");
+    write_seed(folder, "wire", "complete", buffer);
+}
+
 int main(int argc, char **argv)
 {
     must(argc == 2 && (mkdir(argv[1], 0777) == 0 || errno == EEXIST), "usage: make_corpus FOLDER");
@@ -137,6 +221,9 @@ int main(int argc, char **argv)
                  proto_kind_name((enum proto_kind)kinds[i]));
         write_seed(argv[1], "session", name, &buffer);
     }
+    write_specs(argv[1], &buffer);
+    write_jobs(argv[1], &buffer);
+    write_entries(argv[1], &buffer);
     proto_buffer_fini(&buffer);
     proto_arena_fini(&arena);
     proto_arena_fini(&scratch);

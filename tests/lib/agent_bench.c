@@ -89,11 +89,28 @@ static void run(struct bench *bench, const struct core_command *command)
         bench->drain_wanted = true;
         break;
     case CORE_ARM:
-        bench->timer_ns = command->at_ns;
+        CHECK(agent_token_serial(command->token) < ROOST_COUNT_OF(bench->timers));
+        bench->timers[agent_token_serial(command->token)] = command->at_ns;
+        break;
+    case CORE_SEND: {
+        CHECK(bench->sent_count < BENCH_SENT_MAX);
+        struct bench_sent *sent = &bench->sent[bench->sent_count++];
+        sent->to = core_peer_of(command->to);
+        sent->message = *(const struct proto_message *)core_body(command);
+        enum proto_kind kind = sent->message.kind;
+        if (kind == PROTO_HOLD || kind == PROTO_DROP || kind == PROTO_WANT) {
+            const struct proto_objects *objects = &sent->message.u.hold.objects;
+            sent->ids_count = objects->count < ROOST_COUNT_OF(sent->ids) ? objects->count : ROOST_COUNT_OF(sent->ids);
+            memcpy(sent->ids, objects->ids, sent->ids_count * sizeof *sent->ids);
+        }
+        break;
+    }
+    case CORE_PULL:
+        CHECK(bench->pulls_count < BENCH_PULLS_MAX);
+        bench->pulls[bench->pulls_count++] = (struct bench_pull){ command->token,
+                                                                  *(const struct agent_pull *)core_body(command) };
         break;
     case CORE_WRITE:
-    case CORE_SEND:
-    case CORE_PULL:
         break;
     case CORE_FILLER:
     case CORE_DISARM:
@@ -136,7 +153,7 @@ void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
     bench->said = calloc(BENCH_SAID_MAX, sizeof *bench->said);
     CHECK(bench->said != NULL);
     bench->now_ns = 1;
-    bench->timer_ns = UINT64_MAX;
+    memset(bench->timers, 0xff, sizeof bench->timers);
     bench->job = (struct job_id){ 11, 12 };
 }
 
@@ -202,14 +219,93 @@ void bench_drain(struct bench *bench)
     }
 }
 
+void bench_tick(struct bench *bench)
+{
+    for (size_t i = 0; i < ROOST_COUNT_OF(bench->timers); i++) {
+        if (bench->timers[i] <= bench->now_ns) {
+            bench->timers[i] = UINT64_MAX;
+            struct core_event event = { .kind = CORE_TICK, .u.timer.key = agent_token(AGENT_TIMER, i) };
+            step(bench, &event);
+        }
+    }
+}
+
 void bench_time(struct bench *bench, uint64_t now_ns)
 {
     bench->now_ns = now_ns;
-    if (bench->timer_ns <= now_ns) {
-        bench->timer_ns = UINT64_MAX;
-        struct core_event event = { .kind = CORE_TICK };
-        step(bench, &event);
+    bench_tick(bench);
+}
+
+void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message)
+{
+    struct core_event event = { .kind = CORE_MESSAGE, .u.message = { .peer = from, .body = message } };
+    step(bench, &event);
+}
+
+void bench_head_comes(struct bench *bench)
+{
+    struct core_event up = { .kind = CORE_SESSION_UP };
+    step(bench, &up);
+    struct proto_message welcome = {
+        .kind = PROTO_WELCOME, .u.welcome = { .cluster = { 1, 1 }, .epoch = 1, .number = BENCH_NODE, .incarnation = 1 }
+    };
+    bench_message(bench, (struct core_peer){ 0, 0 }, &welcome);
+    struct proto_node items[2] = {
+        { .id = { 7, 7 }, .number = BENCH_NODE, .incarnation = 1, .state = PROTO_NODE_ALIVE, .host = "", .labels = "" },
+        { .id = { 8, 8 }, .number = BENCH_OTHER, .incarnation = 1, .state = PROTO_NODE_ALIVE, .host = "", .labels = "" }
+    };
+    struct proto_message nodes = { .kind = PROTO_NODES, .u.nodes = { items, 2 } };
+    bench_message(bench, (struct core_peer){ 0, 0 }, &nodes);
+    bench_tick(bench);
+}
+
+const struct bench_sent *bench_sent(const struct bench *bench, enum proto_kind kind)
+{
+    for (size_t i = bench->sent_count; i > 0; i--) {
+        if (bench->sent[i - 1].message.kind == kind) {
+            return &bench->sent[i - 1];
+        }
     }
+    return NULL;
+}
+
+size_t bench_sent_count(const struct bench *bench, enum proto_kind kind)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < bench->sent_count; i++) {
+        count += bench->sent[i].message.kind == kind;
+    }
+    return count;
+}
+
+bool bench_sent_names(const struct bench *bench, enum proto_kind kind, struct object_id id)
+{
+    for (size_t i = 0; i < bench->sent_count; i++) {
+        for (size_t n = 0; bench->sent[i].message.kind == kind && n < bench->sent[i].ids_count; n++) {
+            if (object_id_eq(bench->sent[i].ids[n], id)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+const struct bench_pull *bench_pull(const struct bench *bench, enum agent_pull_op op)
+{
+    for (size_t i = bench->pulls_count; i > 0; i--) {
+        if (bench->pulls[i - 1].command.op == op) {
+            return &bench->pulls[i - 1];
+        }
+    }
+    return NULL;
+}
+
+void bench_done(struct bench *bench, uint64_t token, int status, uint64_t value, const void *data, size_t bytes)
+{
+    struct core_event event = {
+        .kind = CORE_DONE, .u.done = { .token = token, .status = status, .value = value, .data = data, .bytes = bytes }
+    };
+    step(bench, &event);
 }
 
 static bool is_from(const struct bench_said *said, struct core_client client, enum wire_kind kind)

@@ -7,9 +7,17 @@
 
 #include "common/spec.h"
 #include "objectstore/table.h"
+#include "proto/message.h"
 #include "worker/agent/core/agent.h"
 
-enum { BENCH_SAID_MAX = 4096, BENCH_ENTRIES_MAX = 4096, BENCH_SPAWNS_MAX = 256, BENCH_TASKS_MAX = 1024 };
+enum {
+    BENCH_SAID_MAX = 4096,
+    BENCH_ENTRIES_MAX = 4096,
+    BENCH_SPAWNS_MAX = 256,
+    BENCH_TASKS_MAX = 1024,
+    BENCH_SENT_MAX = 1024,
+    BENCH_PULLS_MAX = 256
+};
 
 struct bench_said { /* one entry to a client */
     struct core_client client;
@@ -23,6 +31,18 @@ struct bench_task { /* one attempt pushed to a worker, not yet taken by the test
     struct task_id id;
 };
 
+struct bench_sent { /* one message to a peer; what it points to is gone, but for the ids of a list of names */
+    struct core_peer to;
+    struct proto_message message;
+    struct object_id ids[8];
+    size_t ids_count;
+};
+
+struct bench_pull {
+    uint64_t token;
+    struct agent_pull command;
+};
+
 struct bench_entry { /* of the shared table */
     struct agent_entry entry;
     uint64_t retire_token; /* not 0: retired, waits for bench_reclaim() when pinned */
@@ -32,7 +52,7 @@ struct bench_entry { /* of the shared table */
 struct bench {
     struct agent *agent;
     struct core_out out;
-    uint64_t now_ns, timer_ns; /* timer_ns: UINT64_MAX when none is armed */
+    uint64_t now_ns;
     struct job_id job;
     struct bench_said *said;
     size_t said_count;
@@ -44,6 +64,11 @@ struct bench {
     size_t spawns_count;
     uint64_t killed[BENCH_SPAWNS_MAX];
     size_t killed_count, closed_count;
+    struct bench_sent sent[BENCH_SENT_MAX];
+    size_t sent_count;
+    struct bench_pull pulls[BENCH_PULLS_MAX];
+    size_t pulls_count;
+    uint64_t timers[8]; /* due times by the serial of the core's timers; UINT64_MAX: not armed */
     bool drain_wanted;
     uint32_t clients_count;
     uint64_t next_token, next_put, next_call;
@@ -87,5 +112,22 @@ struct task_id bench_submit(struct bench *bench, struct core_client client, uint
 struct bench_task bench_take(struct bench *bench); /* the oldest pushed attempt; the test fails when there is none */
 void bench_result(struct bench *bench, const struct bench_task *task, uint32_t index, uint64_t bytes);
 void bench_complete(struct bench *bench, const struct bench_task *task, int32_t status, const char *text);
+
+/* ---- the head and peers, played by the test ---- */
+
+enum { BENCH_NODE = 1, BENCH_OTHER = 2 }; /* this node's number, another node's */
+
+/* WELCOME, the list that follows it, and NODES with this node and another. */
+void bench_head_comes(struct bench *bench);
+void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message);
+/* Timers that are armed for now: DROPs and lists leave. */
+void bench_tick(struct bench *bench);
+/* The newest message of `kind`, or NULL; how many there were. */
+const struct bench_sent *bench_sent(const struct bench *bench, enum proto_kind kind);
+size_t bench_sent_count(const struct bench *bench, enum proto_kind kind);
+bool bench_sent_names(const struct bench *bench, enum proto_kind kind, struct object_id id);
+/* The newest CORE_PULL of `op`, or NULL. */
+const struct bench_pull *bench_pull(const struct bench *bench, enum agent_pull_op op);
+void bench_done(struct bench *bench, uint64_t token, int status, uint64_t value, const void *data, size_t bytes);
 
 #endif

@@ -59,7 +59,7 @@ static bool keep_for_later(struct guest *guest, const void *entry, size_t bytes)
 
 bool guest_say(struct guest *guest, struct ring_producer *ring, const void *entry, size_t bytes, bool droppable)
 {
-    if (guest->is_dead || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
+    if (guest->is_dead || guest->is_condemned || (guest->late_bytes == 0 && put(ring, entry, bytes))) {
         return true;
     }
     if (droppable) {
@@ -105,6 +105,9 @@ static void reply(struct daemon *daemon, const struct core_command *command)
     guest_say(guest, ring_of(guest, entry), entry, entry->bytes, false);
     if (command->token != 0) {
         guest->bells |= UINT64_C(1) << (command->token - 1);
+    }
+    if (entry->kind == WIRE_TAKEN && ring_space(&guest->taken) < CLIENT_SMALL_RING_BYTES / 2) {
+        guest->bells |= 1; /* nobody waits for these; the library's thread is woken before the ring is full */
     }
 }
 
@@ -228,13 +231,13 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         break;
     }
     case CORE_ARM:
-        loop_timer_arm(&daemon->core_timer, command->at_ns);
+        alarms_arm(daemon->alarms, command->token, command->at_ns);
         break;
     case CORE_DISARM:
-        loop_timer_disarm(&daemon->core_timer);
+        alarms_disarm(daemon->alarms, command->token);
         break;
     case CORE_SPAWN:
-        process_start(daemon, command->token, ((const struct agent_spawn *)core_body(command))->job);
+        process_start(daemon, command->token, core_body(command));
         break;
     case CORE_KILL:
         process_kill(daemon, command->token, (int)command->to);
@@ -249,9 +252,13 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         }
         break;
     }
-    case CORE_FILLER:
     case CORE_SEND:
+        network_send(daemon->network, command->to, core_body(command));
+        break;
     case CORE_PULL:
+        network_pull(daemon->network, command->token, core_body(command));
+        break;
+    case CORE_FILLER:
     case CORE_SPILL:
     case CORE_COMMIT:
     case CORE_WAKE:

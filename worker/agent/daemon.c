@@ -8,10 +8,12 @@
 #define LOG_TOPIC "agent"
 #include "worker/agent/daemon.h"
 #include "common/error.h"
+#include "common/io/nng_threads.h"
 #include "common/log.h"
 #include "worker/agent/daemon_internal.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,23 +70,25 @@ static int make_node_page(struct daemon *daemon)
 static int make_core(struct daemon *daemon)
 {
     const struct agent_options *options = daemon->options;
-    struct agent_config config = { .node = daemon->node,
-                                   .cpus_hundredths = cpus_hundredths(options->cpus),
-                                   .memory_bytes = options->memory_bytes,
-                                   .segments_count = daemon->store->segments_count };
-    memcpy(config.node_name, daemon->node_name, sizeof config.node_name);
-    if (config.memory_bytes == 0) {
+    struct agent_config *config = &daemon->config;
+    *config = (struct agent_config){ .node = daemon->node,
+                                     .cpus_hundredths = cpus_hundredths(options->cpus),
+                                     .memory_bytes = options->memory_bytes,
+                                     .segments_count = daemon->store->segments_count,
+                                     .secret = id_random().lo };
+    memcpy(config->node_name, daemon->node_name, sizeof config->node_name);
+    if (config->memory_bytes == 0) {
         struct sysinfo info;
         sysinfo(&info);
-        config.memory_bytes = (uint64_t)info.totalram * info.mem_unit;
+        config->memory_bytes = (uint64_t)info.totalram * info.mem_unit;
     }
-    for (uint32_t i = 0; i < config.segments_count; i++) {
-        config.segment_bytes[i] = daemon->store->segments[i].bytes;
-        config.segment_is_huge[i] = daemon->store->segments[i].is_huge;
+    for (uint32_t i = 0; i < config->segments_count; i++) {
+        config->segment_bytes[i] = daemon->store->segments[i].bytes;
+        config->segment_is_huge[i] = daemon->store->segments[i].is_huge;
     }
-    config.prestart_workers = (config.cpus_hundredths + 99) / 100;
-    config.workers_max = config.prestart_workers * WORKERS_PER_CPU_MAX;
-    int status = agent_create(&daemon->core, &config);
+    config->prestart_workers = (config->cpus_hundredths + 99) / 100;
+    config->workers_max = config->prestart_workers * WORKERS_PER_CPU_MAX;
+    int status = agent_create(&daemon->core, config);
     return status != 0 ? status : core_out_init(&daemon->out, agent_core.out_bytes_max);
 }
 
@@ -118,7 +122,7 @@ static void start_populating(struct daemon *daemon)
 
 /* ------------------------------------------------------------------ events of the process itself */
 
-static void stop(struct daemon *daemon, const char *why)
+void daemon_stop(struct daemon *daemon, const char *why)
 {
     if (!daemon->is_stopping) {
         log_info("event=stops why=\"%s\"", why);
@@ -127,30 +131,36 @@ static void stop(struct daemon *daemon, const char *why)
     }
 }
 
-static void on_signal(void *arg, int signal_number) { stop(arg, strsignal(signal_number)); }
+static void on_signal(void *arg, int signal_number) { daemon_stop(arg, strsignal(signal_number)); }
 
 static void on_lifeline(void *arg, unsigned events)
 {
     struct daemon *daemon = arg;
     char byte;
     if ((events & LOOP_HANGUP) != 0 || read(daemon->options->lifeline_fd, &byte, 1) == 0) {
-        stop(daemon, "whoever started it is gone");
+        daemon_stop(daemon, "whoever started it is gone");
     }
 }
 
 static void on_parent_end(void *arg, unsigned events)
 {
     (void)events;
-    stop(arg, "the process that it belongs to has ended");
+    daemon_stop(arg, "the process that it belongs to has ended");
 }
 
-static void on_core_timer(void *arg)
+static void on_core_timer(void *arg, uint64_t key)
 {
-    struct core_event event = { .kind = CORE_TICK };
+    struct core_event event = { .kind = CORE_TICK, .u.timer.key = key };
     daemon_step(arg, &event);
 }
 
-static void on_scan_timer(void *arg) { (void)arg; /* the turn's end scans */ }
+/* The turn's end does what there is to do. */
+static void on_scan_timer(void *arg)
+{
+    struct daemon *daemon = arg;
+    daemon->scan_is_armed = false;
+    daemon->scan_is_due = true;
+}
 
 /* ------------------------------------------------------------------ the folder */
 
@@ -163,7 +173,8 @@ static int write_node_file(const struct daemon *daemon)
     if (file == NULL) {
         return error_from_errno("%s", wip);
     }
-    fprintf(file, "{\"head\":\"\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n", node_id_print(daemon->node, id),
+    fprintf(file, "{\"head\":\"%s\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n",
+            daemon->options->head_address == NULL ? "" : daemon->options->head_address, node_id_print(daemon->node, id),
             (int)getpid(), daemon->socket_path);
     if (fclose(file) != 0 || rename(wip, path) != 0) {
         return error_from_errno("%s", path);
@@ -171,16 +182,27 @@ static int write_node_file(const struct daemon *daemon)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about, (void)kind, (void)place;
+    return remove(path);
+}
+
+/* Without what an agent left that was killed here. */
 static int make_folders(const struct daemon *daemon)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/work", daemon->options->folder);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return mkdir(path, 0700) == 0 ? 0 : error_from_errno("%s", path);
 }
 
 static void clear_folder(const struct daemon *daemon)
 {
     char path[256];
+    if (!daemon->owns_folder) {
+        return;
+    }
     snprintf(path, sizeof path, "%s/node.json", daemon->options->folder);
     unlink(path);
     snprintf(path, sizeof path, "%s/work", daemon->options->folder);
@@ -229,16 +251,18 @@ static int start(struct daemon *daemon)
     if (status == 0) {
         status = make_core(daemon);
     }
-    if (status == 0) {
-        status = make_folders(daemon);
-    }
     if (status != 0) {
         return status;
     }
-    loop_timer_init(&daemon->core_timer, daemon->loop, on_core_timer, daemon);
     loop_timer_init(&daemon->scan_timer, daemon->loop, on_scan_timer, daemon);
     loop_on_turn_end(daemon->loop, daemon_turn, daemon);
-    status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
+    status = alarms_create(daemon->loop, on_core_timer, daemon, &daemon->alarms);
+    if (status == 0) {
+        status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
+    }
+    if (status == 0 && options->head_address != NULL) {
+        status = network_open(&daemon->network, daemon, options->head_address);
+    }
     if (status == 0 && options->lifeline_fd != ROOST_NONE) {
         status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon,
                                   &daemon->lifeline);
@@ -247,7 +271,11 @@ static int start(struct daemon *daemon)
         status = loop_watch_start(daemon->loop, options->parent_fd, LOOP_READ, on_parent_end, daemon, &daemon->parent);
     }
     if (status == 0) {
-        status = guests_listen(daemon);
+        status = guests_listen(daemon); /* which tells whether another agent lives here */
+    }
+    daemon->owns_folder = status == 0;
+    if (status == 0) {
+        status = make_folders(daemon);
     }
     return status == 0 ? write_node_file(daemon) : status;
 }
@@ -286,9 +314,12 @@ static void end(struct daemon *daemon)
         }
         loop_watch_close(daemon->lifeline);
         loop_watch_close(daemon->parent);
-        loop_timer_disarm(&daemon->core_timer);
+        alarms_destroy(daemon->alarms);
+        network_close(daemon->network);
         loop_timer_disarm(&daemon->scan_timer);
         loop_destroy(daemon->loop);
+        network_destroy(daemon->network);
+        nng_threads_end();
     }
     if (daemon->populates) {
         atomic_store(&daemon->populate_stop, true);
@@ -313,7 +344,7 @@ static void end(struct daemon *daemon)
 int agent_run(const struct agent_options *options)
 {
     static struct daemon daemon; /* one per process */
-    daemon = (struct daemon){ .options = options, .node_page_ro = -1 };
+    daemon = (struct daemon){ .options = options, .node_page_ro = -1, .scan_pause_ns = TURN_LOOK_NS };
     list_init(&daemon.guests);
     list_init(&daemon.programs);
     list_init(&daemon.processes);

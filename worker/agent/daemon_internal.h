@@ -7,6 +7,7 @@
 #define ROOST_WORKER_AGENT_DAEMON_INTERNAL_H
 
 #include "common/doorbell.h"
+#include "common/io/alarms.h"
 #include "common/io/loop.h"
 #include "common/io/spawn.h"
 #include "common/io/unix.h"
@@ -18,9 +19,12 @@
 #include "objectstore/store.h"
 #include "worker/agent/core/agent.h"
 #include "worker/agent/daemon.h"
+#include "worker/agent/network.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+
+enum { TURN_LOOK_NS = 5000000 }; /* at what tells nobody when it changes: a pin released, an answer read */
 
 struct daemon;
 struct process;
@@ -28,9 +32,10 @@ struct process;
 struct program {          /* what a job's workers run */
     struct list_node all; /* daemon.programs */
     struct job_id id;
-    struct job_spec *job;     /* owned */
-    struct guest *driver;     /* NULL when it is gone */
-    uint32_t processes_count; /* that still run it */
+    struct job_spec *job;        /* owned */
+    struct guest *driver;        /* NULL when it is gone */
+    uint32_t processes_count;    /* that still run it */
+    bool is_foreign, is_checked; /* of a driver on another node; its file here is the same */
 };
 
 struct guest {
@@ -53,8 +58,9 @@ struct guest {
     struct process *process; /* of a worker */
     unsigned char *late;     /* replies that found the ring full, in order; owned */
     size_t late_bytes, late_capacity;
-    uint64_t bells; /* to ring at the end of the turn, a bit each */
-    bool is_dead;   /* its process has ended; it goes at the end of the turn */
+    uint64_t bells;    /* to ring at the end of the turn, a bit each */
+    bool is_condemned; /* killed by us: nothing of it is read any more, nothing is said to it */
+    bool is_dead;      /* its process has ended; it goes at the end of the turn */
 };
 
 struct output { /* one stream of a worker, cut into lines */
@@ -71,6 +77,7 @@ struct process {
     struct daemon *daemon;
     struct program *program;
     struct spawn *spawn; /* NULL once it has ended */
+    int64_t pid;
     uint64_t token;
     struct guest *guest; /* once it has connected */
     int wait_status;
@@ -95,11 +102,17 @@ struct daemon {
     struct list_node guests, programs, processes;
     struct guest **slots; /* CLIENTS_MAX of them */
     uint32_t *generations;
-    struct loop_timer core_timer, scan_timer;
+    struct alarms *alarms; /* the core's timers, by their keys */
+    struct loop_timer scan_timer;
+    struct agent_config config;
+    struct network *network; /* NULL: a node without a head */
+    uint64_t scan_pause_ns;  /* until the next look at pins that were still held */
+    bool scan_is_armed, scan_is_due;
     struct loop_task again;    /* one more turn, at once */
     uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
     size_t never_published_count, never_published_capacity;
     bool drain_wanted, is_stopping;
+    bool owns_folder; /* it listens there: what else lies there is its own */
     struct loop_watch *lifeline, *parent;
     pthread_t populate_thread;
     bool populates;
@@ -112,6 +125,8 @@ struct daemon {
 void daemon_step(struct daemon *daemon, struct core_event *event); /* now_ns is filled in; runs the commands */
 void daemon_turn(void *daemon);
 void daemon_again(struct daemon *daemon);
+/* daemon.c: the loop ends with this turn. */
+void daemon_stop(struct daemon *daemon, const char *why);
 
 /* command.c */
 void daemon_run_command(struct daemon *daemon, const struct core_command *command);
@@ -123,13 +138,14 @@ void guest_ring_bells(struct guest *guest);
 /* guest.c */
 int guests_listen(struct daemon *daemon);
 struct guest *guest_find(struct daemon *daemon, struct core_client key);
+/* Its end brings guest_is_over(); until then it is neither listened nor spoken to. */
 void guest_kill(struct guest *guest);
 void guest_destroy(struct guest *guest);
 /* Its process has ended (and, of a worker, been reaped): everything it committed is read, then the core is told. */
 void guest_is_over(struct guest *guest);
 
 /* process.c */
-void process_start(struct daemon *daemon, uint64_t token, struct job_id job);
+void process_start(struct daemon *daemon, uint64_t token, const struct agent_spawn *spawn);
 void process_kill(struct daemon *daemon, uint64_t token, int signal_number);
 struct process *process_find(struct daemon *daemon, uint64_t token);
 struct program *program_find(struct daemon *daemon, struct job_id job);
@@ -137,6 +153,15 @@ void program_drop_if_unused(struct daemon *daemon, struct program *program);
 void processes_end(struct daemon *daemon); /* kills all; they leave through their exits */
 
 /* output.c */
+struct worker_line {
+    struct guest *driver;
+    int64_t pid;
+    const char *function, *node_name;
+    bool is_stderr;
+    uint32_t dropped;
+};
+/* A line, its newline included, to the driver's terminal. False: its ring is full. */
+bool output_say(const struct worker_line *line, const char *text, size_t bytes);
 int output_open(struct output *output, struct process *process, bool is_stderr, int *write_fd_out);
 void output_close(struct output *output); /* reads what is left first */
 

@@ -36,6 +36,8 @@ struct guest *guest_find(struct daemon *daemon, struct core_client key)
 
 void guest_kill(struct guest *guest)
 {
+    guest->is_condemned = true;
+    guest->late_bytes = 0;
     if (guest->process != NULL && guest->process->spawn != NULL) {
         spawn_kill(guest->process->spawn, SIGKILL);
     }

@@ -307,7 +307,7 @@ static const struct bulk_handler outgoing_handler = { .on_open = on_open,
 
 static struct outgoing *outgoing_to(struct transfers *transfers, const struct agent_pull *command)
 {
-    uint32_t node = command->peer.node & ~(uint32_t)AGENT_PEER_SERVES;
+    uint32_t node = command->peer.node;
     LIST_EACH (at, &transfers->outgoing) {
         struct outgoing *outgoing = CONTAINER_OF(at, struct outgoing, all);
         if (outgoing->node == node && outgoing->incarnation == command->peer.incarnation &&

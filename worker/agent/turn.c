@@ -2,7 +2,8 @@
  *
  * Happy path: awake -> for each guest: requests, then submits and completes up to where they ended before -> scan for
  * bytes that nobody reads -> ring bells -> asleep, and one more look.
- * Failures:   an entry that is malformed ends the guest; everybody else is served.
+ * Failures:   an entry that is malformed ends the guest, and nothing of it is read from then on; everybody else is served.
+ *             a guest does not read its answers -> none of its rings is read until it has.
  * Invariant:  what a client wrote into `requests` before it published a submit or a completion is read before it.
  * Thread: the loop's.
  */
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TURN_SCAN_MAX = 4096, TURN_SCAN_PAUSE_NS = 5000000, TURN_ENTRIES_MAX = 100000 };
+enum { TURN_ENTRIES_MAX = 100000, TURN_SCAN_MAX = 4096, TURN_LOOK_NS_MAX = 80000000 };
 
 void daemon_step(struct daemon *daemon, struct core_event *event)
 {
@@ -55,27 +56,30 @@ static bool belongs(const struct wire_entry *entry, bool is_completes)
     return (entry->kind == WIRE_COMPLETE) == is_completes;
 }
 
-/* Entries of one ring up to `place`. A guest with no room for answers keeps its questions for later. */
-static void drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t place, bool is_completes)
+/* A guest with no room for answers keeps its questions for later; what a condemned one says is of no interest. */
+static bool may_read(const struct guest *guest) { return guest->late_bytes == 0 && !guest->is_condemned; }
+
+/* Entries of one ring up to `place`. False when some are left. */
+static bool drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t place, bool is_completes)
 {
     unsigned char *entry = guest->daemon->entry;
-    for (int i = 0; i < TURN_ENTRIES_MAX && !guest->is_dead; i++) {
-        if (guest->late_bytes > 0) {
-            break;
-        }
+    bool is_read = false;
+    for (int i = 0; i < TURN_ENTRIES_MAX && may_read(guest); i++) {
         size_t size;
         int taken = ring_take_until(ring, place, entry, CLIENT_MESSAGE_BYTES_MAX, &size);
         if (taken == 0) {
+            is_read = true;
             break;
         }
         const struct wire_entry *head = (const struct wire_entry *)(const void *)entry;
         if (taken < 0 || wire_check(head, size) != 0 || !belongs(head, is_completes)) {
             refuse(guest, is_completes ? "completes" : "requests");
-            return;
+            return false;
         }
         to_core(guest, head);
     }
     ring_consumed(ring);
+    return is_read;
 }
 
 /* The spec of a submit: in the slot, or in the store, from where it is copied before it is looked at. */
@@ -112,7 +116,7 @@ static const struct spec *take_spec(struct guest *guest, const struct task_ring_
 
 static void drain_submits(struct guest *guest, uint32_t count)
 {
-    for (; count > 0 && !guest->is_dead; count--) {
+    for (; count > 0 && may_read(guest); count--) {
         struct task_ring_item item;
         struct wire_submit submit;
         int taken = task_ring_claim(&guest->submits, &item);
@@ -137,13 +141,16 @@ static void drain_submits(struct guest *guest, uint32_t count)
 
 static bool may_have_submits(struct guest *guest) { return task_ring_has_queued(&guest->submits); }
 
-/* In this order: first where submits and completes end, then requests, then up to those ends. */
+/* In this order: first where completes end, then where submits end (an attempt's calls come before its completion),
+ * then requests, then up to those ends. */
 static void drain(struct guest *guest)
 {
     bool is_worker = guest->role == CLIENT_WORKER;
-    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
     uint64_t completes = is_worker ? ring_snapshot(&guest->completes) : 0;
-    drain_ring(guest, &guest->requests, ring_snapshot(&guest->requests), false);
+    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
+    if (!drain_ring(guest, &guest->requests, ring_snapshot(&guest->requests), false)) {
+        return; /* the others would overtake what came before them */
+    }
     drain_submits(guest, submits);
     if (is_worker) {
         drain_ring(guest, &guest->completes, completes, true);
@@ -152,8 +159,8 @@ static void drain(struct guest *guest)
 
 static bool has_more(struct guest *guest)
 {
-    if (guest->late_bytes > 0) {
-        return false; /* it has to read before it may ask */
+    if (!may_read(guest)) {
+        return false;
     }
     return !ring_is_empty(&guest->requests) || may_have_submits(guest) ||
            (guest->role == CLIENT_WORKER && !ring_is_empty(&guest->completes));
@@ -162,6 +169,7 @@ static bool has_more(struct guest *guest)
 void guest_is_over(struct guest *guest)
 {
     struct daemon *daemon = guest->daemon;
+    guest->is_dead = true; /* nothing is said to it any more, so nothing is late */
     guest->late_bytes = 0;
     for (int i = 0; i < 2; i++) { /* the second round takes what the first one's snapshots left */
         drain(guest);
@@ -186,8 +194,9 @@ static void scan(struct daemon *daemon)
         reclaimed(daemon, daemon->never_published[--daemon->never_published_count]);
     }
     static uint64_t tokens[TURN_SCAN_MAX];
-    while (daemon->store->waiting_count > 0 && store_scan_is_due(daemon->store)) {
-        int found = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
+    int found = 0;
+    while (daemon->store->waiting_count > 0 && (daemon->scan_is_due || store_scan_is_due(daemon->store))) {
+        found = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
         for (int i = 0; i < found; i++) {
             reclaimed(daemon, tokens[i]);
         }
@@ -195,8 +204,32 @@ static void scan(struct daemon *daemon)
             break;
         }
     }
-    if (daemon->store->waiting_count > 0) {
-        loop_timer_arm(&daemon->scan_timer, loop_now_ns() + TURN_SCAN_PAUSE_NS);
+    if (found > 0 || daemon->store->waiting_count == 0) {
+        daemon->scan_pause_ns = TURN_LOOK_NS;
+    } else if (daemon->scan_is_due) { /* long held views: not so often */
+        daemon->scan_pause_ns = daemon->scan_pause_ns * 2 < TURN_LOOK_NS_MAX ? daemon->scan_pause_ns * 2
+                                                                             : TURN_LOOK_NS_MAX;
+    }
+    daemon->scan_is_due = false;
+}
+
+static bool anybody_is_late(const struct daemon *daemon)
+{
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&daemon->guests) {
+        if (CONTAINER_OF(at, struct guest, all)->late_bytes > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nobody rings when a pin goes or an answer is read: another look in a while. */
+static void look_again_later(struct daemon *daemon)
+{
+    bool is_late = anybody_is_late(daemon);
+    if (!daemon->scan_is_armed && (is_late || daemon->store->waiting_count > 0)) {
+        daemon->scan_is_armed = true;
+        loop_timer_arm(&daemon->scan_timer, loop_now_ns() + (is_late ? TURN_LOOK_NS : daemon->scan_pause_ns));
     }
 }
 
@@ -247,6 +280,8 @@ void daemon_turn(void *arg)
     LIST_EACH (at, &daemon->guests) {
         guest_ring_bells(CONTAINER_OF(at, struct guest, all));
     }
+    look_again_later(daemon);
+    network_flush(daemon->network);
     agent_bell_asleep(&daemon->node_page->bell);
     if (anything_left(daemon)) {
         agent_bell_awake(&daemon->node_page->bell);

@@ -3,7 +3,8 @@
  * Happy path: arguments are seen -> the environment is set -> the function runs -> results are completed -> looks,
  *             buffers, scratch and arguments are given back.
  * Failures:   the function's status, a wrong use of an argument, a result that cannot be made: each ends the attempt
- * with a status and a text. A function that returned an error without words is quoted with the call that failed.
+ *             with a status and a text. A function that returned an error without words is quoted with the call that
+ *             failed.
  * Invariants: whatever the function left open is closed before task_run() returns.
  * Thread:     the one that runs the task. */
 #include "worker/runtime/task.h"

@@ -384,11 +384,12 @@ int leave_open(struct roost_task *task)
     struct roost *rt = roost_of(task);
     roost_ref ref;
     roost_buffer buffer;
-    roost_view view;
+    roost_view view, shared;
     unsigned char *scratch = roost_scratch(task, 1000);
     TASK_CHECK(scratch != NULL && scratch[0] == 0 && scratch[999] == 0 && (uintptr_t)scratch % 16 == 0);
     ROOST_TRY(roost_put(rt, "left", 4, &ref));
     ROOST_TRY(roost_get(rt, ref, &view, 0));
+    ROOST_TRY(roost_get(rt, roost_arg_ref(task, 0), &shared, WAIT_MS));
     ROOST_TRY(roost_create(rt, 100, &buffer));
     return roost_return(task, 0, "done", 4);
 }
@@ -396,8 +397,10 @@ int leave_open(struct roost_task *task)
 void tasks_leave_nothing_open(struct roost *rt)
 {
     for (int i = 0; i < 20; i++) {
-        roost_ref ref;
-        CHECK_EQ(roost_call(rt, leave_open, &ref), 0);
+        roost_ref ref, shared;
+        CHECK_EQ(roost_put(rt, "shared", 6, &shared), 0);
+        CHECK_EQ(roost_call(rt, leave_open, &ref, shared), 0);
+        roost_free(rt, shared);
         check_text(rt, ref, "done");
         roost_free(rt, ref);
     }

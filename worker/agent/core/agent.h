@@ -15,7 +15,7 @@
  *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
  *   CORE_KILL          token: the spawn's; to: the signal
  *   CORE_DRAIN         run a turn that reads every ring
- *   CORE_SEND          to: core_peer_key(); node 0 is the head; AGENT_PEER_SERVES: on the session that the peer opened
+ *   CORE_SEND          to: core_peer_key(); node 0 is the head
  *   CORE_SEND          body: struct proto_message, to a peer
  *   CORE_PULL          body: struct agent_pull
  *
@@ -43,10 +43,6 @@ static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
 }
 static inline enum agent_token_kind agent_token_kind(uint64_t token) { return (enum agent_token_kind)(token >> 56); }
 static inline uint64_t agent_token_serial(uint64_t token) { return token & ((UINT64_C(1) << 56) - 1); }
-
-/* A core_peer.node with this bit: the session that the peer opened to pull from here, not the one opened from here to
- * pull from it. Two agents that pull from each other have one of each, and nobody has to agree who dials. */
-enum { AGENT_PEER_SERVES = 1 << 30 };
 
 struct agent_config {
     struct node_id node;

@@ -273,6 +273,13 @@ static struct proto_bytes spec_bytes(const struct task *task)
     return (struct proto_bytes){ task->spec, task->spec->bytes };
 }
 
+static void say_submit(struct agent *agent, const struct task *task)
+{
+    struct proto_message *message = say(agent, PROTO_SUBMIT);
+    message->u.submit.task = task->id;
+    message->u.submit.spec = spec_bytes(task);
+}
+
 void link_submit(struct agent *agent, struct task *task)
 {
     struct list_node *lists[] = { &task->inputs, &task->handles };
@@ -289,9 +296,7 @@ void link_submit(struct agent *agent, struct task *task)
             link_publish(agent, task->results[i]);
         }
     }
-    struct proto_message *message = say(agent, PROTO_SUBMIT);
-    message->u.submit.task = task->id;
-    message->u.submit.spec = spec_bytes(task);
+    say_submit(agent, task);
 }
 
 static struct proto_failure *failure_of(struct agent *agent, const struct task *task, const struct wire_failure *from)
@@ -302,7 +307,7 @@ static struct proto_failure *failure_of(struct agent *agent, const struct task *
     *failure = (struct proto_failure){ .status = from->status,
                                        .app_code = from->app_code,
                                        .signal = (uint32_t)from->signal,
-                                       .attempts = task->head_attempt + 1,
+                                       .attempts = task->head_attempt,
                                        .pid = (uint64_t)from->pid,
                                        .function = spec_function(task->spec),
                                        .node = agent->config.node_name,
@@ -704,7 +709,7 @@ static void on_task(struct agent *agent, const struct proto_task *message)
     }
     task->is_from_head = true;
     task->head_attempt = message->attempt;
-    task->attempts = message->attempt;
+    task->attempts = message->attempt > 0 ? message->attempt - 1 : 0; /* the head counts from 1, a task from 0 */
     take_mentions(agent, task);
     learn_args(agent, message);
     task_begin(agent, task);
@@ -723,6 +728,15 @@ static void on_cancel(struct agent *agent, const struct proto_cancel *cancel)
     struct wire_failure failure = { .status = ROOST_ECANCELED };
     link_complete(agent, task, 0, false, &failure);
     task_give_up(agent, task);
+}
+
+/* The head has no room for the spec now: it waits here, and is sent again when the head says so. */
+static void on_handback(struct agent *agent, const struct proto_handback *handback)
+{
+    struct task *task = task_find(agent, handback->task);
+    if (task != NULL && task->state == TASK_AWAY && handback->reason == PROTO_HANDBACK_AGAIN) {
+        say_submit(agent, task);
+    }
 }
 
 static void on_job_open(struct agent *agent, const struct proto_job_open *open)
@@ -786,6 +800,9 @@ void link_message(struct agent *agent, const struct core_event *event)
     case PROTO_JOB_END:
         on_job_end(agent, &message->u.job_end);
         break;
+    case PROTO_HANDBACK:
+        on_handback(agent, &message->u.handback);
+        break;
     case PROTO_LIST:
         agent->list_number = message->u.list.list;
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_LIST), agent->now_ns);
@@ -797,7 +814,6 @@ void link_message(struct agent *agent, const struct core_event *event)
         NOT_FOR_AGENTS_(PROTO_DROP)
         NOT_FOR_AGENTS_(PROTO_SUBMIT)
         NOT_FOR_AGENTS_(PROTO_COMPLETE)
-        NOT_FOR_AGENTS_(PROTO_HANDBACK)
         NOT_FOR_AGENTS_(PROTO_LOCATIONS)
         NOT_FOR_AGENTS_(PROTO_WANT)
         NOT_FOR_AGENTS_(PROTO_UNWANT)

@@ -459,18 +459,17 @@ void pull_message(struct agent *agent, const struct core_event *event)
 {
     struct core_peer peer = event->u.message.peer;
     const struct proto_message *message = event->u.message.body;
-    bool serves = (peer.node & AGENT_PEER_SERVES) != 0;
-    if (serves && message->kind == PROTO_PULL) {
+    if (message->kind == PROTO_PULL) {
         on_pull(agent, peer, &message->u.pull);
-    } else if (serves && message->kind == PROTO_PULL_STREAM) {
+    } else if (message->kind == PROTO_PULL_STREAM) {
         on_stream(agent, peer, &message->u.pull_stream);
-    } else if (serves && message->kind == PROTO_PULL_DONE) {
-        on_asker_done(agent, peer, message->u.pull_done.token);
-    } else if (serves && message->kind == PROTO_PULL_CANCEL) {
+    } else if (message->kind == PROTO_PULL_CANCEL) {
         on_asker_done(agent, peer, message->u.pull_cancel.token);
-    } else if (!serves && message->kind == PROTO_PULL_ANSWER) {
+    } else if (message->kind == PROTO_PULL_ANSWER) {
         on_answer(agent, &message->u.pull_answer);
-    } else if (!serves && message->kind == PROTO_PULL_DONE) {
+    } else if (message->kind == PROTO_PULL_DONE && find_serve(agent, peer, message->u.pull_done.token) != NULL) {
+        on_asker_done(agent, peer, message->u.pull_done.token);
+    } else if (message->kind == PROTO_PULL_DONE) {
         on_done(agent, &message->u.pull_done);
     } else {
         log_error("event=unexpected_message from=%u kind=%s", peer.node, proto_kind_name(message->kind));
@@ -485,10 +484,9 @@ void pull_peer_lost(struct agent *agent, struct core_peer peer)
             try_next(agent, pull);
         }
     }
-    uint32_t node = peer.node & ~(uint32_t)AGENT_PEER_SERVES;
     LIST_EACH_SAFE (at, &agent->serves) {
         struct serve *serve = CONTAINER_OF(at, struct serve, all);
-        if ((serve->peer.node & ~(uint32_t)AGENT_PEER_SERVES) == node && serve->peer.incarnation == peer.incarnation) {
+        if (serve->peer.node == peer.node && serve->peer.incarnation == peer.incarnation) {
             end_serve(agent, serve);
         }
     }

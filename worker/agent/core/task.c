@@ -398,7 +398,7 @@ static bool wants_another_node(const struct agent *agent, const struct task *tas
 
 static void say_taken(struct agent *agent, struct client *client, uint64_t ticket, struct task_id id)
 {
-    struct wire_taken *taken = core_put(agent->out, CORE_REPLY, core_client_key(client->key), 1, sizeof *taken);
+    struct wire_taken *taken = core_put(agent->out, CORE_REPLY, core_client_key(client->key), 0, sizeof *taken);
     taken->head = (struct wire_entry){ WIRE_TAKEN, sizeof *taken, ticket };
     taken->task = id;
 }

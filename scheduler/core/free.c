@@ -1,0 +1,147 @@
+/* free.c - when nothing names an object any more
+ *
+ * Owns the loop over what has lost its last name, and the FREE messages of a step, one for each node.
+ *
+ * Happy path: the last name goes -> on the line -> FREE to its places and its home, its own names go, and so on.
+ * Failures:   named again before its turn -> stays. A death that is not echoed by all, or a census that is not
+ *             complete, holds the whole line back.
+ * Invariants: an object is freed only when no node, no queued spec and no living object names it.
+ * Thread:     the core's.
+ */
+#include "scheduler/core/head_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool frees_may_go(const struct head *head)
+{
+    return (head->echoes_missing == 0 || !head_keeps(head, HEAD_RULE_SWEEP)) &&
+           (!head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS));
+}
+
+void free_name_at(struct head *head, struct member *member, struct object_id id)
+{
+    if (!member->has_session) {
+        return; /* it will list, and hear then */
+    }
+    if (member->freeing_count == member->freeing_capacity) {
+        member->freeing_capacity = member->freeing_capacity == 0 ? 64 : member->freeing_capacity * 2;
+        member->freeing = head_grow(member->freeing, member->freeing_capacity, sizeof *member->freeing);
+    }
+    if (member->freeing_count == 0) {
+        list_append(&head->with_freeing, &member->with_freeing);
+    }
+    member->freeing[member->freeing_count++] = id;
+}
+
+static void tell_places(struct head *head, const struct object *object)
+{
+    bool home_is_told = object->home == HEAD_NOBODY;
+    for (uint32_t i = 0; i < object_locations_count(object); i++) {
+        uint32_t node = object_location(object, i);
+        home_is_told = home_is_told || node == object->home;
+        free_name_at(head, member_at(head, node), object->id);
+    }
+    struct member *home = home_is_told ? NULL : member_at(head, object->home);
+    if (home != NULL && member_lives(home)) {
+        free_name_at(head, home, object->id);
+    }
+}
+
+static void tell_wanters(struct head *head, const struct object *object)
+{
+    for (uint32_t i = 0; object->more != NULL && i < object->more->wants.count; i++) {
+        struct proto_message *gone = head_send(head, member_at(head, object->more->wants.at[i]), PROTO_GONE);
+        if (gone != NULL) {
+            gone->u.gone.objects = (struct proto_objects){ head_copy(head, &object->id, sizeof object->id), 1 };
+        }
+    }
+}
+
+static void free_object(struct head *head, struct object *object)
+{
+    tell_places(head, object);
+    tell_wanters(head, object);
+    struct object_more *more = object->more;
+    if (more != NULL) {
+        ROOST_INVARIANT(list_is_empty(&more->inputs) || !head_keeps(head, HEAD_RULE_ORDER));
+        object->flags |= OBJECT_BUSY;
+        while (!list_is_empty(&more->inputs)) { /* only with rule 1 switched off */
+            struct task *task = CONTAINER_OF(more->inputs.next, struct input, of_object)->task;
+            task_fail(head, task, failure_make(ROOST_EFREED, "", "an argument was given up"));
+        }
+        gather_free(object);
+        LIST_EACH_SAFE (at, &more->watches) {
+            list_remove(at); /* only with rule 6 switched off */
+            CONTAINER_OF(at, struct watch, of_object)->object = NULL;
+        }
+        for (uint32_t i = 0; i < more->contained_count; i++) {
+            object_unname(head, more->contained[i], &more->contained[i]->containers);
+        }
+        if (more->producer != NULL) {
+            task_return_freed(head, more->producer, object);
+        }
+    }
+    head->counts.frees++;
+    object_forget(head, object);
+}
+
+bool free_next(struct head *head)
+{
+    if (line_is_empty(&head->unnamed) || !frees_may_go(head)) {
+        return false;
+    }
+    struct object *object = line_take(&head->unnamed);
+    object->flags &= (uint16_t)~OBJECT_UNNAMED;
+    if (object_is_named(head, object)) {
+        return true;
+    }
+    if ((object->flags & OBJECT_CHANGED) != 0) {
+        object_check_named(head, object); /* after the line of changes, on which it still is */
+        return true;
+    }
+    free_object(head, object);
+    return true;
+}
+
+void free_send(struct head *head)
+{
+    LIST_EACH_SAFE (at, &head->with_freeing) {
+        struct member *member = CONTAINER_OF(at, struct member, with_freeing);
+        for (size_t sent = 0; sent < member->freeing_count;) {
+            size_t count = member->freeing_count - sent;
+            count = count < PROTO_OBJECTS_MAX ? count : PROTO_OBJECTS_MAX;
+            struct proto_message *message = head_send(head, member, PROTO_FREE);
+            if (message == NULL) {
+                break;
+            }
+            const void *ids = head_copy(head, member->freeing + sent, count * sizeof *member->freeing);
+            message->u.free.objects = (struct proto_objects){ ids, count };
+            sent += count;
+        }
+        member->freeing_count = 0;
+        list_remove(at);
+    }
+}
+
+static void look_at(struct head *head, struct object *object)
+{
+    bool has_value = object->more != NULL && object->more->has_value;
+    if (object->state == OBJECT_UNKNOWN) {
+        object_fail(head, object, OBJECT_LOST,
+                    failure_make(ROOST_ELOST, "", "the node that kept it did not come back after the head's restart"));
+    } else if (object->state == OBJECT_SEALED && object_locations_count(object) == 0 && !has_value) {
+        object_fail(head, object, OBJECT_LOST,
+                    failure_make(ROOST_ELOST, "", "no node that came back after the head's restart has its bytes"));
+    }
+}
+
+void free_census_ended(struct head *head)
+{
+    for (uint32_t i = 0; i < head->directory.used; i++) {
+        struct object *object = object_number(head, i);
+        if (object != NULL) {
+            look_at(head, object);
+        }
+    }
+}

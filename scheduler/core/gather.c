@@ -1,0 +1,134 @@
+/* gather.c - what a list names, watched once for all tasks that gather it
+ *
+ * Owns struct gather, which hangs on the list's object from the first task that gathers it until the list is freed.
+ * M objects times R tasks would be too many links: each object is linked to the list, each task to the list.
+ *
+ * Happy path: the list is sealed -> every object that it names is watched -> the last is sealed -> its tasks are ready.
+ * Failures:   one of them fails or is lost -> `failed`; the tasks fail with it.
+ * Invariants: missing is the number of watches that are not sealed.
+ * Thread:     the core's.
+ */
+#include "scheduler/core/head_internal.h"
+
+#include <stdlib.h>
+
+static bool is_bad(const struct object *object)
+{
+    return object->state == OBJECT_FAILED || object->state == OBJECT_LOST;
+}
+
+struct gather *gather_of(struct head *head, struct object *list)
+{
+    struct object_more *more = object_more(list);
+    if (more->gather != NULL) {
+        return more->gather;
+    }
+    struct gather *gather = head_alloc(sizeof *gather);
+    gather->list = list;
+    gather->total = more->contained_count;
+    gather->watches = head_alloc((gather->total + (size_t)1) * sizeof *gather->watches);
+    for (uint32_t i = 0; i < gather->total; i++) {
+        struct watch *watch = &gather->watches[i];
+        struct object *object = more->contained[i];
+        *watch = (struct watch){ .gather = gather, .object = object, .is_sealed = object->state == OBJECT_SEALED };
+        list_append(&object_more(object)->watches, &watch->of_object);
+        gather->missing += watch->is_sealed ? 0 : 1;
+        gather->failed = gather->failed == NULL && is_bad(object) ? object : gather->failed;
+    }
+    more->gather = gather;
+    head_record(head, 'g', list->id.lo, gather->missing);
+    return gather;
+}
+
+void gather_free(struct object *list)
+{
+    struct gather *gather = list->more == NULL ? NULL : list->more->gather;
+    if (gather == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < gather->total; i++) {
+        if (gather->watches[i].object != NULL) {
+            list_remove(&gather->watches[i].of_object);
+        }
+    }
+    free(gather->watches);
+    free(gather->sums);
+    free(gather);
+    list->more->gather = NULL;
+}
+
+/* Its tasks are looked at when something of theirs has come to be decided: all is there, something failed, or enough to
+ * be placed early. */
+static bool is_of_note(const struct gather *gather)
+{
+    uint64_t there = gather->total - gather->missing, part = (uint64_t)gather->total * PLACEMENT_EARLY_PERCENT;
+    bool just_enough = there * 100 >= part && (there - 1) * 100 < part;
+    return gather->missing == 0 || gather->failed != NULL || just_enough;
+}
+
+static void watch_changed(struct head *head, struct watch *watch)
+{
+    struct gather *gather = watch->gather;
+    bool is_sealed = watch->object->state == OBJECT_SEALED, was = watch->is_sealed;
+    watch->is_sealed = is_sealed;
+    gather->sums_are_valid = false;
+    gather->missing = gather->missing + (was ? 1 : 0) - (is_sealed ? 1 : 0);
+    if (is_bad(watch->object)) {
+        gather->failed = watch->object;
+    } else if (gather->failed == watch->object) {
+        gather->failed = NULL;
+    }
+    if (was != is_sealed || gather->failed != NULL) {
+        LIST_EACH_SAFE (at, &gather->list->more->inputs) {
+            struct input *input = CONTAINER_OF(at, struct input, of_object);
+            if (input->kind == ROOST_IN_GATHER && is_of_note(gather)) {
+                task_input_changed(head, input);
+            }
+        }
+    }
+}
+
+void gather_object_changed(struct head *head, struct object *object)
+{
+    if (object->more == NULL) {
+        return;
+    }
+    LIST_EACH (at, &object->more->watches) {
+        watch_changed(head, CONTAINER_OF(at, struct watch, of_object));
+    }
+}
+
+void gather_object_moved(struct object *object)
+{
+    if (object->more == NULL) {
+        return;
+    }
+    LIST_EACH (at, &object->more->watches) {
+        CONTAINER_OF(at, struct watch, of_object)->gather->sums_are_valid = false;
+    }
+}
+
+void gather_sum_up(struct head *head, struct gather *gather)
+{
+    if (gather->sums_are_valid) {
+        return;
+    }
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < gather->total; i++) {
+        const struct object *object = gather->watches[i].object;
+        if (object != NULL && object->state == OBJECT_SEALED && object_locations_count(object) > 0) {
+            uint64_t *bytes = &head->scratch_bytes[object_location(object, 0)];
+            count += *bytes == 0 ? 1 : 0;
+            *bytes += object->size + 1; /* an empty one marks its node too */
+        }
+    }
+    gather->sums = head_grow(gather->sums, count + (size_t)1, sizeof *gather->sums);
+    gather->sums_count = 0;
+    for (uint32_t node = 0; node < head->members_count; node++) {
+        if (head->scratch_bytes[node] != 0) {
+            gather->sums[gather->sums_count++] = (struct gather_sum){ node, head->scratch_bytes[node] };
+            head->scratch_bytes[node] = 0;
+        }
+    }
+    gather->sums_are_valid = true;
+}

@@ -1,0 +1,495 @@
+/* head_internal.h - the records of the head's core, and what its files ask of each other
+ *
+ * Who holds what: the head holds every record. A member record lives for ever (its number may come back), an object
+ * record until it is freed, a task record while it is not done or one of its returns lives, a job record until its
+ * JOB_END. Records point at each other; each pointer is cleared by the file that owns the record it leads to. */
+#ifndef ROOST_SCHEDULER_CORE_HEAD_INTERNAL_H
+#define ROOST_SCHEDULER_CORE_HEAD_INTERNAL_H
+
+#include "common/contract.h"
+#include "common/hash.h"
+#include "common/id_map.h"
+#include "common/list.h"
+#include "common/spec.h"
+#include "proto/message.h"
+#include "scheduler/core/head.h"
+#include "scheduler/core/placement.h"
+
+#include <stdarg.h>
+
+enum {
+    HEAD_OUT_BYTES_MAX = 64 << 20,
+    HEAD_OUT_RESERVE = 32 << 20, /* less than this left: the rest is for another step. The largest single reaction (one
+                                  * object told to NODES_MAX nodes, one task of ROOST_ARGS_MAX arguments) is below it */
+    HEAD_NOBODY = 0              /* the head's own number, so nobody's among nodes */
+};
+
+struct task;
+struct job;
+struct gather;
+
+/* ------------------------------------------------------------------ small parts (parts.c) */
+
+/* A growing array of pointers, used as a queue: next is the first that was not taken yet. */
+struct line {
+    void **at;
+    size_t next, count, capacity;
+};
+void line_add(struct line *line, void *item);
+void *line_take(struct line *line); /* NULL when empty */
+static inline bool line_is_empty(const struct line *line) { return line->next == line->count; }
+
+/* A small set of node numbers, ascending. */
+struct numbers {
+    uint16_t *at;
+    uint16_t count, capacity;
+};
+bool numbers_has(const struct numbers *numbers, uint32_t number);
+bool numbers_add(struct numbers *numbers, uint32_t number);    /* false: was there */
+bool numbers_remove(struct numbers *numbers, uint32_t number); /* false: was not */
+
+/* Why something failed; shared by the returns of a task and those of its dependents. */
+struct failure {
+    uint32_t refs;
+    struct proto_failure what; /* its texts lie behind it */
+};
+struct failure *failure_copy(const struct proto_failure *what);
+struct failure *failure_make(int status, const char *node, const char *format, ...) ROOST_PRINTF(3, 4);
+void failure_unref(struct failure *failure);
+static inline struct failure *failure_ref(struct failure *failure)
+{
+    failure->refs++;
+    return failure;
+}
+
+void *head_alloc(size_t bytes); /* zeroed; a daemon without memory for a record ends */
+void *head_grow(void *old, size_t count, size_t bytes);
+char *head_text(const char *text); /* a copy; NULL is "" */
+
+/* ------------------------------------------------------------------ members (member.c) */
+
+/*  ALIVE <--> SUSPECT     DRAINING takes nothing new. DEAD: this incarnation is over; the next HELLO of the node begins
+ *    |  \--> DRAINING     another (DEAD -> ALIVE).
+ *    +----------+--> DEAD */
+struct pending_edges {
+    struct list_node of_member;
+    struct object_id object;
+    struct object_id *ids;
+    size_t count;
+};
+
+struct member {
+    uint32_t number, incarnation;
+    struct node_id id;
+    enum proto_node_state state;
+    bool has_session, is_placed; /* is_placed: known to the placement */
+    bool must_list;              /* of the ledger, and has not listed: holds back the census */
+    uint64_t heard_ns;
+    struct list_node hearing;            /* head.hearing, the one longest silent first; alone when dead */
+    uint32_t mark, mark_base;            /* last used; that of the present session's beginning */
+    uint64_t deaths_sent, deaths_echoed; /* of head.deaths, counted from the first ever */
+    uint32_t deaths_mark;                /* of the last notice */
+    char *host, *address_messages, *address_bulk, *labels;
+    uint64_t memory_domain, memory_bytes, store_bytes;
+    uint32_t cpus_hundredths;
+    struct proto_load load;
+    struct list_node tasks;    /* struct task.of_node: EARLY and PLACED here */
+    struct list_node homed;    /* struct task.of_home */
+    struct list_node parked;   /* struct task.waiting: queued, and may run here only */
+    struct list_node edges;    /* struct pending_edges */
+    struct object_id *freeing; /* names of the FREE that the step's end sends */
+    size_t freeing_count, freeing_capacity;
+    struct list_node with_freeing; /* head.with_freeing */
+    uint32_t list;                 /* being received, or 0 */
+    uint32_t list_seen;            /* at its beginning */
+    struct id_map listed;          /* object id -> enum listed_flag, of the list being received */
+};
+
+struct death {
+    uint32_t node, incarnation;
+};
+
+struct member *member_at(const struct head *head, uint32_t number);       /* NULL: never was */
+struct member *member_of(const struct head *head, struct core_peer peer); /* NULL: not this life, or dead */
+static inline bool member_lives(const struct member *member) { return member->state != PROTO_NODE_DEAD; }
+const char *member_name(const struct head *head, uint32_t number);
+int members_restore(struct head *head, const struct head_fact *facts, size_t count);
+void members_fini(struct head *head);
+void member_session_up(struct head *head, const struct core_event *event);
+void member_session_lost(struct head *head, struct core_peer peer);
+/* Something came: it lives, and has seen so much. */
+void member_heard(struct head *head, struct member *member, uint32_t seen);
+/* The mark up to which this member is known to have applied what was sent. */
+uint32_t member_seen(const struct member *member, uint32_t seen);
+void member_die(struct head *head, struct member *member, const char *why);
+/* The first step: the time of those of the ledger begins with ours. */
+void members_begin(struct head *head);
+void members_arm(struct head *head);
+void members_expire(struct head *head);
+void member_load(struct head *head, struct member *member, const struct proto_load *load);
+void member_stop(struct head *head, const struct proto_stop *stop);
+/* Next mark, for a message that answers will be compared with. */
+uint32_t member_mark(struct head *head, struct member *member);
+bool member_is_valid(const struct head *head, const struct member *member);
+
+/* ------------------------------------------------------------------ objects (object.c) */
+
+/*  UNKNOWN --> PENDING --> SEALED --> LOST        UNKNOWN: named after a restart, before its keeper has listed it.
+ *     |  \--------+-------> ^ |        |          LOST may be sealed again: a copy turned up.
+ *     |           v           v        |
+ *     +-------> FAILED <------+--------+          the record goes when nothing names it */
+enum object_state { OBJECT_UNKNOWN = 1, OBJECT_PENDING, OBJECT_SEALED, OBJECT_FAILED, OBJECT_LOST };
+
+enum object_flag {
+    OBJECT_UNNAMED = 1 << 0,  /* on head.unnamed */
+    OBJECT_CHANGED = 1 << 1,  /* on head.changed */
+    OBJECT_TOLD_ALL = 1 << 2, /* of the change: holders are told too, not only those who want it */
+    OBJECT_BUSY = 1 << 3      /* its lists are being walked */
+};
+
+enum { OBJECT_MANY = 3 }; /* more than two: in struct object_more */
+
+struct holder {
+    uint32_t mark; /* of the last mention, 0: none */
+    uint16_t node;
+};
+
+/* A public object. 80 bytes, and 5 to 8 in the index: there are a hundred million of them. */
+struct object {
+    struct object_id id; /* none: a free record */
+    uint64_t size, fingerprint;
+    uint32_t version, columns;
+    struct object_more *more; /* of a free record: the number of the next one */
+    uint32_t mark[2];
+    uint16_t node[2];                     /* holders */
+    uint16_t location[2];                 /* where its bytes are */
+    uint8_t nodes_count, locations_count; /* 0 to 2, or OBJECT_MANY */
+    uint8_t state, format;
+    uint16_t home;
+    uint16_t flags;
+    uint32_t queued, containers; /* specs at the head that name it; living objects that contain it */
+};
+
+/* What few objects have. */
+struct object_more {
+    struct holder *holders; /* ascending */
+    uint32_t holders_count, holders_capacity;
+    struct numbers locations, wants, coming; /* coming: a task there will pull it */
+    struct object **contained;
+    uint32_t contained_count;
+    struct list_node inputs;  /* struct input.of_object */
+    struct list_node watches; /* struct watch.of_object */
+    struct gather *gather;    /* when tasks gather what it names */
+    struct task *producer;
+    struct failure *failure;
+    void *value;
+    bool has_value;
+};
+
+struct directory {
+    struct object **chunks; /* of DIRECTORY_CHUNK records, which never move */
+    uint32_t chunks_count, chunks_capacity;
+    uint32_t *index; /* number + 1 of a record; 0: free. Open addressing */
+    uint32_t index_capacity, count;
+    uint32_t free_first; /* number + 1; 0: none */
+    uint32_t used;       /* records ever taken: numbers below this exist */
+};
+
+struct object *object_find(const struct head *head, struct object_id id); /* NULL: unknown */
+struct object *object_make(struct head *head, struct object_id id, enum object_state state);
+/* Found, or made UNKNOWN while a census goes on; else NULL. */
+struct object *object_named(struct head *head, struct object_id id);
+/* The record with this number, or NULL; for walks in order of creation (of records: they are used again). */
+struct object *object_number(const struct head *head, uint32_t number);
+struct object_more *object_more(struct object *object);
+void object_trim(struct object *object); /* gives back what it does not need beside its record */
+void objects_fini(struct head *head);
+
+void object_set_state(struct head *head, struct object *object, enum object_state state);
+void object_seal(struct head *head, struct object *object, const struct proto_content *content);
+void object_set_value(struct object *object, const struct proto_bytes *value);
+/* Takes the failure over. `state` is FAILED or LOST. */
+void object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure);
+/* Tell those who want it, and with `all` those who hold it. */
+void object_changed(struct head *head, struct object *object, bool all);
+
+uint32_t object_holders_count(const struct object *object);
+struct holder object_holder(const struct object *object, uint32_t i);
+bool object_is_held_by(const struct object *object, uint32_t node);
+/* mark 0: a HOLD, which leaves an earlier mention's mark. */
+void object_hold(struct head *head, struct object *object, uint32_t node, uint32_t mark);
+void object_release(struct head *head, struct object *object, uint32_t node);
+/* As a DROP that has seen so much: void if the last mention was later. */
+void object_drop(struct head *head, struct object *object, const struct member *member, uint32_t seen);
+void object_reset_marks(struct object *object, uint32_t node);
+
+uint32_t object_locations_count(const struct object *object);
+uint32_t object_location(const struct object *object, uint32_t i);
+bool object_is_at(const struct object *object, uint32_t node);
+void object_locate(struct head *head, struct object *object, uint32_t node);
+/* The last one, and no value: LOST, with the reason. */
+void object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why);
+
+bool object_is_named(const struct head *head, const struct object *object);
+void object_name(uint32_t *counter); /* object->queued or ->containers */
+void object_unname(struct head *head, struct object *object, uint32_t *counter);
+void object_check_named(struct head *head, struct object *object);
+/* Sets what a sealed object contains: takes the array over. */
+void object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
+struct proto_content object_content(const struct object *object);
+bool object_is_valid(const struct head *head, const struct object *object);
+void object_touch(struct head *head, const struct object *object);
+/* For free.c's loop alone: the record goes, everything has let go of it. */
+void object_forget(struct head *head, struct object *object);
+uint64_t directory_bytes(const struct directory *directory);
+
+/* ------------------------------------------------------------------ what agents say of objects (publish.c) */
+
+void publish_entry(struct head *head, struct member *member, const struct proto_publish *publish);
+void publish_edges(struct head *head, struct member *member, const struct proto_edges *edges);
+void publish_hold(struct head *head, struct member *member, const struct proto_names *names);
+void publish_drop(struct head *head, struct member *member, const struct proto_names *names, uint32_t seen);
+void publish_want(struct head *head, struct member *member, const struct proto_names *names);
+void publish_unwant(struct head *head, struct member *member, const struct proto_names *names);
+void publish_locations(struct head *head, struct member *member, const struct proto_locations *locations);
+/* Edges said before and those of the message itself become what `object` contains. */
+void publish_contained(struct head *head, struct member *member, struct object *object,
+                       const struct proto_objects *contained);
+/* A copy lies at the member. False: of another version, or it differs; counted, and the object FAILED if it differs. */
+bool publish_copy(struct head *head, struct member *member, struct object *object, const struct proto_content *content);
+/* FOUND to one member. */
+void publish_found(struct head *head, struct member *member, const struct object *object);
+/* FOUND to those who want it and, with `all`, to those who hold it and do not know. */
+void publish_tell(struct head *head, struct object *object, bool all);
+void edges_drop(struct member *member, struct object_id id);
+void edges_drop_all(struct member *member);
+
+/* ------------------------------------------------------------------ the end of objects (free.c) */
+
+bool frees_may_go(const struct head *head);
+/* One step of the loop; false: nothing is left that may go now. */
+bool free_next(struct head *head);
+void free_name_at(struct head *head, struct member *member, struct object_id id);
+void free_send(struct head *head);
+/* Every member has listed: what has no bytes, or was never made known, is lost. */
+void free_census_ended(struct head *head);
+
+/* ------------------------------------------------------------------ gathers (gather.c) */
+
+struct watch {
+    struct list_node of_object;
+    struct gather *gather;
+    struct object *object;
+    bool is_sealed;
+};
+
+struct gather_sum {
+    uint32_t node;
+    uint64_t bytes;
+};
+
+/* What is known of the objects that one list names, once for all tasks that gather them. */
+struct gather {
+    struct object *list;
+    struct watch *watches;
+    uint32_t total, missing;
+    struct object *failed; /* one of them */
+    bool sums_are_valid;
+    struct gather_sum *sums; /* bytes of whole objects by node, each at its first location; ascending */
+    uint32_t sums_count;
+};
+
+/* The list is sealed. */
+struct gather *gather_of(struct head *head, struct object *list);
+void gather_free(struct object *list);
+void gather_object_changed(struct head *head, struct object *object);
+void gather_object_moved(struct object *object);
+void gather_sum_up(struct head *head, struct gather *gather);
+
+/* ------------------------------------------------------------------ tasks (task.c, attempt.c) */
+
+/*            +--> REFUSED (over the budget, spec at home)
+ *  (SUBMIT) -+--> WAITING --> QUEUED --> PLACED --> DONE     a death, a failure that may be tried again and a HANDBACK
+ *            |      |  ^                 ^ |                 lead from EARLY and PLACED back to WAITING.
+ *            |      v  |                 | |                 LOCAL (PUBLISH): its home runs it; queued here if that
+ * dies. |     EARLY ----------------+ |                 HOME (LIST): who runs it is known when the census ends. */
+enum task_state {
+    TASK_WAITING = 1, /* for inputs */
+    TASK_QUEUED,
+    TASK_EARLY,
+    TASK_PLACED,
+    TASK_REFUSED,
+    TASK_LOCAL,
+    TASK_HOME,
+    TASK_DONE
+};
+
+struct input {
+    struct list_node of_object; /* while the task holds its arguments */
+    struct task *task;
+    struct object *object;
+    uint32_t kind;  /* enum roost_kind: REF, HANDLE, GATHER */
+    uint64_t bytes; /* of the range that is named; ROOST_WHOLE, ROOST_COLUMN */
+    bool is_ready;
+};
+
+struct task {
+    struct task_id id;
+    struct spec *spec; /* owned; NULL while REFUSED */
+    size_t spec_bytes; /* counted in head.spec_bytes while it waits here */
+    bool is_counted;
+    struct list_node all, of_job, of_home, of_node;
+    struct list_node waiting; /* head.queued, head.demand, head.refused or a member's parked */
+    struct job *job;          /* NULL: ended */
+    uint32_t home, node;      /* HEAD_NOBODY: gone; not placed */
+    enum task_state state;
+    uint32_t attempt;          /* of the next or present run, from 1 on */
+    uint32_t tries, losses;    /* of max_retries; losses that count for nothing */
+    uint32_t handbacks, avoid; /* avoid: the node that handed it back */
+    bool is_canceled, is_demand, is_relisted;
+    struct input *inputs; /* each object once, ascending; NULL while placed */
+    uint32_t inputs_count, missing;
+    struct object **returns; /* NULL: freed, or never named */
+    uint32_t returns_count, returns_alive;
+    uint64_t since_ns; /* in this state */
+    struct placement_booking booking;
+};
+
+struct task *task_find(const struct head *head, struct task_id id);
+void task_submit(struct head *head, struct member *member, const struct proto_submit *submit);
+/* A checked copy of a spec for `task`, or NULL: counted as a bad message. */
+struct spec *task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes);
+/* A record in state LOCAL or HOME; takes the spec over. */
+struct task *task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state);
+/* Its return; a pending record if `may_make` and there is none. NULL: no such, or freed. */
+struct object *task_return(struct head *head, struct task *task, uint32_t index, bool may_make);
+/* Hold the arguments and wait for inputs, or be queued at once. */
+void task_enter(struct head *head, struct task *task);
+void task_fail(struct head *head, struct task *task, struct failure *failure); /* takes it over */
+void task_set_state(struct head *head, struct task *task, enum task_state state);
+void task_input_changed(struct head *head, struct input *input);
+void task_release_inputs(struct head *head, struct task *task);
+void task_return_freed(struct head *head, struct task *task, const struct object *object);
+void task_forget(struct head *head, struct task *task);
+void task_leave_node(struct head *head, struct task *task);
+void task_ask_again(struct head *head);
+void tasks_fini(struct head *head);
+bool task_is_valid(const struct head *head, const struct task *task);
+const char *task_state_name(enum task_state state);
+
+void attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete);
+void attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback);
+void attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel);
+/* To the node that has it. */
+void attempt_send_cancel(struct head *head, const struct task *task, bool force);
+/* Its node is gone, or has forgotten it. `counts`: against max_retries. */
+void attempt_lost(struct head *head, struct task *task, bool counts, struct failure *why);
+
+/* ------------------------------------------------------------------ placing (place.c) */
+
+void place_turn(struct head *head);
+void place_early(struct head *head, struct task *task);
+/* All inputs of an early one are there. */
+void place_early_ready(struct head *head, struct task *task);
+/* After a restart: the node says that it has this attempt. */
+void place_listed(struct head *head, struct task *task, struct member *member);
+/* A member came, or has more room: what could run nowhere or only there is looked at again. */
+void place_again(struct head *head, struct member *member, bool is_new);
+/* What was infeasible, or of a job that was not known yet, is looked at again. */
+void place_demand_again(struct head *head);
+struct placement_request place_request(struct head *head, const struct task *task);
+void place_describe_lack(struct head *head, const struct task *task, char *text_out, size_t size);
+
+/* ------------------------------------------------------------------ jobs (job.c), lists (list.c), queries (query.c) */
+
+struct job {
+    struct job_id id;
+    struct list_node all, tasks; /* struct task.of_job */
+    char *name;
+    void *spec;
+    size_t spec_bytes;
+    uint64_t driver_pid;
+    uint32_t node; /* of the driver */
+    struct numbers told;
+};
+
+struct job *job_find(const struct head *head, struct job_id id);
+void job_open(struct head *head, struct member *member, const struct proto_job_open *open);
+void job_end(struct head *head, struct job *job);
+void job_tell(struct head *head, struct job *job, struct member *member);
+void jobs_node_dead(struct head *head, uint32_t node);
+void job_output(struct head *head, const struct proto_output *output);
+void jobs_fini(struct head *head);
+
+enum listed_flag { LISTED = 1, LISTED_HELD = 2, LISTED_STORED = 4 };
+void list_begin(struct head *head, struct member *member, uint32_t list, uint32_t seen);
+void list_tasks(struct head *head, struct member *member, const struct proto_list_tasks *tasks);
+void list_placed(struct head *head, struct member *member, uint32_t list);
+void list_objects(struct head *head, struct member *member, const struct proto_list_objects *objects);
+void list_end(struct head *head, struct member *member, uint32_t list);
+/* Said by another message while a list is on its way: it counts as listed. */
+void list_note(struct head *head, uint32_t node, struct object_id id, uint32_t set, uint32_t clear);
+void list_void(struct member *member);
+void list_census_arrived(struct head *head, struct member *member);
+
+void query_answer(struct head *head, struct core_peer peer, const struct proto_query *query);
+
+/* ------------------------------------------------------------------ the whole (head.c) */
+
+enum { HEAD_TOUCHED_MAX = 4096, HEAD_DEATHS_KEPT = 1 << 16 };
+
+struct head {
+    struct head_config config; /* facts are gone */
+    uint64_t now_ns, state_hash;
+    struct core_out *out; /* during a step */
+    struct placement *placement;
+
+    struct member **members; /* by number, NODES_MAX of them */
+    uint32_t members_count;  /* above the highest number in use */
+    struct id_map members_by_id;
+    struct list_node hearing;
+    struct death *deaths; /* in order; deaths[0] is the deaths_first-th ever */
+    uint64_t deaths_first;
+    size_t deaths_count, deaths_capacity;
+    uint32_t echoes_missing, lists_missing;
+    bool has_begun, silence_is_armed;
+
+    struct directory directory;
+    struct line unnamed, changed;
+    struct list_node with_freeing;
+
+    struct list_node tasks, queued, demand, refused;
+    struct id_map tasks_by_id;
+    uint64_t spec_bytes;
+    bool turn_is_due, turn_is_armed;
+
+    struct list_node jobs;
+    struct id_map jobs_by_id;
+
+    uint64_t tasks_in[TASK_DONE + 1];     /* by state */
+    uint64_t *scratch_bytes;              /* by node number; zero between uses */
+    struct placement_input *place_inputs; /* of one question */
+    uint32_t *place_nodes;
+    size_t place_inputs_capacity, place_nodes_capacity;
+    struct object_id touched[HEAD_TOUCHED_MAX];
+    size_t touched_count;
+    struct head_counts counts;
+};
+
+static inline bool head_keeps(const struct head *head, enum head_rule rule)
+{
+    return (head->config.rules_off & rule) == 0;
+}
+static inline bool head_has_room(const struct head *head) { return core_out_left(head->out) > HEAD_OUT_RESERVE; }
+static inline bool head_in_census(const struct head *head) { return head->lists_missing > 0; }
+static inline void head_record(struct head *head, uint64_t what, uint64_t a, uint64_t b)
+{
+    head->state_hash = hash_mix(hash_mix(hash_mix(head->state_hash, what), a), b);
+}
+/* A message to a living member; its body is to be filled in. NULL: it has no session that would carry it, and will
+ * list. */
+struct proto_message *head_send(struct head *head, struct member *member, enum proto_kind kind);
+void *head_copy(struct head *head, const void *data, size_t bytes); /* into the arena; NULL for none */
+void head_turn_due(struct head *head);
+
+#endif

@@ -1,0 +1,132 @@
+/* job.c - what drivers have opened: where the driver is, what its workers need, which tasks are its own
+ *
+ * Owns the job records. A node is told of a job (JOB_OPEN) before its first TASK of it.
+ *
+ * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone.
+ * Failures:   the driver's node dies -> the same as JOB_END.
+ * Invariants: every task that is not done has its job, or is about to fail.
+ * Thread:     the core's.
+ */
+#include "scheduler/core/head_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct job *job_find(const struct head *head, struct job_id id)
+{
+    return job_id_is_none(id) ? NULL : id_map_get(&head->jobs_by_id, job_id_key(id));
+}
+
+void job_open(struct head *head, struct member *member, const struct proto_job_open *open)
+{
+    struct job *job = job_find(head, open->job);
+    if (job != NULL) { /* listed again */
+        job->node = member->number;
+        return;
+    }
+    job = head_alloc(sizeof *job);
+    job->id = open->job;
+    job->name = head_text(open->name);
+    job->spec = head_alloc(open->spec.size + 1);
+    job->spec_bytes = open->spec.size;
+    if (open->spec.size > 0) {
+        memcpy(job->spec, open->spec.data, open->spec.size);
+    }
+    job->driver_pid = open->driver_pid;
+    job->node = member->number;
+    list_init(&job->tasks);
+    list_append(&head->jobs, &job->all);
+    numbers_add(&job->told, member->number);
+    ROOST_INVARIANT(id_map_put(&head->jobs_by_id, job_id_key(job->id), job) == 0);
+    head_record(head, 'j', job->id.lo, member->number);
+    LIST_EACH (at, &head->tasks) { /* of a census: tasks may have been listed by other nodes before */
+        struct task *task = CONTAINER_OF(at, struct task, all);
+        if (head_in_census(head) && task->job == NULL && task->spec != NULL && job_id_eq(task->spec->job, job->id)) {
+            task->job = job;
+            list_append(&job->tasks, &task->of_job);
+        }
+    }
+    place_demand_again(head);
+}
+
+void job_tell(struct head *head, struct job *job, struct member *member)
+{
+    if (job == NULL || !numbers_add(&job->told, member->number)) {
+        return;
+    }
+    struct proto_message *message = head_send(head, member, PROTO_JOB_OPEN);
+    if (message != NULL) {
+        message->u.job_open = (struct proto_job_open){
+            .job = job->id,
+            .name = head_copy(head, job->name, strlen(job->name) + 1),
+            .driver_pid = job->driver_pid,
+            .spec = { head_copy(head, job->spec, job->spec_bytes), job->spec_bytes },
+        };
+    }
+}
+
+static void free_job(struct job *job)
+{
+    free(job->name);
+    free(job->spec);
+    free(job->told.at);
+    free(job);
+}
+
+void job_end(struct head *head, struct job *job)
+{
+    struct failure *why = failure_make(ROOST_ECANCELED, "", "its job has ended");
+    while (!list_is_empty(&job->tasks)) {
+        struct task *task = CONTAINER_OF(job->tasks.next, struct task, of_job);
+        list_remove(&task->of_job);
+        task->job = NULL;
+        if (task->state != TASK_DONE) {
+            task_fail(head, task, failure_ref(why));
+        }
+    }
+    failure_unref(why);
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        struct member *member = head->members[i];
+        struct proto_message *message = member == NULL || !member_lives(member)
+                                            ? NULL
+                                            : head_send(head, member, PROTO_JOB_END);
+        if (message != NULL) {
+            message->u.job_end.job = job->id;
+        }
+    }
+    head_record(head, 'J', job->id.lo, 0);
+    id_map_remove(&head->jobs_by_id, job_id_key(job->id));
+    list_remove(&job->all);
+    free_job(job);
+}
+
+void jobs_node_dead(struct head *head, uint32_t node)
+{
+    LIST_EACH_SAFE (at, &head->jobs) {
+        struct job *job = CONTAINER_OF(at, struct job, all);
+        numbers_remove(&job->told, node);
+        if (job->node == node) {
+            job_end(head, job);
+        }
+    }
+}
+
+void job_output(struct head *head, const struct proto_output *output)
+{
+    struct job *job = job_find(head, output->job);
+    struct member *member = job == NULL || !head_has_room(head) ? NULL : member_at(head, job->node);
+    struct proto_message *message = member == NULL ? NULL : head_send(head, member, PROTO_OUTPUT);
+    if (message != NULL) {
+        message->u.output = *output;
+        message->u.output.function = head_copy(head, output->function, strlen(output->function) + 1);
+        message->u.output.bytes.data = head_copy(head, output->bytes.data, output->bytes.size);
+    }
+}
+
+void jobs_fini(struct head *head)
+{
+    LIST_EACH_SAFE (at, &head->jobs) {
+        free_job(CONTAINER_OF(at, struct job, all));
+    }
+    id_map_fini(&head->jobs_by_id);
+}

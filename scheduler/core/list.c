@@ -1,0 +1,341 @@
+/* list.c - LIST, the full state of an agent on a session that was not resumed, and the census after a head's restart
+ *
+ * Owns what one member has listed so far, and the count of those that have not.
+ *
+ * Happy path: LIST_BEGIN -> tasks -> LIST_PLACED -> objects -> LIST_END: what the head had of this node and the list
+ * has not is gone; attempts that it does not have are lost. Failures:   a list that begins voids the one before.
+ * Mentions that the list had not seen stand (rule 2). Attempts under an old number are canceled at the agent. What
+ * nobody names any more is freed there. Invariants: until every member of the ledger has listed or died, nothing is
+ * freed or declared lost (rule 5). Thread:     the core's.
+ */
+#include "scheduler/core/head_internal.h"
+
+#include <stdlib.h>
+
+static uintptr_t flags_of(const struct member *member, struct object_id id)
+{
+    return (uintptr_t)id_map_get(&member->listed, object_id_key(id));
+}
+
+static void set_flags(struct member *member, struct object_id id, uintptr_t flags)
+{
+    id_map_remove(&member->listed, object_id_key(id));
+    ROOST_INVARIANT(id_map_put(&member->listed, object_id_key(id), (void *)(flags | LISTED)) == 0);
+}
+
+void list_note(struct head *head, uint32_t node, struct object_id id, uint32_t set, uint32_t clear)
+{
+    struct member *member = member_at(head, node);
+    if (member->list != 0) {
+        set_flags(member, id, (flags_of(member, id) | set) & ~(uintptr_t)clear);
+    }
+}
+
+void list_void(struct member *member)
+{
+    member->list = 0;
+    id_map_fini(&member->listed);
+}
+
+void list_begin(struct head *head, struct member *member, uint32_t list, uint32_t seen)
+{
+    list_void(member);
+    member->list = list;
+    member->list_seen = member_seen(member, seen);
+    head_record(head, 'L', member->number, list);
+}
+
+/* ------------------------------------------------------------------------------------------------ tasks */
+
+/* Returns that others have named before the task was known. */
+static void link_returns(struct task *task, const struct head *head)
+{
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        struct object *object = task->returns[i] != NULL ? NULL : object_find(head, result_id(task->id, i));
+        if (object != NULL && (object->more == NULL || object->more->producer == NULL)) {
+            object_more(object)->producer = task;
+            task->returns[i] = object;
+            task->returns_alive++;
+        }
+    }
+}
+
+static struct task *listed_task(struct head *head, struct member *member, const struct proto_list_task *listed)
+{
+    struct task *task = task_find(head, listed->task);
+    if (task == NULL && listed->spec.size > 0) {
+        struct spec *spec = task_spec_copy(head, listed->task, &listed->spec);
+        task = spec == NULL ? NULL
+                            : task_make(head, member, spec, listed->state == PROTO_TASK_LOCAL ? TASK_LOCAL : TASK_HOME);
+    }
+    if (task != NULL) {
+        link_returns(task, head);
+    }
+    return task;
+}
+
+static void cancel_stale(struct head *head, struct member *member, const struct proto_list_task *listed)
+{
+    head->counts.stale++;
+    struct proto_message *message = head_send(head, member, PROTO_CANCEL);
+    if (message != NULL) {
+        message->u.cancel = (struct proto_cancel){ listed->task, listed->attempt, true };
+    }
+}
+
+static void list_attempt(struct head *head, struct member *member, struct task *task,
+                         const struct proto_list_task *listed)
+{
+    if (task != NULL && task->node == member->number && task->attempt == listed->attempt) {
+        task->is_relisted = true;
+    } else if (task != NULL && (task->state == TASK_HOME || task->state == TASK_LOCAL) && listed->attempt > 0) {
+        task->attempt = listed->attempt;
+        task->is_relisted = true;
+        place_listed(head, task, member);
+    } else {
+        cancel_stale(head, member, listed);
+    }
+}
+
+static void list_home(struct head *head, struct member *member, struct task *task)
+{
+    if (task == NULL) {
+        return;
+    }
+    if (task->home == HEAD_NOBODY || task->state == TASK_HOME) {
+        list_remove(&task->of_home);
+        list_append(&member->homed, &task->of_home);
+        task->home = member->number;
+    }
+    if (task->state == TASK_REFUSED && list_is_empty(&task->waiting)) {
+        list_prepend(&head->refused, &task->waiting); /* the asking may have been lost */
+    }
+}
+
+void list_tasks(struct head *head, struct member *member, const struct proto_list_tasks *tasks)
+{
+    for (size_t i = 0; i < tasks->count; i++) {
+        const struct proto_list_task *listed = &tasks->items[i];
+        struct task *task = listed_task(head, member, listed);
+        switch (listed->state) {
+        case PROTO_TASK_QUEUED:
+        case PROTO_TASK_RUNNING:
+            list_attempt(head, member, task, listed);
+            break;
+        case PROTO_TASK_HOME:
+        case PROTO_TASK_LOCAL:
+            list_home(head, member, task);
+            break;
+        }
+    }
+}
+
+void list_placed(struct head *head, struct member *member, uint32_t list)
+{
+    if (member->list == list) {
+        head_turn_due(head);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ objects */
+
+/* NULL: its end had come before; the member hears of it. */
+static struct object *listed_object(struct head *head, struct member *member, const struct proto_list_object *listed)
+{
+    struct object *object = object_find(head, listed->object);
+    bool is_its_own = listed->held && (listed->stored || !task_id_is_none(listed->task));
+    if (object != NULL) {
+        return object;
+    }
+    if (head_in_census(head) || is_its_own) {
+        return object_make(head, listed->object, OBJECT_UNKNOWN); /* or its PUBLISH was lost with the session */
+    }
+    if (listed->stored) {
+        free_name_at(head, member, listed->object);
+    } else if (listed->held) {
+        struct proto_message *message = head_send(head, member, PROTO_GONE);
+        if (message != NULL) {
+            message->u.gone.objects = (struct proto_objects){ head_copy(head, &listed->object, sizeof listed->object),
+                                                              1 };
+        }
+    }
+    return NULL;
+}
+
+/* Its COMPLETE was lost with the session, and this is what it would have said. */
+static bool is_result_of(const struct object *object, const struct member *member, uint32_t version)
+{
+    const struct task *task = object->more == NULL ? NULL : object->more->producer;
+    return task == NULL || task->state == TASK_HOME || task->state == TASK_LOCAL ||
+           (task->node == member->number && task->attempt == version);
+}
+
+static void learn(struct head *head, struct member *member, struct object *object,
+                  const struct proto_list_object *listed)
+{
+    bool is_open = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
+    if (listed->stored && !is_open) {
+        publish_copy(head, member, object, &listed->content);
+    } else if (listed->stored && is_result_of(object, member, listed->content.version)) {
+        struct proto_objects none = { NULL, 0 };
+        publish_contained(head, member, object, &none);
+        object_seal(head, object, &listed->content);
+        object_locate(head, object, member->number);
+    } else if (object->state == OBJECT_UNKNOWN && !task_id_is_none(listed->task)) {
+        object_set_state(head, object, OBJECT_PENDING);
+    }
+    if (!task_id_is_none(listed->task)) {
+        object->home = (uint16_t)member->number;
+        struct task *task = task_find(head, listed->task);
+        if (task != NULL) {
+            link_returns(task, head);
+        }
+    }
+}
+
+void list_objects(struct head *head, struct member *member, const struct proto_list_objects *objects)
+{
+    for (size_t i = 0; i < objects->count && member->list != 0; i++) {
+        const struct proto_list_object *listed = &objects->items[i];
+        struct object *object = listed_object(head, member, listed);
+        if (object == NULL) {
+            edges_drop(member, listed->object);
+            continue;
+        }
+        uint32_t flags = LISTED | (listed->held ? LISTED_HELD : 0) | (listed->stored ? LISTED_STORED : 0);
+        if (listed->held) {
+            object_hold(head, object, member->number, 0);
+        }
+        learn(head, member, object, listed);
+        list_note(head, member->number, listed->object, flags, 0);
+        edges_drop(member, listed->object);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ the end */
+
+static void forget_unlisted(struct head *head, struct member *member)
+{
+    for (uint32_t i = 0; i < head->directory.used; i++) {
+        struct object *object = object_number(head, i);
+        if (object == NULL) {
+            continue;
+        }
+        uintptr_t flags = flags_of(member, object->id);
+        if ((flags & LISTED_HELD) == 0 && object_is_held_by(object, member->number)) {
+            object_drop(head, object, member, member->list_seen);
+        }
+        if ((flags & LISTED_STORED) == 0) {
+            object_unlocate(head, object, member->number, "does not have it any more");
+        }
+    }
+}
+
+static bool has_given_all(const struct task *task)
+{
+    uint32_t sealed = 0;
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        sealed += task->returns[i] != NULL && task->returns[i]->state == OBJECT_SEALED ? 1 : 0;
+    }
+    return task->returns_alive > 0 && sealed == task->returns_alive;
+}
+
+static void lose_attempts(struct head *head, struct member *member)
+{
+    struct failure *why = failure_make(ROOST_EWORKER, member_name(head, member->number),
+                                       "node %u (%s) lost it with its session", member->number,
+                                       member_name(head, member->number));
+    LIST_EACH_SAFE (at, &member->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, of_node);
+        if (task->is_relisted) {
+            continue;
+        }
+        if (has_given_all(task)) {
+            task_leave_node(head, task);
+            task_release_inputs(head, task);
+            task_set_state(head, task, TASK_DONE);
+            head->counts.completed++;
+        } else {
+            attempt_lost(head, task, false, why);
+        }
+    }
+    failure_unref(why);
+}
+
+/* HOME was all that was known of it: nobody runs it, so it waits here, or it is done. */
+static void decide_home(struct head *head, struct task *task)
+{
+    bool is_wanted = task->returns_count == 0 || (task->spec->flags & SPEC_UNHELD) != 0;
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        struct object *object = task->returns[i];
+        is_wanted = is_wanted || (object != NULL && object->state != OBJECT_SEALED && object->state != OBJECT_FAILED);
+    }
+    for (uint32_t i = 0; is_wanted && i < task->returns_count; i++) {
+        if (task->returns[i] != NULL && task->returns[i]->state == OBJECT_UNKNOWN) {
+            object_set_state(head, task->returns[i], OBJECT_PENDING);
+        }
+    }
+    if (is_wanted) {
+        task->attempt++; /* whatever ran before the head's end */
+        task_enter(head, task);
+    } else {
+        task_set_state(head, task, TASK_DONE);
+        if (task->returns_alive == 0) {
+            task_forget(head, task);
+        }
+    }
+}
+
+static void census_ends(struct head *head)
+{
+    LIST_EACH_SAFE (at, &head->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, all);
+        link_returns(task, head);
+        if (task->state == TASK_HOME) {
+            decide_home(head, task);
+        } else if (task->job == NULL && task->state != TASK_DONE && task->state != TASK_LOCAL) {
+            if (task->node != HEAD_NOBODY) {
+                attempt_send_cancel(head, task, true);
+            }
+            task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
+        }
+    }
+    for (uint32_t i = 0; i < head->directory.used; i++) { /* what a live attempt makes is not lost */
+        struct object *object = object_number(head, i);
+        if (object != NULL && object->state == OBJECT_UNKNOWN && object->more != NULL &&
+            object->more->producer != NULL && object->more->producer->state != TASK_DONE) {
+            object_set_state(head, object, OBJECT_PENDING);
+        }
+    }
+    free_census_ended(head);
+    place_demand_again(head);
+}
+
+void list_census_arrived(struct head *head, struct member *member)
+{
+    if (member->must_list) {
+        member->must_list = false;
+        if (--head->lists_missing == 0) {
+            census_ends(head);
+        }
+    }
+}
+
+void list_end(struct head *head, struct member *member, uint32_t list)
+{
+    if (member->list == 0 || member->list != list) {
+        head->counts.stale++;
+        return;
+    }
+    forget_unlisted(head, member);
+    lose_attempts(head, member);
+    list_void(member);
+    edges_drop_all(member);
+    list_census_arrived(head, member);
+    LIST_EACH_SAFE (at, &member->homed) { /* a SUBMIT that was lost with the session before */
+        struct task *task = CONTAINER_OF(at, struct task, of_home);
+        if (task->state == TASK_HOME && !head_in_census(head)) {
+            decide_home(head, task);
+        }
+    }
+}

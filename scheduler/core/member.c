@@ -1,0 +1,602 @@
+/* member.c - who is in the cluster
+ *
+ * Owns the member records: one per node number, for ever; an incarnation is one life of the node's agent.
+ *
+ * Happy path: HELLO -> WELCOME, NODES, the deaths it has not echoed -> messages keep it ALIVE.
+ * Failures:   silence -> SUSPECT (nothing new is placed there) -> DEAD: out of all lists, its attempts go elsewhere,
+ * DEAD to all, and nothing is freed before all have echoed it (rule 4). session lost -> the same life may come back and
+ * list; silence decides. dead but alive -> its messages are dropped; its next HELLO begins a new incarnation.
+ * Invariants: a member is known to the placement while it lives; echoes_missing counts the living members that have not
+ *             echoed the last notice; hearing is ordered by heard_ns.
+ * Thread:     the core's.
+ */
+#define LOG_TOPIC "member"
+#include "common/error.h"
+#include "common/log.h"
+#include "common/trace.h"
+#include "scheduler/core/head_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MARK_RESET = 1u << 30 }; /* a session that begins above this starts again from zero; it costs O(objects) */
+
+struct member *member_at(const struct head *head, uint32_t number)
+{
+    return number < NODES_MAX ? head->members[number] : NULL;
+}
+
+struct member *member_of(const struct head *head, struct core_peer peer)
+{
+    struct member *member = peer.node == 0 ? NULL : member_at(head, peer.node);
+    bool is_it = member != NULL && member->incarnation == peer.incarnation && member_lives(member);
+    return is_it ? member : NULL;
+}
+
+const char *member_name(const struct head *head, uint32_t number)
+{
+    const struct member *member = member_at(head, number);
+    return member == NULL || member->host == NULL ? "" : member->host;
+}
+
+static struct member *make(struct head *head, struct node_id id, uint32_t number)
+{
+    struct member *member = head_alloc(sizeof *member);
+    member->id = id;
+    member->number = number;
+    member->state = PROTO_NODE_DEAD;
+    list_init(&member->hearing);
+    list_init(&member->tasks);
+    list_init(&member->homed);
+    list_init(&member->parked);
+    list_init(&member->edges);
+    list_init(&member->with_freeing);
+    ROOST_INVARIANT(id_map_put(&head->members_by_id, node_id_key(id), member) == 0);
+    head->members[number] = member;
+    head->members_count = number >= head->members_count ? number + 1 : head->members_count;
+    return member;
+}
+
+static void free_texts(struct member *member)
+{
+    free(member->host);
+    free(member->address_messages);
+    free(member->address_bulk);
+    free(member->labels);
+    member->host = member->address_messages = member->address_bulk = member->labels = NULL;
+}
+
+void members_fini(struct head *head)
+{
+    for (uint32_t i = 0; head->members != NULL && i < head->members_count; i++) {
+        struct member *member = head->members[i];
+        if (member != NULL) {
+            free_texts(member);
+            edges_drop_all(member);
+            id_map_fini(&member->listed);
+            free(member->freeing);
+            free(member);
+        }
+    }
+    free(head->members);
+    free(head->deaths);
+    id_map_fini(&head->members_by_id);
+}
+
+static void set_state(struct head *head, struct member *member, enum proto_node_state state)
+{
+    trace_add("member state", member->number, member->state, state);
+    head_record(head, 'm', (uint64_t)member->number << 32 | member->incarnation, state);
+    member->state = state;
+}
+
+static void add_death(struct head *head, uint32_t node, uint32_t incarnation)
+{
+    if (head->deaths_count == head->deaths_capacity) {
+        head->deaths_capacity = head->deaths_capacity == 0 ? 16 : head->deaths_capacity * 2;
+        head->deaths = head_grow(head->deaths, head->deaths_capacity, sizeof *head->deaths);
+    }
+    head->deaths[head->deaths_count++] = (struct death){ node, incarnation };
+}
+
+int members_restore(struct head *head, const struct head_fact *facts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct head_fact *fact = &facts[i];
+        bool is_known = id_map_get(&head->members_by_id, node_id_key(fact->node)) != NULL;
+        if (fact->number == 0 || fact->number >= NODES_MAX || fact->incarnation == 0 || is_known ||
+            node_id_is_none(fact->node) || member_at(head, fact->number) != NULL) {
+            return error_set(ROOST_EINVAL, "the ledger names node %" PRIu32 " twice or out of range", fact->number);
+        }
+        struct member *member = make(head, fact->node, fact->number);
+        member->incarnation = fact->incarnation;
+        if (fact->is_dead) {
+            add_death(head, fact->number, fact->incarnation);
+            continue;
+        }
+        set_state(head, member, PROTO_NODE_SUSPECT);
+        list_append(&head->hearing, &member->hearing);
+        member->must_list = true;
+        head->lists_missing++;
+    }
+    head->echoes_missing = head->deaths_count > 0 ? head->lists_missing : 0;
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ silence */
+
+static uint64_t deadline_of(const struct head *head, const struct member *member)
+{
+    bool is_alive = member->state == PROTO_NODE_ALIVE;
+    return member->heard_ns + (is_alive ? head->config.suspect_ns : head->config.dead_ns);
+}
+
+/* The one longest silent is due first among its like; those that are not ALIVE have more time. */
+static uint64_t next_deadline(const struct head *head)
+{
+    uint64_t next = UINT64_MAX;
+    LIST_EACH (at, &head->hearing) {
+        const struct member *member = CONTAINER_OF(at, struct member, hearing);
+        uint64_t due = deadline_of(head, member);
+        next = due < next ? due : next;
+        if (member->state == PROTO_NODE_ALIVE) {
+            break;
+        }
+    }
+    return next;
+}
+
+void members_arm(struct head *head)
+{
+    uint64_t next = next_deadline(head);
+    if (!head->silence_is_armed && next != UINT64_MAX) {
+        core_arm(head->out, HEAD_TIMER_SILENCE, next > head->now_ns ? next : head->now_ns);
+        head->silence_is_armed = true;
+    }
+}
+
+static void suspect(struct head *head, struct member *member)
+{
+    set_state(head, member, PROTO_NODE_SUSPECT);
+    if (member->is_placed) {
+        placement_node_suspend(head->placement, member->number);
+    }
+}
+
+void members_begin(struct head *head)
+{
+    LIST_EACH (at, &head->hearing) {
+        CONTAINER_OF(at, struct member, hearing)->heard_ns = head->now_ns;
+    }
+}
+
+void members_expire(struct head *head)
+{
+    head->silence_is_armed = false;
+    LIST_EACH_SAFE (at, &head->hearing) {
+        struct member *member = CONTAINER_OF(at, struct member, hearing);
+        if (!head_has_room(head) || (deadline_of(head, member) > head->now_ns && member->state == PROTO_NODE_ALIVE)) {
+            break;
+        }
+        if (deadline_of(head, member) > head->now_ns) {
+            continue;
+        }
+        if (member->heard_ns + head->config.dead_ns <= head->now_ns) {
+            member_die(head, member, "was silent for too long");
+        } else {
+            suspect(head, member);
+        }
+    }
+}
+
+uint32_t member_seen(const struct member *member, uint32_t seen)
+{
+    return seen > member->mark_base ? seen : member->mark_base;
+}
+
+static bool owes_echo(const struct head *head, const struct member *member)
+{
+    return member->deaths_echoed < head->deaths_first + head->deaths_count;
+}
+
+/* What everybody has echoed is needed no more. */
+static void trim_deaths(struct head *head)
+{
+    if (head->echoes_missing == 0 && head->lists_missing == 0 && head->deaths_count > 0) {
+        head->deaths_first += head->deaths_count;
+        head->deaths_count = 0;
+    }
+}
+
+static void echoed(struct head *head, struct member *member, uint32_t seen)
+{
+    uint64_t all = head->deaths_first + head->deaths_count;
+    if (owes_echo(head, member) && member->deaths_sent == all && seen >= member->deaths_mark) {
+        member->deaths_echoed = all;
+        head->echoes_missing--;
+        trim_deaths(head);
+    }
+}
+
+void member_heard(struct head *head, struct member *member, uint32_t seen)
+{
+    member->heard_ns = head->now_ns;
+    list_remove(&member->hearing);
+    list_append(&head->hearing, &member->hearing);
+    if (member->state == PROTO_NODE_SUSPECT && member->has_session) {
+        set_state(head, member, PROTO_NODE_ALIVE);
+        if (member->is_placed) {
+            placement_node_resume(head->placement, member->number);
+            place_again(head, member, false);
+        }
+    }
+    echoed(head, member, seen);
+}
+
+uint32_t member_mark(struct head *head, struct member *member)
+{
+    if (member->mark >= UINT32_MAX - 1) { /* years of mentions in one session: it begins again */
+        core_put(head->out, CORE_CLOSE, core_peer_key((struct core_peer){ member->number, member->incarnation }), 0, 0);
+        return member->mark;
+    }
+    return ++member->mark;
+}
+
+/* ------------------------------------------------------------------------------------------------ coming */
+
+static void commit(struct head *head, const struct member *member)
+{
+    struct head_fact *fact = core_put(head->out, CORE_COMMIT, 0, 0, sizeof *fact);
+    fact->node = member->id;
+    fact->number = member->number;
+    fact->incarnation = member->incarnation;
+    fact->is_dead = !member_lives(member);
+}
+
+static struct proto_node describe(struct head *head, const struct member *member)
+{
+    const char *texts[] = { member->host, member->address_messages, member->address_bulk, member->labels };
+    const char *copies[4];
+    for (size_t i = 0; i < 4; i++) {
+        copies[i] = texts[i] == NULL ? "" : head_copy(head, texts[i], strlen(texts[i]) + 1);
+    }
+    return (struct proto_node){ .id = member->id,
+                                .number = member->number,
+                                .incarnation = member->incarnation,
+                                .state = member->state,
+                                .host = copies[0],
+                                .address_messages = copies[1],
+                                .address_bulk = copies[2],
+                                .labels = copies[3],
+                                .memory_domain = member->memory_domain,
+                                .cpus_hundredths = member->cpus_hundredths,
+                                .memory_bytes = member->memory_bytes,
+                                .store_bytes = member->store_bytes };
+}
+
+static void tell_nodes(struct head *head, struct member *to, const struct proto_node *nodes, size_t count)
+{
+    struct proto_message *message = head_send(head, to, PROTO_NODES);
+    if (message != NULL) {
+        message->u.nodes = (struct proto_nodes){ nodes, count };
+    }
+}
+
+static bool is_to_be_told(const struct member *member)
+{
+    return member != NULL && member_lives(member) && member->host != NULL;
+}
+
+/* The newcomer to all, all to the newcomer. */
+static void introduce(struct head *head, struct member *member)
+{
+    struct proto_node *all = core_alloc(head->out, head->members_count * sizeof *all);
+    size_t count = 0, self = 0;
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        if (is_to_be_told(head->members[i])) {
+            self = i == member->number ? count : self;
+            all[count++] = describe(head, head->members[i]);
+        }
+    }
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        if (is_to_be_told(head->members[i]) && i != member->number) {
+            tell_nodes(head, head->members[i], &all[self], 1);
+        }
+    }
+    for (size_t told = 0; told < count; told += PROTO_ITEMS_MAX) {
+        tell_nodes(head, member, all + told, count - told < PROTO_ITEMS_MAX ? count - told : PROTO_ITEMS_MAX);
+    }
+}
+
+static void tell_deaths(struct head *head, struct member *member)
+{
+    uint64_t all = head->deaths_first + head->deaths_count;
+    if (!member->has_session || member->deaths_sent == all) {
+        return;
+    }
+    member->deaths_mark = member_mark(head, member);
+    for (uint64_t i = member->deaths_sent; i < all; i++) {
+        const struct death *death = &head->deaths[i - head->deaths_first];
+        struct proto_message *message = head_send(head, member, PROTO_DEAD);
+        message->u.dead = (struct proto_dead){ death->node, death->incarnation };
+    }
+    member->deaths_sent = all;
+}
+
+static void take_hello(struct member *member, const struct proto_hello *hello)
+{
+    free_texts(member);
+    member->host = head_text(hello->host);
+    member->address_messages = head_text(hello->address_messages);
+    member->address_bulk = head_text(hello->address_bulk);
+    member->labels = head_text(hello->labels);
+    member->memory_domain = hello->memory_domain;
+    member->memory_bytes = hello->memory_bytes;
+    member->store_bytes = hello->store_bytes;
+    member->cpus_hundredths = hello->cpus_hundredths == 0 ? 100 : hello->cpus_hundredths;
+}
+
+static void place_member(struct head *head, struct member *member)
+{
+    if (!member->is_placed) {
+        struct placement_shape shape = { .cpus = member->cpus_hundredths, .memory_bytes = member->memory_bytes };
+        ROOST_INVARIANT(placement_node_add(head->placement, member->number, &shape) == 0);
+        member->is_placed = true;
+        place_again(head, member, true);
+    }
+    placement_node_resume(head->placement, member->number);
+}
+
+/* A number that nobody has had; 0: the cluster has seen NODES_MAX nodes. */
+static uint32_t free_number(struct head *head)
+{
+    for (uint32_t i = 1; i < NODES_MAX; i++) {
+        if (head->members[i] == NULL) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static void new_life(struct head *head, struct member *member)
+{
+    member->incarnation++;
+    set_state(head, member, PROTO_NODE_ALIVE);
+    member->load = (struct proto_load){ 0 };
+    member->deaths_sent = member->deaths_echoed = head->deaths_first + head->deaths_count;
+    list_append(&head->hearing, &member->hearing);
+    commit(head, member);
+}
+
+static void reset_marks(struct head *head, struct member *member)
+{
+    for (uint32_t i = 0; i < head->directory.used; i++) {
+        struct object *object = object_number(head, i);
+        if (object != NULL) {
+            object_reset_marks(object, member->number);
+        }
+    }
+    member->mark = 0;
+}
+
+/* What was sent in the session before and not applied never will be: all its mentions count as seen. */
+static void begin_session(struct head *head, struct member *member, struct core_peer handle)
+{
+    if (member->mark > MARK_RESET) {
+        reset_marks(head, member);
+    }
+    member->mark_base = member->mark;
+    member->has_session = true;
+    member->deaths_sent = member->deaths_echoed;
+    list_void(member);
+    edges_drop_all(member);
+    LIST_EACH (at, &member->tasks) {
+        CONTAINER_OF(at, struct task, of_node)->is_relisted = false;
+    }
+    struct proto_message *welcome = core_put(head->out, CORE_SEND, core_peer_key(handle), member->mark,
+                                             sizeof *welcome);
+    welcome->kind = PROTO_WELCOME;
+    welcome->u.welcome = (struct proto_welcome){ head->config.cluster, head->config.epoch, member->number,
+                                                 member->incarnation };
+    head->counts.sent++;
+}
+
+static void agent_up(struct head *head, struct core_peer handle, const struct proto_hello *hello)
+{
+    struct member *member = id_map_get(&head->members_by_id, node_id_key(hello->node));
+    uint32_t number = member != NULL ? member->number : free_number(head);
+    if (number == 0 || node_id_is_none(hello->node)) {
+        core_put(head->out, CORE_CLOSE, core_peer_key(handle), 0, 0);
+        head->counts.bad_messages++;
+        return;
+    }
+    member = member != NULL ? member : make(head, hello->node, number);
+    bool is_same_life = member_lives(member) && hello->number == number && hello->incarnation == member->incarnation;
+    if (!is_same_life && member_lives(member)) {
+        member_die(head, member, "was started again");
+    }
+    take_hello(member, hello);
+    if (!is_same_life) {
+        new_life(head, member);
+    }
+    begin_session(head, member, handle);
+    place_member(head, member);
+    introduce(head, member);
+    tell_deaths(head, member);
+    member_heard(head, member, member->mark_base);
+}
+
+void member_session_up(struct head *head, const struct core_event *event)
+{
+    struct core_peer peer = event->u.session.peer;
+    const struct proto_hello *hello = event->u.session.hello;
+    if (event->u.session.resumed) {
+        struct member *member = member_of(head, peer);
+        if (member != NULL) {
+            member->has_session = true;
+            member_heard(head, member, member->mark_base);
+        }
+    } else if (hello != NULL && hello->role == PROTO_ROLE_AGENT) {
+        agent_up(head, peer, hello);
+    } else if (hello == NULL || hello->role != PROTO_ROLE_COMMAND) {
+        core_put(head->out, CORE_CLOSE, core_peer_key(peer), 0, 0);
+    }
+}
+
+void member_session_lost(struct head *head, struct core_peer peer)
+{
+    struct member *member = member_of(head, peer);
+    if (member == NULL) {
+        return;
+    }
+    member->has_session = false;
+    list_void(member);
+    edges_drop_all(member);
+    if (member->state == PROTO_NODE_ALIVE) {
+        suspect(head, member);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ dying */
+
+static void move_tasks(struct head *head, struct member *member)
+{
+    struct failure *why = failure_make(ROOST_ENODE, member_name(head, member->number), "node %u (%s) died",
+                                       member->number, member_name(head, member->number));
+    while (!list_is_empty(&member->tasks)) {
+        struct task *task = CONTAINER_OF(member->tasks.next, struct task, of_node);
+        attempt_lost(head, task, task->state == TASK_PLACED, why);
+    }
+    LIST_EACH_SAFE (at, &member->homed) {
+        struct task *task = CONTAINER_OF(at, struct task, of_home);
+        list_remove(at);
+        task->home = HEAD_NOBODY;
+        if (task->state == TASK_LOCAL || (task->state == TASK_HOME && !head_in_census(head))) {
+            attempt_lost(head, task, task->state == TASK_LOCAL, why);
+        } else if (task->state == TASK_REFUSED) {
+            task_fail(head, task, failure_ref(why));
+        }
+    }
+    failure_unref(why);
+    place_again(head, member, false); /* what could run there only is looked at once more */
+}
+
+static void leave_objects(struct head *head, struct member *member)
+{
+    for (uint32_t i = 0; i < head->directory.used; i++) {
+        struct object *object = object_number(head, i);
+        if (object == NULL) {
+            continue;
+        }
+        object_release(head, object, member->number);
+        object_unlocate(head, object, member->number, "died");
+        if (object->more != NULL) {
+            numbers_remove(&object->more->wants, member->number);
+            numbers_remove(&object->more->coming, member->number);
+        }
+        bool is_orphan = object->home == member->number && object->state == OBJECT_PENDING &&
+                         (object->more == NULL || object->more->producer == NULL);
+        if (is_orphan && (!head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS))) {
+            object_fail(head, object, OBJECT_LOST,
+                        failure_make(ROOST_ENODE, member_name(head, member->number),
+                                     "node %u (%s), which was to make it, died", member->number,
+                                     member_name(head, member->number)));
+        }
+        object->home = object->home == member->number ? HEAD_NOBODY : object->home;
+    }
+}
+
+static void tell_all(struct head *head)
+{
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        struct member *other = head->members[i];
+        if (other == NULL || !member_lives(other)) {
+            continue;
+        }
+        if (other->deaths_echoed + 1 == head->deaths_first + head->deaths_count) {
+            head->echoes_missing++; /* until now it owed nothing */
+        }
+        tell_deaths(head, other);
+    }
+}
+
+void member_die(struct head *head, struct member *member, const char *why)
+{
+    log_info("event=node_dead node=%" PRIu32 " incarnation=%" PRIu32 " host=%s why=\"%s\"", member->number,
+             member->incarnation, member_name(head, member->number), why);
+    trace_add("member died", member->number, member->incarnation, head->now_ns);
+    if (owes_echo(head, member)) {
+        head->echoes_missing--;
+    }
+    if (member->has_session) {
+        core_put(head->out, CORE_CLOSE, core_peer_key((struct core_peer){ member->number, member->incarnation }), 0, 0);
+    }
+    head->counts.deaths++;
+    set_state(head, member, PROTO_NODE_DEAD);
+    member->has_session = false;
+    list_remove(&member->hearing);
+    list_remove(&member->with_freeing);
+    member->freeing_count = 0;
+    list_void(member);
+    edges_drop_all(member);
+    commit(head, member);
+    if (member->is_placed) {
+        placement_node_remove(head->placement, member->number);
+        member->is_placed = false;
+    }
+    move_tasks(head, member);
+    jobs_node_dead(head, member->number);
+    leave_objects(head, member);
+    add_death(head, member->number, member->incarnation);
+    tell_all(head);
+    list_census_arrived(head, member);
+    head_turn_due(head);
+}
+
+/* ------------------------------------------------------------------------------------------------ load, stop */
+
+void member_load(struct head *head, struct member *member, const struct proto_load *load)
+{
+    member->load = *load;
+    struct placement_node_view view;
+    if (!member->is_placed || !placement_node_get(head->placement, member->number, &view)) {
+        return;
+    }
+    uint64_t total = member->cpus_hundredths, ours = view.cpus_committed < total ? view.cpus_committed : total;
+    uint64_t used = load->cpus_free_hundredths < total ? total - load->cpus_free_hundredths : 0;
+    placement_node_set_local(head->placement, member->number, used > ours ? (uint32_t)(used - ours) : 0, 0,
+                             PLACEMENT_PRIOR_NS);
+    head_turn_due(head);
+}
+
+void member_stop(struct head *head, const struct proto_stop *stop)
+{
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        struct member *member = head->members[i];
+        if (member == NULL || !member_lives(member) || (stop->node != 0 && stop->node != i)) {
+            continue;
+        }
+        set_state(head, member, PROTO_NODE_DRAINING);
+        if (member->is_placed) {
+            placement_node_suspend(head->placement, i);
+        }
+        struct proto_message *message = head_send(head, member, PROTO_STOP);
+        if (message != NULL) {
+            message->u.stop = *stop;
+        }
+    }
+}
+
+bool member_is_valid(const struct head *head, const struct member *member)
+{
+    bool lives = member_lives(member);
+    if (lives != !list_is_empty(&member->hearing) || (member->is_placed && !lives)) {
+        return false;
+    }
+    if (!lives && (member->has_session || !list_is_empty(&member->tasks) || !list_is_empty(&member->homed))) {
+        return false;
+    }
+    return !lives || member->deaths_echoed <= member->deaths_sent || !member->has_session ||
+           member->deaths_sent <= head->deaths_first + head->deaths_count;
+}

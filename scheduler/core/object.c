@@ -1,0 +1,602 @@
+/* object.c - the directory: every public object, who holds it, where it is
+ *
+ * Owns the object records. Records lie in chunks that never move, found by an index of 4-byte numbers; two holders and
+ * two locations fit in the record, what few objects have lies beside it.
+ *
+ * Happy path: made PENDING or SEALED -> sealed -> holders and locations come and go -> nothing names it (free.c).
+ * Failures:   the task fails -> FAILED; the last copy goes -> LOST, and sealed again should a copy turn up.
+ * Invariants: a holder's number is that of a living member; containers is the number of living objects that list it;
+ *             what nothing names is on head.unnamed.
+ * Thread:     the core's.
+ */
+#include "common/trace.h"
+#include "scheduler/core/head_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(struct object) == 80, "a hundred million of them");
+
+enum { DIRECTORY_CHUNK = 4096, DIRECTORY_INDEX_FIRST = 1024 };
+
+/* ------------------------------------------------------------------------------------------------ records */
+
+static struct object *record(const struct directory *directory, uint32_t number)
+{
+    return &directory->chunks[number / DIRECTORY_CHUNK][number % DIRECTORY_CHUNK];
+}
+
+static uint32_t home_slot(const struct directory *directory, struct object_id id)
+{
+    return (uint32_t)(((id.hi ^ id.lo) * 0x9e3779b97f4a7c15u) >> 32) & (directory->index_capacity - 1);
+}
+
+/* The slot of `id`, or the free one where it would go. */
+static uint32_t slot_of(const struct directory *directory, struct object_id id)
+{
+    for (uint32_t i = home_slot(directory, id);; i = (i + 1) & (directory->index_capacity - 1)) {
+        if (directory->index[i] == 0 || object_id_eq(record(directory, directory->index[i] - 1)->id, id)) {
+            return i;
+        }
+    }
+}
+
+static void grow_index(struct directory *directory)
+{
+    uint32_t *old = directory->index, old_capacity = directory->index_capacity;
+    directory->index_capacity = old_capacity == 0 ? DIRECTORY_INDEX_FIRST : old_capacity * 2;
+    directory->index = head_alloc(directory->index_capacity * sizeof *directory->index);
+    for (uint32_t i = 0; i < old_capacity; i++) {
+        if (old[i] != 0) {
+            directory->index[slot_of(directory, record(directory, old[i] - 1)->id)] = old[i];
+        }
+    }
+    free(old);
+}
+
+static uint32_t take_record(struct directory *directory)
+{
+    if (directory->free_first != 0) {
+        uint32_t number = directory->free_first - 1;
+        directory->free_first = (uint32_t)(uintptr_t)record(directory, number)->more;
+        return number;
+    }
+    if (directory->used == directory->chunks_count * DIRECTORY_CHUNK) {
+        if (directory->chunks_count == directory->chunks_capacity) {
+            directory->chunks_capacity = directory->chunks_capacity == 0 ? 16 : directory->chunks_capacity * 2;
+            directory->chunks = head_grow(directory->chunks, directory->chunks_capacity, sizeof(struct object *));
+        }
+        directory->chunks[directory->chunks_count++] = head_alloc(DIRECTORY_CHUNK * sizeof(struct object));
+    }
+    return directory->used++;
+}
+
+struct object *object_find(const struct head *head, struct object_id id)
+{
+    const struct directory *directory = &head->directory;
+    if (directory->count == 0) {
+        return NULL;
+    }
+    uint32_t number = directory->index[slot_of(directory, id)];
+    return number == 0 ? NULL : record(directory, number - 1);
+}
+
+struct object *object_number(const struct head *head, uint32_t number)
+{
+    struct object *object = number < head->directory.used ? record(&head->directory, number) : NULL;
+    return object == NULL || object_id_is_none(object->id) ? NULL : object;
+}
+
+void object_touch(struct head *head, const struct object *object)
+{
+    if (head->touched_count < HEAD_TOUCHED_MAX) {
+        head->touched[head->touched_count++] = object->id;
+    }
+}
+
+struct object *object_make(struct head *head, struct object_id id, enum object_state state)
+{
+    struct directory *directory = &head->directory;
+    if (directory->count >= directory->index_capacity / 4 * 3) {
+        grow_index(directory);
+    }
+    uint32_t slot = slot_of(directory, id), number = take_record(directory);
+    ROOST_PRE(directory->index[slot] == 0);
+    directory->index[slot] = number + 1;
+    directory->count++;
+    struct object *object = record(directory, number);
+    *object = (struct object){ .id = id, .state = (uint8_t)state };
+    head_record(head, 'o', id.lo, state);
+    object_check_named(head, object); /* until somebody names it, it is on the line of those that go */
+    return object;
+}
+
+struct object *object_named(struct head *head, struct object_id id)
+{
+    struct object *object = object_find(head, id);
+    return object != NULL || !head_in_census(head) ? object : object_make(head, id, OBJECT_UNKNOWN);
+}
+
+struct object_more *object_more(struct object *object)
+{
+    if (object->more == NULL) {
+        object->more = head_alloc(sizeof *object->more);
+        list_init(&object->more->inputs);
+        list_init(&object->more->watches);
+    }
+    return object->more;
+}
+
+static void free_more(struct object_more *more)
+{
+    if (more == NULL) {
+        return;
+    }
+    failure_unref(more->failure);
+    free(more->holders);
+    free(more->locations.at);
+    free(more->wants.at);
+    free(more->coming.at);
+    free(more->contained);
+    free(more->value);
+    free(more);
+}
+
+void object_trim(struct object *object)
+{
+    const struct object_more *more = object->more;
+    if (more != NULL && (object->flags & OBJECT_BUSY) == 0 && object->nodes_count != OBJECT_MANY &&
+        object->locations_count != OBJECT_MANY && more->wants.count == 0 && more->coming.count == 0 &&
+        more->contained == NULL && list_is_empty(&more->inputs) && list_is_empty(&more->watches) &&
+        more->gather == NULL && more->producer == NULL && more->failure == NULL && !more->has_value) {
+        free_more(object->more);
+        object->more = NULL;
+    }
+}
+
+void object_forget(struct head *head, struct object *object)
+{
+    struct directory *directory = &head->directory;
+    uint32_t mask = directory->index_capacity - 1, gap = slot_of(directory, object->id);
+    uint32_t number = directory->index[gap] - 1;
+    head_record(head, 'f', object->id.lo, object->state);
+    free_more(object->more);
+    /* close the gap: move back each follower whose home lies at or before it */
+    for (uint32_t i = (gap + 1) & mask; directory->index[i] != 0; i = (i + 1) & mask) {
+        uint32_t home = home_slot(directory, record(directory, directory->index[i] - 1)->id);
+        if (((i - home) & mask) >= ((i - gap) & mask)) {
+            directory->index[gap] = directory->index[i];
+            gap = i;
+        }
+    }
+    directory->index[gap] = 0;
+    directory->count--;
+    *object = (struct object){ .more = (struct object_more *)(uintptr_t)directory->free_first };
+    directory->free_first = number + 1;
+}
+
+uint64_t directory_bytes(const struct directory *directory)
+{
+    return (uint64_t)directory->used * sizeof(struct object) + (uint64_t)directory->index_capacity * sizeof(uint32_t);
+}
+
+void objects_fini(struct head *head)
+{
+    struct directory *directory = &head->directory;
+    for (uint32_t i = 0; i < directory->used; i++) { /* gathers are linked to other objects */
+        struct object *object = object_number(head, i);
+        if (object != NULL) {
+            gather_free(object);
+        }
+    }
+    for (uint32_t i = 0; i < directory->used; i++) {
+        struct object *object = object_number(head, i);
+        if (object != NULL) {
+            free_more(object->more);
+        }
+    }
+    for (uint32_t i = 0; i < directory->chunks_count; i++) {
+        free(directory->chunks[i]);
+    }
+    free(directory->chunks);
+    free(directory->index);
+    free(head->unnamed.at);
+    free(head->changed.at);
+}
+
+/* ------------------------------------------------------------------------------------------------ state */
+
+static bool may_become(enum object_state from, enum object_state to)
+{
+    switch (from) {
+    case OBJECT_UNKNOWN:
+        return to != OBJECT_UNKNOWN;
+    case OBJECT_PENDING:
+        return to == OBJECT_SEALED || to == OBJECT_FAILED || to == OBJECT_LOST;
+    case OBJECT_SEALED:
+        return to == OBJECT_FAILED || to == OBJECT_LOST;
+    case OBJECT_LOST:
+        return to == OBJECT_SEALED || to == OBJECT_FAILED;
+    case OBJECT_FAILED:
+        return false;
+    }
+    return false;
+}
+
+void object_set_state(struct head *head, struct object *object, enum object_state state)
+{
+    ROOST_PRE(may_become((enum object_state)object->state, state));
+    trace_add("object state", object->id.lo, object->state, state);
+    object->state = (uint8_t)state;
+    head_record(head, 's', object->id.lo, state);
+    object_touch(head, object);
+}
+
+void object_seal(struct head *head, struct object *object, const struct proto_content *content)
+{
+    object_set_state(head, object, OBJECT_SEALED);
+    object->size = content->size;
+    object->fingerprint = content->fingerprint;
+    object->version = content->version;
+    object->columns = content->columns;
+    object->format = (uint8_t)content->format;
+    head_record(head, 'v', object->size, object->version);
+    object_changed(head, object, true);
+}
+
+void object_set_value(struct object *object, const struct proto_bytes *value)
+{
+    struct object_more *more = object_more(object);
+    free(more->value);
+    more->value = head_alloc(value->size + 1);
+    more->has_value = true;
+    object->size = value->size;
+    if (value->size > 0) {
+        memcpy(more->value, value->data, value->size);
+    }
+}
+
+void object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure)
+{
+    struct object_more *more = object_more(object);
+    failure_unref(more->failure);
+    more->failure = failure;
+    object_set_state(head, object, state);
+    object_changed(head, object, true);
+}
+
+void object_changed(struct head *head, struct object *object, bool all)
+{
+    object->flags |= all ? OBJECT_TOLD_ALL : 0;
+    if ((object->flags & OBJECT_CHANGED) == 0) {
+        object->flags |= OBJECT_CHANGED;
+        line_add(&head->changed, object);
+    }
+}
+
+struct proto_content object_content(const struct object *object)
+{
+    if (object->state != OBJECT_SEALED) {
+        return (struct proto_content){ 0 };
+    }
+    return (struct proto_content){ object->size, object->fingerprint, object->version, object->columns,
+                                   object->format };
+}
+
+/* ------------------------------------------------------------------------------------------------ holders */
+
+uint32_t object_holders_count(const struct object *object)
+{
+    return object->nodes_count == OBJECT_MANY ? object->more->holders_count : object->nodes_count;
+}
+
+struct holder object_holder(const struct object *object, uint32_t i)
+{
+    return object->nodes_count == OBJECT_MANY ? object->more->holders[i]
+                                              : (struct holder){ object->mark[i], object->node[i] };
+}
+
+/* The place of `node` among the holders, or where it would go. */
+static uint32_t holder_place(const struct object *object, uint32_t node, bool *is_there_out)
+{
+    uint32_t low = 0, high = object_holders_count(object), count = high;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (object_holder(object, middle).node < node) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *is_there_out = low < count && object_holder(object, low).node == node;
+    return low;
+}
+
+bool object_is_held_by(const struct object *object, uint32_t node)
+{
+    bool is_there;
+    holder_place(object, node, &is_there);
+    return is_there;
+}
+
+/* From the record's own two to the array, which has room for one more afterwards. */
+static void holders_spill(struct object *object)
+{
+    struct object_more *more = object_more(object);
+    if (object->nodes_count != OBJECT_MANY) {
+        more->holders_capacity = more->holders_capacity == 0 ? 8 : more->holders_capacity;
+        more->holders = head_grow(more->holders, more->holders_capacity, sizeof *more->holders);
+        for (uint32_t i = 0; i < 2; i++) {
+            more->holders[i] = (struct holder){ object->mark[i], object->node[i] };
+        }
+        more->holders_count = 2;
+        object->nodes_count = OBJECT_MANY;
+    } else if (more->holders_count == more->holders_capacity) {
+        more->holders_capacity *= 2;
+        more->holders = head_grow(more->holders, more->holders_capacity, sizeof *more->holders);
+    }
+}
+
+static void insert_holder(struct object *object, uint32_t place, struct holder holder)
+{
+    if (object->nodes_count >= 2) {
+        holders_spill(object);
+        struct object_more *more = object->more;
+        memmove(more->holders + place + 1, more->holders + place,
+                (more->holders_count - place) * sizeof *more->holders);
+        more->holders[place] = holder;
+        more->holders_count++;
+        return;
+    }
+    if (place == 0 && object->nodes_count == 1) {
+        object->node[1] = object->node[0];
+        object->mark[1] = object->mark[0];
+    }
+    object->node[place] = holder.node;
+    object->mark[place] = holder.mark;
+    object->nodes_count++;
+}
+
+static uint32_t *holder_mark(struct object *object, uint32_t place)
+{
+    return object->nodes_count == OBJECT_MANY ? &object->more->holders[place].mark : &object->mark[place];
+}
+
+void object_hold(struct head *head, struct object *object, uint32_t node, uint32_t mark)
+{
+    bool is_there;
+    uint32_t place = holder_place(object, node, &is_there);
+    if (!is_there) {
+        insert_holder(object, place, (struct holder){ mark, (uint16_t)node });
+    } else if (mark > *holder_mark(object, place)) {
+        *holder_mark(object, place) = mark;
+    } else {
+        return;
+    }
+    head_record(head, 'h', object->id.lo, (uint64_t)node << 32 | mark);
+    object_touch(head, object);
+}
+
+void object_release(struct head *head, struct object *object, uint32_t node)
+{
+    bool is_there;
+    uint32_t place = holder_place(object, node, &is_there);
+    if (!is_there) {
+        return;
+    }
+    if (object->nodes_count == OBJECT_MANY) {
+        struct object_more *more = object->more;
+        more->holders_count--;
+        memmove(more->holders + place, more->holders + place + 1,
+                (more->holders_count - place) * sizeof *more->holders);
+        if (more->holders_count == 2) { /* back into the record; the array stays for the next time */
+            for (uint32_t i = 0; i < 2; i++) {
+                object->mark[i] = more->holders[i].mark;
+                object->node[i] = more->holders[i].node;
+            }
+            object->nodes_count = 2;
+        }
+    } else {
+        object->nodes_count--;
+        if (place == 0) {
+            object->node[0] = object->node[1];
+            object->mark[0] = object->mark[1];
+        }
+    }
+    head_record(head, 'r', object->id.lo, node);
+    object_touch(head, object);
+    object_check_named(head, object);
+}
+
+void object_drop(struct head *head, struct object *object, const struct member *member, uint32_t seen)
+{
+    bool is_there;
+    uint32_t place = holder_place(object, member->number, &is_there);
+    if (is_there && head_keeps(head, HEAD_RULE_MENTION) && *holder_mark(object, place) > member_seen(member, seen)) {
+        head->counts.void_drops++;
+        return;
+    }
+    object_release(head, object, member->number);
+}
+
+void object_reset_marks(struct object *object, uint32_t node)
+{
+    bool is_there;
+    uint32_t place = holder_place(object, node, &is_there);
+    if (is_there) {
+        *holder_mark(object, place) = 0;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ locations */
+
+uint32_t object_locations_count(const struct object *object)
+{
+    return object->locations_count == OBJECT_MANY ? object->more->locations.count : object->locations_count;
+}
+
+uint32_t object_location(const struct object *object, uint32_t i)
+{
+    return object->locations_count == OBJECT_MANY ? object->more->locations.at[i] : object->location[i];
+}
+
+bool object_is_at(const struct object *object, uint32_t node)
+{
+    if (object->locations_count == OBJECT_MANY) {
+        return numbers_has(&object->more->locations, node);
+    }
+    for (uint32_t i = 0; i < object->locations_count; i++) {
+        if (object->location[i] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_location(struct object *object, uint32_t node)
+{
+    if (object->locations_count >= 2) {
+        struct numbers *many = &object_more(object)->locations;
+        for (uint32_t i = 0; i < 2 && object->locations_count == 2; i++) {
+            numbers_add(many, object->location[i]);
+        }
+        object->locations_count = OBJECT_MANY;
+        numbers_add(many, node);
+        return;
+    }
+    uint32_t place = object->locations_count == 1 && object->location[0] < node ? 1 : 0;
+    if (place == 0) {
+        object->location[1] = object->location[0];
+    }
+    object->location[place] = (uint16_t)node;
+    object->locations_count++;
+}
+
+void object_locate(struct head *head, struct object *object, uint32_t node)
+{
+    if (object->more != NULL) {
+        numbers_remove(&object->more->coming, node);
+    }
+    if (object_is_at(object, node)) {
+        return;
+    }
+    add_location(object, node);
+    gather_object_moved(object);
+    head_record(head, 'l', object->id.lo, node);
+    object_touch(head, object);
+    if (object_locations_count(object) == 1) {
+        object_changed(head, object, false);
+    }
+}
+
+void object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why)
+{
+    if (!object_is_at(object, node)) {
+        return;
+    }
+    if (object->locations_count == OBJECT_MANY) {
+        struct numbers *many = &object->more->locations;
+        numbers_remove(many, node);
+        if (many->count == 2) {
+            memcpy(object->location, many->at, sizeof object->location);
+            many->count = 0;
+            object->locations_count = 2;
+        }
+    } else {
+        if (object->location[0] == node) {
+            object->location[0] = object->location[1];
+        }
+        object->locations_count--;
+    }
+    gather_object_moved(object);
+    head_record(head, 'u', object->id.lo, node);
+    object_touch(head, object);
+    bool has_value = object->more != NULL && object->more->has_value;
+    bool may_lose = !head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS);
+    if (object_locations_count(object) == 0 && !has_value && object->state == OBJECT_SEALED && may_lose) {
+        object_fail(head, object, OBJECT_LOST,
+                    failure_make(ROOST_ELOST, member_name(head, node), "its last copy was on node %u (%s), which %s",
+                                 node, member_name(head, node), why));
+    } else {
+        object_changed(head, object, false);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ names */
+
+bool object_is_named(const struct head *head, const struct object *object)
+{
+    return object->nodes_count > 0 || object->queued > 0 ||
+           (object->containers > 0 && head_keeps(head, HEAD_RULE_FREE));
+}
+
+void object_name(uint32_t *counter)
+{
+    ROOST_PRE(*counter < UINT32_MAX);
+    (*counter)++;
+}
+
+void object_unname(struct head *head, struct object *object, uint32_t *counter)
+{
+    ROOST_PRE(*counter > 0);
+    (*counter)--;
+    object_touch(head, object);
+    object_check_named(head, object);
+}
+
+void object_check_named(struct head *head, struct object *object)
+{
+    if (!object_is_named(head, object) && (object->flags & OBJECT_UNNAMED) == 0) {
+        object->flags |= OBJECT_UNNAMED;
+        line_add(&head->unnamed, object);
+    }
+}
+
+void object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count)
+{
+    struct object_more *more = object_more(object);
+    ROOST_PRE(more->contained == NULL);
+    more->contained = contained;
+    more->contained_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        object_name(&contained[i]->containers);
+        head_record(head, 'c', object->id.lo, contained[i]->id.lo);
+    }
+}
+
+bool object_is_valid(const struct head *head, const struct object *object)
+{
+    for (uint32_t i = 0; i < object_holders_count(object); i++) {
+        const struct member *member = member_at(head, object_holder(object, i).node);
+        if (member == NULL || !member_lives(member) ||
+            (i > 0 && object_holder(object, i - 1).node >= object_holder(object, i).node)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < object_locations_count(object); i++) {
+        const struct member *member = member_at(head, object_location(object, i));
+        if (member == NULL || !member_lives(member) ||
+            (i > 0 && object_location(object, i - 1) >= object_location(object, i))) {
+            return false;
+        }
+    }
+    bool has_value = object->more != NULL && object->more->has_value;
+    bool has_failure = object->more != NULL && object->more->failure != NULL;
+    switch ((enum object_state)object->state) {
+    case OBJECT_UNKNOWN:
+    case OBJECT_PENDING:
+        break;
+    case OBJECT_SEALED:
+        if (object_locations_count(object) == 0 && !has_value && !head_in_census(head)) {
+            return false;
+        }
+        break;
+    case OBJECT_FAILED:
+    case OBJECT_LOST:
+        if (!has_failure) {
+            return false;
+        }
+        break;
+    }
+    return object_is_named(head, object) || (object->flags & OBJECT_UNNAMED) != 0;
+}

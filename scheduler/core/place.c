@@ -1,0 +1,429 @@
+/* place.c - from the queue to a node: what the placement is asked, and the TASK that says what it chose
+ *
+ * Owns no record. A turn over the queue runs from a timer armed for now, so after the last message of a batch: every
+ * completion has been applied before the next task is judged.
+ *
+ * Happy path: QUEUED -> the placement chooses -> mentions entered, TASK sent, arguments let go -> PLACED.
+ * Failures:   no room -> stays queued (one that may run on one node only is parked there until that has room);
+ *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node.
+ * Invariants: a mention is entered with the mark of its TASK before the TASK is sent.
+ * Thread:     the core's.
+ */
+#include "scheduler/core/head_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PLACE_UNPARK = 16,               /* parked tasks looked at again for each one that ends */
+    PLACE_VALUE_BYTES_MAX = 4 << 20, /* of values in one TASK; the node asks for the others */
+    PLACE_ARGS_MANY = 1024           /* a TASK of more arguments names fewer holders of each */
+};
+
+/* ------------------------------------------------------------------------------------------------ the question */
+
+static uint64_t bytes_of(const struct object *object, uint64_t range)
+{
+    if (range == ROOST_COLUMN) {
+        return object->size / (object->columns > 0 ? object->columns : 1);
+    }
+    return range < object->size ? range : object->size;
+}
+
+static bool has_value(const struct object *object) { return object->more != NULL && object->more->has_value; }
+
+static uint32_t *reserve_nodes(struct head *head, size_t count)
+{
+    if (head->place_nodes_capacity < count) {
+        head->place_nodes_capacity = count * 2;
+        head->place_nodes = head_grow(head->place_nodes, head->place_nodes_capacity, sizeof *head->place_nodes);
+    }
+    return head->place_nodes;
+}
+
+static void reserve_inputs(struct head *head, size_t count)
+{
+    if (head->place_inputs_capacity < count) {
+        head->place_inputs_capacity = count * 2;
+        head->place_inputs = head_grow(head->place_inputs, head->place_inputs_capacity, sizeof *head->place_inputs);
+    }
+}
+
+/* How many inputs and nodes a request needs; sums up its gathers. */
+static void measure(struct head *head, const struct task *task, size_t *inputs_out, size_t *nodes_out)
+{
+    *inputs_out = *nodes_out = 0;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        struct object *object = input->object;
+        *nodes_out += object_locations_count(object) + (object->more == NULL ? 0 : object->more->coming.count);
+        *inputs_out += 1;
+        if (input->kind == ROOST_IN_GATHER && object->state == OBJECT_SEALED) {
+            struct gather *gather = gather_of(head, object);
+            gather_sum_up(head, gather);
+            *inputs_out += gather->sums_count;
+            *nodes_out += gather->sums_count;
+        }
+    }
+}
+
+static uint32_t *add_object(struct placement_input *to, const struct input *input, uint32_t *nodes)
+{
+    const struct object *object = input->object;
+    *to = (struct placement_input){ .bytes = bytes_of(object, input->bytes), .copies = nodes };
+    for (uint32_t i = 0; i < object_locations_count(object); i++) {
+        *nodes++ = object_location(object, i);
+        to->copies_count++;
+    }
+    to->coming = nodes;
+    for (uint32_t i = 0; object->more != NULL && i < object->more->coming.count; i++) {
+        *nodes++ = object->more->coming.at[i];
+        to->coming_count++;
+    }
+    return nodes;
+}
+
+/* Of a column each node has its share; the head knows whole sizes, and how many columns one of them declares. */
+static uint32_t *add_gather(struct placement_request *request, struct placement_input *to, const struct gather *gather,
+                            const struct input *input, uint32_t *nodes)
+{
+    uint32_t columns = gather->total > 0 ? gather->watches[0].object->columns : 1;
+    uint64_t parts = input->bytes == ROOST_COLUMN && columns > 0 ? columns : 1;
+    for (uint32_t i = 0; i < gather->sums_count; i++) {
+        *nodes = gather->sums[i].node;
+        to[i] = (struct placement_input){ .bytes = gather->sums[i].bytes / parts, .copies = nodes, .copies_count = 1 };
+        nodes++;
+    }
+    request->inputs_count += gather->sums_count;
+    request->gather = true;
+    request->inputs_wanted += gather->total;
+    request->inputs_missing += gather->missing;
+    return nodes;
+}
+
+static void add_inputs(struct head *head, const struct task *task, struct placement_request *request)
+{
+    size_t inputs, nodes_count;
+    measure(head, task, &inputs, &nodes_count);
+    reserve_inputs(head, inputs + 1);
+    uint32_t *nodes = reserve_nodes(head, nodes_count + head->members_count + 1);
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        if (input->kind == ROOST_IN_HANDLE) {
+            continue;
+        }
+        bool is_sealed = input->object->state == OBJECT_SEALED;
+        request->inputs_wanted++;
+        request->inputs_missing += is_sealed ? 0 : 1;
+        if (is_sealed && !has_value(input->object)) {
+            nodes = add_object(&head->place_inputs[request->inputs_count++], input, nodes);
+        }
+        if (is_sealed && input->kind == ROOST_IN_GATHER) {
+            nodes = add_gather(request, &head->place_inputs[request->inputs_count], input->object->more->gather, input,
+                               nodes);
+        }
+    }
+    request->inputs = head->place_inputs;
+    if (task->avoid != HEAD_NOBODY) { /* everywhere but where it was handed back, if there is anywhere else */
+        request->allowed = nodes;
+        for (uint32_t i = 1; i < head->members_count; i++) {
+            const struct member *member = head->members[i];
+            if (member != NULL && member->is_placed && member->state == PROTO_NODE_ALIVE && i != task->avoid) {
+                nodes[request->allowed_count++] = i;
+            }
+        }
+        request->allowed = request->allowed_count > 0 ? request->allowed : NULL;
+    }
+}
+
+struct placement_request place_request(struct head *head, const struct task *task)
+{
+    const struct spec *spec = task->spec;
+    const char *function = spec_function(spec);
+    struct placement_request request = { .function = hash128(function, strlen(function), 0),
+                                         .cpus = spec->cpus_hundredths,
+                                         .memory_bytes = spec->memory_bytes };
+    if ((spec->flags & SPEC_SPREAD) != 0) {
+        request.spread = request.function;
+    }
+    if (!node_id_is_none(spec->node)) {
+        const struct member *member = id_map_get(&head->members_by_id, node_id_key(spec->node));
+        request.wish = (spec->flags & SPEC_NODE_ONLY) != 0 ? PLACEMENT_HARD : PLACEMENT_SOFT;
+        request.node = member != NULL ? member->number : HEAD_NOBODY;
+    }
+    add_inputs(head, task, &request);
+    if (request.wish == PLACEMENT_HARD) {
+        request.allowed = NULL;
+        request.allowed_count = 0;
+    }
+    return request;
+}
+
+/* ------------------------------------------------------------------------------------------------ TASK */
+
+static struct proto_holders holders_of(struct head *head, const struct object *object, uint32_t most)
+{
+    uint32_t count = object_locations_count(object);
+    count = count < most ? count : most;
+    uint32_t *nodes = core_alloc(head->out, count * sizeof *nodes);
+    for (uint32_t i = 0; i < count; i++) {
+        nodes[i] = object_location(object, i);
+    }
+    return (struct proto_holders){ nodes, count };
+}
+
+static void fill_args(struct head *head, const struct task *task, struct proto_task *to)
+{
+    struct proto_task_arg *args = core_alloc(head->out, task->inputs_count * sizeof *args);
+    uint32_t most = task->inputs_count > PLACE_ARGS_MANY ? 2 : PROTO_HOLDERS_MAX;
+    uint64_t value_bytes = 0;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        const struct object *object = input->object;
+        if (input->kind == ROOST_IN_HANDLE) {
+            continue;
+        }
+        struct proto_task_arg *arg = &args[to->args_count++];
+        arg->object = object->id;
+        arg->content = object_content(object);
+        if (object->state == OBJECT_SEALED) {
+            arg->holders = object_locations_count(object) > 0 ? holders_of(head, object, most) : arg->holders;
+            if (has_value(object) && value_bytes + object->size <= PLACE_VALUE_BYTES_MAX) {
+                arg->has_value = true;
+                arg->value = (struct proto_bytes){ head_copy(head, object->more->value, object->size), object->size };
+                value_bytes += object->size;
+            }
+        }
+    }
+    to->args = args;
+}
+
+/* Rule 2: entered before it is sent. A node that will pull an input counts as having it. */
+static void mention_all(struct head *head, struct task *task, struct member *member, uint32_t mark)
+{
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        object_hold(head, input->object, member->number, mark);
+        list_note(head, member->number, input->object->id, LISTED | LISTED_HELD, 0);
+        if (input->kind != ROOST_IN_HANDLE && !has_value(input->object) &&
+            !object_is_at(input->object, member->number)) {
+            numbers_add(&object_more(input->object)->coming, member->number);
+        }
+    }
+}
+
+static void send_task(struct head *head, struct task *task, uint32_t node, enum task_state state)
+{
+    struct member *member = member_at(head, node);
+    job_tell(head, task->job, member);
+    mention_all(head, task, member, member_mark(head, member));
+    struct proto_message *message = head_send(head, member, PROTO_TASK);
+    if (message != NULL) {
+        message->u.task.task = task->id;
+        message->u.task.attempt = task->attempt;
+        message->u.task.spec = (struct proto_bytes){ head_copy(head, task->spec, task->spec_bytes), task->spec_bytes };
+        fill_args(head, task, &message->u.task);
+    }
+    task->node = node;
+    task->is_relisted = true; /* a list that is on its way cannot know it */
+    list_append(&member->tasks, &task->of_node);
+    task_set_state(head, task, state);
+    head_record(head, 'p', task->id.lo, node);
+    if (state == TASK_PLACED) {
+        task_release_inputs(head, task);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ the turn */
+
+void place_describe_lack(struct head *head, const struct task *task, char *text_out, size_t size)
+{
+    struct placement_request request = place_request(head, task);
+    struct placement_lack lack;
+    placement_nearest(head->placement, &request, &lack);
+    const char *name = spec_name(task->spec);
+    unsigned cpus = request.cpus / 100, part = request.cpus % 100;
+    if (lack.node == PLACEMENT_NOWHERE) {
+        snprintf(text_out, size, "%s needs %u.%02u CPUs and %" PRIu64 " bytes of memory on %s", name, cpus, part,
+                 request.memory_bytes,
+                 request.wish == PLACEMENT_HARD ? "one certain node, which is not there" : "a node, and there is none");
+        return;
+    }
+    snprintf(text_out, size,
+             "%s needs %u.%02u CPUs and %" PRIu64 " bytes of memory; the nearest is node %u (%s), which lacks %u.%02u "
+             "CPUs and %" PRIu64 " bytes",
+             name, cpus, part, request.memory_bytes, lack.node, member_name(head, lack.node), lack.cpus / 100,
+             lack.cpus % 100, lack.memory_bytes);
+}
+
+static void set_demand(struct head *head, struct task *task)
+{
+    list_remove(&task->waiting);
+    list_append(&head->demand, &task->waiting);
+    task->is_demand = true;
+}
+
+static void infeasible(struct head *head, struct task *task)
+{
+    if (head_in_census(head)) {
+        set_demand(head, task); /* who is missing may be what it needs */
+        return;
+    }
+    char text[512];
+    place_describe_lack(head, task, text, sizeof text);
+    struct proto_failure what = { .status = ROOST_EINFEASIBLE, .function = spec_function(task->spec), .text = text };
+    task_fail(head, task, failure_copy(&what));
+}
+
+static void park(struct head *head, struct task *task, uint32_t node)
+{
+    struct member *member = member_at(head, node);
+    if (member != NULL) {
+        list_remove(&task->waiting);
+        list_append(&member->parked, &task->waiting);
+    }
+}
+
+/* False: the turn is over. */
+static bool judge(struct head *head, struct task *task)
+{
+    if (task->job == NULL) {
+        set_demand(head, task); /* in a census: until its driver's node has told of the job */
+        return true;
+    }
+    struct placement_request request = place_request(head, task);
+    struct placement_choice choice;
+    if (placement_plan(head->placement, &request, &task->booking, &choice) != 0) {
+        return false; /* no memory to look at it now */
+    }
+    switch (choice.verdict) {
+    case PLACEMENT_CHOSEN:
+        send_task(head, task, choice.node, TASK_PLACED);
+        return true;
+    case PLACEMENT_QUEUED:
+        if (request.wish == PLACEMENT_HARD) {
+            park(head, task, request.node);
+        }
+        return true;
+    case PLACEMENT_INFEASIBLE_NOW:
+        set_demand(head, task);
+        return true;
+    case PLACEMENT_INFEASIBLE:
+        infeasible(head, task);
+        return true;
+    case PLACEMENT_STOP:
+        return false;
+    case PLACEMENT_STAYS:
+    case PLACEMENT_TOO_EARLY:
+        break;
+    }
+    ROOST_IMPOSSIBLE("a verdict on what was planned");
+}
+
+void place_turn(struct head *head)
+{
+    head->turn_is_due = false;
+    placement_turn_begin(head->placement);
+    LIST_EACH_SAFE (at, &head->queued) {
+        if (!head_has_room(head)) {
+            head_turn_due(head);
+            break;
+        }
+        if (!judge(head, CONTAINER_OF(at, struct task, waiting))) {
+            break;
+        }
+    }
+    placement_turn_end(head->placement);
+}
+
+void place_demand_again(struct head *head)
+{
+    while (!list_is_empty(&head->demand)) {
+        struct list_node *at = head->demand.next;
+        CONTAINER_OF(at, struct task, waiting)->is_demand = false;
+        list_remove(at);
+        list_append(&head->queued, at);
+    }
+    head_turn_due(head);
+}
+
+void place_again(struct head *head, struct member *member, bool is_new)
+{
+    uint32_t count = 0;
+    struct list_node *place = head->queued.next;
+    while (!list_is_empty(&member->parked) && (count++ < PLACE_UNPARK || is_new || !member_lives(member))) {
+        struct list_node *at = member->parked.next;
+        list_remove(at);
+        list_insert_before(place, at);
+    }
+    if (is_new) {
+        place_demand_again(head);
+    }
+    head_turn_due(head);
+}
+
+/* ------------------------------------------------------------------------------------------------ early */
+
+/* Something exists that it could begin to pull. */
+static bool is_worth_it(struct head *head, const struct task *task)
+{
+    bool has_bytes = false;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        bool is_sealed = input->object->state == OBJECT_SEALED;
+        if (input->kind == ROOST_IN_GATHER && !is_sealed) {
+            return false;
+        }
+        if (input->kind == ROOST_IN_GATHER) {
+            const struct gather *gather = gather_of(head, input->object);
+            has_bytes = has_bytes || gather->missing < gather->total;
+        } else if (input->kind == ROOST_IN_REF) {
+            has_bytes = has_bytes || (is_sealed && !has_value(input->object));
+        }
+    }
+    return has_bytes;
+}
+
+void place_early(struct head *head, struct task *task)
+{
+    if (task->job == NULL || !is_worth_it(head, task) || !head_has_room(head)) {
+        return;
+    }
+    bool gathers = false;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        gathers = gathers || task->inputs[i].kind == ROOST_IN_GATHER;
+    }
+    if (!gathers && task->missing > 1) {
+        return; /* without a look at every input */
+    }
+    struct placement_request request = place_request(head, task);
+    struct placement_choice choice;
+    if (placement_choose_early(head->placement, &request, &choice) == 0 && choice.verdict == PLACEMENT_CHOSEN) {
+        placement_assign_early(head->placement, &request, choice.node, &task->booking);
+        send_task(head, task, choice.node, TASK_EARLY);
+    }
+}
+
+void place_early_ready(struct head *head, struct task *task)
+{
+    struct placement_request request = place_request(head, task);
+    placement_release(head->placement, &task->booking);
+    ROOST_INVARIANT(placement_assign(head->placement, &request, task->node, &task->booking) == 0);
+    task_set_state(head, task, TASK_PLACED);
+    task_release_inputs(head, task);
+}
+
+void place_listed(struct head *head, struct task *task, struct member *member)
+{
+    struct placement_request request = place_request(head, task);
+    struct placement_node_view view;
+    if (placement_node_get(head->placement, member->number, &view) && request.cpus <= view.cpus) {
+        ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
+    }
+    task->node = member->number;
+    list_append(&member->tasks, &task->of_node);
+    task_set_state(head, task, TASK_PLACED);
+    task_release_inputs(head, task);
+}

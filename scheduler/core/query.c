@@ -1,0 +1,461 @@
+/* query.c - rows for `roost status`, `roost ls` and `roost why`
+ *
+ * Owns nothing: walks the records in order of creation and writes what matches into the answer.
+ *
+ * Happy path: QUERY -> ROWS in parts, the last of which says so and how many rows match in all.
+ * Failures:   a filter that names no column, or an id that is none -> ROWS with a status and a text.
+ * Limits:     the rows of one answer fit into one step's commands; `total` counts those beyond, too.
+ * Thread:     the core's.
+ */
+#include "common/error.h"
+#include "scheduler/core/head_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ROWS_COLUMNS = 12, ROWS_CELL_BYTES = 256, ROWS_PER_PART = 1024, ROWS_FILTERS = 8 };
+
+struct wish {
+    uint32_t column;
+    char value[ROWS_CELL_BYTES];
+};
+
+struct rows {
+    struct head *head;
+    struct core_peer peer;
+    const struct proto_query *query;
+    const char *const *columns;
+    uint32_t columns_count, wishes_count;
+    struct wish wishes[ROWS_FILTERS];
+    uint64_t total, given, limit;
+    const char **cells; /* of the part that is being filled, or NULL */
+    size_t cells_count;
+    char row[ROWS_COLUMNS][ROWS_CELL_BYTES];
+    uint32_t filled;
+};
+
+static struct proto_rows *send_part(struct rows *rows)
+{
+    struct proto_message *message = core_put(rows->head->out, CORE_SEND, core_peer_key(rows->peer), 0, sizeof *message);
+    rows->head->counts.sent++;
+    message->kind = PROTO_ROWS;
+    message->u.rows = (struct proto_rows){ .query = rows->query->query,
+                                           .text = "",
+                                           .total = rows->total,
+                                           .columns = rows->columns,
+                                           .columns_count = rows->columns_count,
+                                           .cells = rows->cells,
+                                           .cells_count = rows->cells_count };
+    rows->cells = NULL;
+    rows->cells_count = 0;
+    return &message->u.rows;
+}
+
+static void refuse(struct rows *rows, int status, const char *text)
+{
+    rows->columns_count = 0;
+    rows->cells_count = 0;
+    struct proto_rows *part = send_part(rows);
+    part->status = status;
+    part->text = head_copy(rows->head, text, strlen(text) + 1);
+    part->last = true;
+}
+
+static void cell(struct rows *rows, const char *format, ...) ROOST_PRINTF(2, 3);
+static void cell(struct rows *rows, const char *format, ...)
+{
+    ROOST_PRE(rows->filled < rows->columns_count);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(rows->row[rows->filled++], ROWS_CELL_BYTES, format, arguments);
+    va_end(arguments);
+}
+
+static bool row_matches(const struct rows *rows)
+{
+    for (uint32_t i = 0; i < rows->wishes_count; i++) {
+        if (strcmp(rows->row[rows->wishes[i].column], rows->wishes[i].value) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void end_row(struct rows *rows)
+{
+    ROOST_PRE(rows->filled == rows->columns_count);
+    rows->filled = 0;
+    if (!row_matches(rows)) {
+        return;
+    }
+    rows->total++;
+    if (rows->given >= rows->limit || !head_has_room(rows->head)) {
+        return;
+    }
+    rows->given++;
+    if (rows->cells == NULL) {
+        rows->cells = core_alloc(rows->head->out, ROWS_PER_PART * rows->columns_count * sizeof *rows->cells);
+    }
+    for (uint32_t i = 0; i < rows->columns_count; i++) {
+        rows->cells[rows->cells_count++] = head_copy(rows->head, rows->row[i], strlen(rows->row[i]) + 1);
+    }
+    if (rows->cells_count == (size_t)ROWS_PER_PART * rows->columns_count) {
+        send_part(rows);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ filters */
+
+static bool column_of(const struct rows *rows, const char *name, size_t size, uint32_t *column_out)
+{
+    for (uint32_t i = 0; i < rows->columns_count; i++) {
+        if (strlen(rows->columns[i]) == size && memcmp(rows->columns[i], name, size) == 0) {
+            *column_out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "state=running node=3". False: *wrong_out says what is not understood. */
+static bool parse_filter(struct rows *rows, const char **wrong_out)
+{
+    const char *at = rows->query->filter == NULL ? "" : rows->query->filter;
+    for (at += strspn(at, " "); *at != '\0'; at += strspn(at, " ")) {
+        size_t size = strcspn(at, " "), name = strcspn(at, "= ");
+        struct wish *wish = &rows->wishes[rows->wishes_count];
+        *wrong_out = at;
+        if (rows->wishes_count == ROWS_FILTERS || at[name] != '=' || size - name - 1 >= ROWS_CELL_BYTES ||
+            !column_of(rows, at, name, &wish->column)) {
+            return false;
+        }
+        memcpy(wish->value, at + name + 1, size - name - 1);
+        wish->value[size - name - 1] = '\0';
+        rows->wishes_count++;
+        at += size;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ tables */
+
+static const char *node_state(const struct member *member)
+{
+    switch (member->state) {
+    case PROTO_NODE_ALIVE:
+        return "alive";
+    case PROTO_NODE_SUSPECT:
+        return "suspect";
+    case PROTO_NODE_DRAINING:
+        return "draining";
+    case PROTO_NODE_DEAD:
+        return "dead";
+    }
+    return "?";
+}
+
+static const char *object_state(const struct object *object)
+{
+    static const char *const names[] = { "", "unknown", "pending", "sealed", "failed", "lost" };
+    return names[object->state];
+}
+
+static void fill_status(struct rows *rows)
+{
+    struct head_counts counts = head_counts(rows->head);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } facts[] = {
+        { "epoch", rows->head->config.epoch },
+        { "nodes", counts.members },
+        { "suspects", counts.suspects },
+        { "jobs", counts.jobs },
+        { "objects", counts.objects },
+        { "tasks_waiting", counts.tasks_waiting },
+        { "tasks_queued", counts.tasks_queued },
+        { "tasks_placed", counts.tasks_placed + counts.tasks_early },
+        { "tasks_refused", counts.tasks_refused },
+        { "tasks_completed", counts.completed },
+        { "tasks_failed", counts.failed },
+        { "retries", counts.retries },
+        { "spec_bytes", counts.spec_bytes },
+        { "echoes_missing", counts.echoes_missing },
+        { "lists_missing", counts.lists_missing },
+    };
+    for (size_t i = 0; i < ROOST_COUNT_OF(facts); i++) {
+        cell(rows, "%s", facts[i].name);
+        cell(rows, "%" PRIu64, facts[i].value);
+        end_row(rows);
+    }
+    LIST_EACH (at, &rows->head->demand) {
+        const struct task *task = CONTAINER_OF(at, struct task, waiting);
+        cell(rows, "demand");
+        cell(rows, "%s: %u.%02u CPUs, %" PRIu64 " bytes", spec_name(task->spec), task->spec->cpus_hundredths / 100,
+             task->spec->cpus_hundredths % 100, task->spec->memory_bytes);
+        end_row(rows);
+    }
+}
+
+static void fill_nodes(struct rows *rows)
+{
+    for (uint32_t i = 1; i < rows->head->members_count; i++) {
+        const struct member *member = rows->head->members[i];
+        if (member == NULL) {
+            continue;
+        }
+        cell(rows, "%u", i);
+        cell(rows, "%u", member->incarnation);
+        cell(rows, "%s", node_state(member));
+        cell(rows, "%s", member_name(rows->head, i));
+        cell(rows, "%s", member->address_messages == NULL ? "" : member->address_messages);
+        cell(rows, "%u.%02u", member->cpus_hundredths / 100, member->cpus_hundredths % 100);
+        cell(rows, "%u.%02u", member->load.cpus_free_hundredths / 100, member->load.cpus_free_hundredths % 100);
+        cell(rows, "%" PRIu64, member->load.store_used_bytes);
+        cell(rows, "%" PRIu64, member->store_bytes);
+        cell(rows, "%s", member->labels == NULL ? "" : member->labels);
+        end_row(rows);
+    }
+}
+
+static void fill_workers(struct rows *rows)
+{
+    for (uint32_t i = 1; i < rows->head->members_count; i++) {
+        const struct member *member = rows->head->members[i];
+        if (member != NULL && member_lives(member)) {
+            cell(rows, "%u", i);
+            cell(rows, "%u", member->load.workers);
+            cell(rows, "%u", member->load.running);
+            cell(rows, "%u", member->load.queued);
+            end_row(rows);
+        }
+    }
+}
+
+static void fill_jobs(struct rows *rows)
+{
+    LIST_EACH (at, &rows->head->jobs) {
+        const struct job *job = CONTAINER_OF(at, struct job, all);
+        char text[ID_TEXT_BYTES];
+        cell(rows, "%s", job_id_print(job->id, text));
+        cell(rows, "%s", job->name);
+        cell(rows, "%u", job->node);
+        cell(rows, "%" PRIu64, job->driver_pid);
+        end_row(rows);
+    }
+}
+
+/* Every task that waits has one reason. */
+static void reason_of(struct head *head, const struct task *task, char *text_out, size_t size)
+{
+    char id[ID_TEXT_BYTES];
+    text_out[0] = '\0';
+    switch (task->state) {
+    case TASK_WAITING:
+        for (uint32_t i = 0; i < task->inputs_count; i++) {
+            const struct input *input = &task->inputs[i];
+            if (!input->is_ready) {
+                const struct object *object = input->object;
+                const struct task *maker = object->more == NULL ? NULL : object->more->producer;
+                snprintf(
+                    text_out, size, "waits for object %s, made by %s, and %u others", object_id_print(object->id, id),
+                    maker == NULL || maker->spec == NULL ? "its owner" : spec_name(maker->spec), task->missing - 1);
+                return;
+            }
+        }
+        break;
+    case TASK_QUEUED:
+        if (task->is_demand) {
+            place_describe_lack(head, task, text_out, size);
+        } else {
+            snprintf(text_out, size, "waits for room: every node that would do has its share of tasks");
+        }
+        break;
+    case TASK_EARLY:
+        snprintf(text_out, size, "placed early on node %u, waits there for %u inputs", task->node, task->missing);
+        break;
+    case TASK_PLACED:
+        snprintf(text_out, size, "on node %u", task->node);
+        break;
+    case TASK_REFUSED:
+        snprintf(text_out, size, "held back: the head's budget for specs is used up; its spec is on node %u",
+                 task->home);
+        break;
+    case TASK_LOCAL:
+        snprintf(text_out, size, "run by its own node %u", task->home);
+        break;
+    case TASK_HOME:
+        snprintf(text_out, size, "known after the head's restart; who runs it is not yet");
+        break;
+    case TASK_DONE:
+        break;
+    }
+}
+
+static void fill_task(struct rows *rows, const struct task *task)
+{
+    char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES];
+    reason_of(rows->head, task, why, sizeof why);
+    cell(rows, "%s", task_id_print(task->id, text));
+    cell(rows, "%s", task->spec == NULL ? "" : spec_name(task->spec));
+    cell(rows, "%s", task_state_name(task->state));
+    cell(rows, "%u", task->node);
+    cell(rows, "%u", task->attempt);
+    cell(rows, "%" PRIu64, (rows->head->now_ns - task->since_ns) / 1000000);
+    cell(rows, "%s", why);
+    end_row(rows);
+}
+
+static void fill_tasks(struct rows *rows)
+{
+    LIST_EACH (at, &rows->head->tasks) {
+        fill_task(rows, CONTAINER_OF(at, struct task, all));
+    }
+}
+
+static void fill_object(struct rows *rows, const struct object *object)
+{
+    char text[ID_TEXT_BYTES], held[ROWS_CELL_BYTES] = "", at[ROWS_CELL_BYTES] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < object_holders_count(object) && used + 16 < sizeof held; i++) {
+        used += (size_t)snprintf(held + used, sizeof held - used, "%s%u", i > 0 ? "," : "",
+                                 object_holder(object, i).node);
+    }
+    used = 0;
+    for (uint32_t i = 0; i < object_locations_count(object) && used + 16 < sizeof at; i++) {
+        used += (size_t)snprintf(at + used, sizeof at - used, "%s%u", i > 0 ? "," : "", object_location(object, i));
+    }
+    cell(rows, "%s", object_id_print(object->id, text));
+    cell(rows, "%s", object_state(object));
+    cell(rows, "%" PRIu64, object->size);
+    cell(rows, "%s", at);
+    cell(rows, "%s", held);
+    cell(rows, "%u", object->queued);
+    cell(rows, "%u", object->containers);
+    end_row(rows);
+}
+
+static void fill_objects(struct rows *rows)
+{
+    for (uint32_t i = 0; i < rows->head->directory.used; i++) {
+        const struct object *object = object_number(rows->head, i);
+        if (object != NULL) {
+            fill_object(rows, object);
+        }
+    }
+}
+
+static void fill_why(struct rows *rows, struct id_key key)
+{
+    char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES];
+    const struct task *task = task_find(rows->head, task_id_from(key));
+    const struct object *object = object_find(rows->head, object_id_from(key));
+    if (object != NULL) {
+        const struct object_more *more = object->more;
+        cell(rows, "%s", id_print(key, text));
+        cell(rows, "object");
+        cell(rows, "%s", object_state(object));
+        cell(rows, "held by %u nodes, %u tasks, %u objects; on %u nodes%s%s", object_holders_count(object),
+             object->queued, object->containers, object_locations_count(object),
+             more != NULL && more->failure != NULL ? "; " : "",
+             more != NULL && more->failure != NULL ? more->failure->what.text : "");
+        end_row(rows);
+        task = more != NULL ? more->producer : NULL;
+    }
+    if (task != NULL) {
+        reason_of(rows->head, task, why, sizeof why);
+        cell(rows, "%s", task_id_print(task->id, text));
+        cell(rows, "task");
+        cell(rows, "%s", task_state_name(task->state));
+        cell(rows, "%s", why);
+        end_row(rows);
+    }
+}
+
+#define COLUMNS_(...)                                           \
+    do {                                                        \
+        static const char *const names_[] = { __VA_ARGS__ };    \
+        rows->columns = names_;                                 \
+        rows->columns_count = (uint32_t)ROOST_COUNT_OF(names_); \
+    } while (0)
+
+static void set_columns(struct rows *rows)
+{
+    switch (rows->query->what) {
+    case PROTO_QUERY_STATUS:
+        COLUMNS_("what", "value");
+        break;
+    case PROTO_QUERY_NODES:
+        COLUMNS_("node", "incarnation", "state", "host", "address", "cpus", "free", "used_bytes", "store_bytes",
+                 "labels");
+        break;
+    case PROTO_QUERY_WORKERS:
+        COLUMNS_("node", "workers", "running", "queued");
+        break;
+    case PROTO_QUERY_JOBS:
+        COLUMNS_("job", "name", "node", "pid");
+        break;
+    case PROTO_QUERY_TASKS:
+        COLUMNS_("task", "name", "state", "node", "attempt", "since_ms", "why");
+        break;
+    case PROTO_QUERY_OBJECTS:
+        COLUMNS_("object", "state", "size", "at", "held", "queued", "containers");
+        break;
+    case PROTO_QUERY_WHY:
+        COLUMNS_("id", "kind", "state", "why");
+        break;
+    }
+}
+
+static void fill(struct rows *rows, struct id_key key)
+{
+    switch (rows->query->what) {
+    case PROTO_QUERY_STATUS:
+        fill_status(rows);
+        break;
+    case PROTO_QUERY_NODES:
+        fill_nodes(rows);
+        break;
+    case PROTO_QUERY_WORKERS:
+        fill_workers(rows);
+        break;
+    case PROTO_QUERY_JOBS:
+        fill_jobs(rows);
+        break;
+    case PROTO_QUERY_TASKS:
+        fill_tasks(rows);
+        break;
+    case PROTO_QUERY_OBJECTS:
+        fill_objects(rows);
+        break;
+    case PROTO_QUERY_WHY:
+        fill_why(rows, key);
+        break;
+    }
+}
+
+void query_answer(struct head *head, struct core_peer peer, const struct proto_query *query)
+{
+    struct rows rows = { .head = head, .peer = peer, .query = query };
+    struct id_key key = { 0, 0 };
+    const char *wrong = "";
+    rows.limit = query->limit == 0 || query->limit > PROTO_ROWS_MAX ? PROTO_ROWS_MAX : query->limit;
+    set_columns(&rows);
+    if (query->what == PROTO_QUERY_WHY && (query->filter == NULL || id_parse(query->filter, &key) != 0)) {
+        refuse(&rows, ROOST_EINVAL, "an id is 32 hexadecimal digits");
+        return;
+    }
+    if (query->what != PROTO_QUERY_WHY && !parse_filter(&rows, &wrong)) {
+        char text[ROWS_CELL_BYTES];
+        snprintf(text, sizeof text, "not a filter of these rows: %.*s", (int)strcspn(wrong, " "), wrong);
+        refuse(&rows, ROOST_EINVAL, text);
+        return;
+    }
+    fill(&rows, key);
+    if (query->what == PROTO_QUERY_WHY && rows.total == 0) {
+        refuse(&rows, ROOST_ENOENT, "the head knows no task and no object of this id");
+        return;
+    }
+    send_part(&rows)->last = true;
+}

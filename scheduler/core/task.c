@@ -1,0 +1,495 @@
+/* task.c - every task that the head knows: its spec, its arguments, its returns, where it stands
+ *
+ * Owns the task records. A record lives while the task is not done, or one of its returns does; the spec with it, so
+ * that an attempt can be made again.
+ *
+ * Happy path: SUBMIT -> arguments held, returns entered -> WAITING -> QUEUED -> PLACED (place.c) -> DONE (attempt.c).
+ * Failures:   an input failed, was lost or freed -> FAILED with the same reason. Over the budget -> REFUSED: the spec
+ * goes back to its home, the arguments stay held; asked for again when there is room. Invariants: a task holds its
+ * arguments (object->queued, its inputs linked) exactly while it is WAITING, QUEUED, EARLY or REFUSED; missing is the
+ * number of inputs that are not ready; spec_bytes is the sum over those counted. Thread:     the core's.
+ */
+#include "common/error.h"
+#include "common/trace.h"
+#include "scheduler/core/head_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *task_state_name(enum task_state state)
+{
+    static const char *const names[] = {
+        "", "waiting", "queued", "early", "placed", "refused", "local", "home", "done"
+    };
+    return names[state];
+}
+
+struct task *task_find(const struct head *head, struct task_id id)
+{
+    return task_id_is_none(id) ? NULL : id_map_get(&head->tasks_by_id, task_id_key(id));
+}
+
+/* ------------------------------------------------------------------------------------------------ state */
+
+static uint32_t moves_from(enum task_state from)
+{
+    switch (from) {
+    case TASK_WAITING:
+        return 1u << TASK_QUEUED | 1u << TASK_EARLY | 1u << TASK_REFUSED | 1u << TASK_DONE;
+    case TASK_QUEUED:
+        return 1u << TASK_WAITING | 1u << TASK_PLACED | 1u << TASK_DONE;
+    case TASK_EARLY:
+        return 1u << TASK_WAITING | 1u << TASK_PLACED | 1u << TASK_DONE;
+    case TASK_PLACED:
+        return 1u << TASK_WAITING | 1u << TASK_DONE;
+    case TASK_REFUSED:
+        return 1u << TASK_WAITING | 1u << TASK_DONE;
+    case TASK_LOCAL:
+    case TASK_HOME:
+        return 1u << TASK_WAITING | 1u << TASK_PLACED | 1u << TASK_LOCAL | 1u << TASK_DONE;
+    case TASK_DONE:
+        return 0;
+    }
+    return 0;
+}
+
+static bool is_queued_here(enum task_state state) { return state == TASK_WAITING || state == TASK_QUEUED; }
+
+static void count_spec(struct head *head, struct task *task, bool counts)
+{
+    if (task->is_counted != counts) {
+        head->spec_bytes += counts ? task->spec_bytes : 0;
+        head->spec_bytes -= counts ? 0 : task->spec_bytes;
+        task->is_counted = counts;
+    }
+}
+
+void task_set_state(struct head *head, struct task *task, enum task_state state)
+{
+    ROOST_PRE((moves_from(task->state) & 1u << state) != 0);
+    trace_add("task state", task->id.lo, task->state, state);
+    head_record(head, 't', task->id.lo, (uint64_t)state << 32 | task->attempt);
+    head->tasks_in[task->state]--;
+    head->tasks_in[state]++;
+    task->state = state;
+    task->since_ns = head->now_ns;
+    task->is_demand = false;
+    list_remove(&task->waiting);
+    count_spec(head, task, is_queued_here(state));
+    if (state == TASK_QUEUED) {
+        bool goes_first = task->attempt > 1 || task->handbacks > 0;
+        list_insert_before(goes_first ? head->queued.next : &head->queued, &task->waiting);
+        head_turn_due(head);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ arguments */
+
+static int compare_inputs(const void *left, const void *right)
+{
+    const struct input *a = left, *b = right;
+    if (a->object != b->object) { /* by id, never by address */
+        return id_key_compare(object_id_key(a->object->id), object_id_key(b->object->id));
+    }
+    if (a->kind != b->kind) {
+        return a->kind < b->kind ? -1 : 1;
+    }
+    return a->bytes == b->bytes ? 0 : (a->bytes < b->bytes ? -1 : 1);
+}
+
+static uint32_t kind_rank(uint32_t kind) { return kind == ROOST_IN_GATHER ? 2 : kind == ROOST_IN_REF ? 1 : 0; }
+
+/* Each object once: the strongest wish for it, the whole if parts differ. */
+static uint32_t merge_inputs(struct input *inputs, uint32_t count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (kept > 0 && inputs[kept - 1].object == inputs[i].object) {
+            struct input *last = &inputs[kept - 1];
+            last->bytes = last->bytes == inputs[i].bytes ? last->bytes : ROOST_WHOLE;
+            last->kind = kind_rank(inputs[i].kind) > kind_rank(last->kind) ? inputs[i].kind : last->kind;
+        } else {
+            inputs[kept++] = inputs[i];
+        }
+    }
+    return kept;
+}
+
+/* False: an argument is gone; *gone_out. Nothing is held then. */
+static bool take_inputs(struct head *head, struct task *task, struct object_id *gone_out)
+{
+    const struct spec_arg *args = spec_args(task->spec);
+    uint32_t count = 0;
+    struct input *inputs = head_alloc((task->spec->args_count + (size_t)1) * sizeof *inputs);
+    for (uint32_t i = 0; i < task->spec->args_count; i++) {
+        roost_ref ref;
+        if (!spec_arg_ref(&args[i], &ref)) {
+            continue;
+        }
+        struct object *object = object_named(head, object_id_of(ref));
+        if (object == NULL) {
+            *gone_out = object_id_of(ref);
+            free(inputs);
+            return false;
+        }
+        inputs[count++] = (struct input){ .object = object, .kind = args[i].kind, .bytes = ref.size };
+    }
+    qsort(inputs, count, sizeof *inputs, compare_inputs);
+    task->inputs_count = merge_inputs(inputs, count);
+    task->inputs = inputs;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        struct input *input = &inputs[i];
+        input->task = task;
+        list_append(&object_more(input->object)->inputs, &input->of_object);
+        if (head_keeps(head, HEAD_RULE_ORDER)) {
+            object_name(&input->object->queued);
+        }
+    }
+    return true;
+}
+
+void task_release_inputs(struct head *head, struct task *task)
+{
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        struct object *object = task->inputs[i].object;
+        list_remove(&task->inputs[i].of_object);
+        if (head_keeps(head, HEAD_RULE_ORDER)) {
+            object_unname(head, object, &object->queued);
+        }
+        object_trim(object);
+    }
+    free(task->inputs);
+    task->inputs = NULL;
+    task->inputs_count = task->missing = 0;
+}
+
+static bool is_bad(const struct object *object)
+{
+    return object->state == OBJECT_FAILED || object->state == OBJECT_LOST;
+}
+
+/* NULL, or the object whose failure is the task's. */
+static struct object *look_at(struct head *head, struct input *input)
+{
+    struct object *object = input->object;
+    input->is_ready = input->kind == ROOST_IN_HANDLE;
+    if (input->kind == ROOST_IN_HANDLE) {
+        return NULL;
+    }
+    if (is_bad(object)) {
+        return object;
+    }
+    if (object->state == OBJECT_SEALED && input->kind == ROOST_IN_GATHER) {
+        const struct gather *gather = gather_of(head, object);
+        input->is_ready = gather->missing == 0;
+        return gather->failed;
+    }
+    input->is_ready = object->state == OBJECT_SEALED;
+    return NULL;
+}
+
+void task_input_changed(struct head *head, struct input *input)
+{
+    struct task *task = input->task;
+    if (!is_queued_here(task->state) && task->state != TASK_EARLY) {
+        return;
+    }
+    bool was_ready = input->is_ready;
+    struct object *bad = look_at(head, input);
+    task->missing = task->missing + (was_ready ? 1 : 0) - (input->is_ready ? 1 : 0);
+    if (task->state == TASK_EARLY) {
+        if (task->missing == 0) {
+            place_early_ready(head, task);
+        } /* of what has failed its node is told too, and completes it */
+    } else if (bad != NULL) {
+        task_fail(head, task, failure_ref(bad->more->failure));
+    } else if (task->missing == 0 && task->state == TASK_WAITING) {
+        task_set_state(head, task, TASK_QUEUED);
+    } else if (task->missing > 0 && task->state == TASK_WAITING) {
+        place_early(head, task);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ entering */
+
+struct spec *task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes)
+{
+    struct spec *spec = bytes->size < sizeof *spec ? NULL : malloc(bytes->size);
+    if (spec == NULL) {
+        head->counts.bad_messages++;
+        return NULL;
+    }
+    memcpy(spec, bytes->data, bytes->size);
+    if (spec_check(spec, bytes->size) != 0 || !task_id_eq(spec->task, id)) {
+        head->counts.bad_messages++;
+        free(spec);
+        return NULL;
+    }
+    return spec;
+}
+
+struct task *task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state)
+{
+    struct task *task = head_alloc(sizeof *task);
+    task->id = spec->task;
+    task->spec = spec;
+    task->spec_bytes = spec->bytes;
+    task->home = home->number;
+    task->attempt = 1;
+    task->state = state;
+    task->since_ns = head->now_ns;
+    task->returns_count = spec->returns;
+    task->returns = head_alloc((spec->returns + (size_t)1) * sizeof(struct object *));
+    task->job = job_find(head, spec->job);
+    list_init(&task->of_job);
+    list_init(&task->of_node);
+    list_init(&task->waiting);
+    list_append(&head->tasks, &task->all);
+    list_append(&home->homed, &task->of_home);
+    if (task->job != NULL) {
+        list_append(&task->job->tasks, &task->of_job);
+    }
+    ROOST_INVARIANT(id_map_put(&head->tasks_by_id, task_id_key(task->id), task) == 0);
+    head->tasks_in[state]++;
+    head_record(head, 'T', task->id.lo, state);
+    return task;
+}
+
+struct object *task_return(struct head *head, struct task *task, uint32_t index, bool may_make)
+{
+    if (index >= task->returns_count || task->returns[index] != NULL || !may_make) {
+        return index < task->returns_count ? task->returns[index] : NULL;
+    }
+    struct object_id id = result_id(task->id, index);
+    struct object *object = object_find(head, id);
+    if (object == NULL) {
+        object = object_make(head, id, OBJECT_PENDING);
+    } else if (object->state == OBJECT_UNKNOWN) {
+        object_set_state(head, object, OBJECT_PENDING);
+    }
+    object->home = (uint16_t)task->home;
+    object_more(object)->producer = task;
+    task->returns[index] = object;
+    task->returns_alive++;
+    return object;
+}
+
+static void enter_returns(struct head *head, struct task *task, struct member *member)
+{
+    for (uint32_t i = 0; (task->spec->flags & SPEC_UNHELD) == 0 && i < task->returns_count; i++) {
+        object_hold(head, task_return(head, task, i, true), member->number, 0);
+        list_note(head, member->number, task->returns[i]->id, LISTED | LISTED_HELD, 0);
+    }
+}
+
+void task_enter(struct head *head, struct task *task)
+{
+    if (task->state != TASK_WAITING) {
+        task_set_state(head, task, TASK_WAITING);
+    }
+    count_spec(head, task, true);
+    struct object_id gone;
+    if (task->job == NULL && !head_in_census(head)) {
+        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
+        return;
+    }
+    if (task->inputs == NULL && !take_inputs(head, task, &gone)) {
+        char text[ID_TEXT_BYTES];
+        task_fail(head, task, failure_make(ROOST_EFREED, "", "argument %s was given up", object_id_print(gone, text)));
+        return;
+    }
+    task->missing = 0;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        struct object *bad = look_at(head, &task->inputs[i]);
+        if (bad != NULL) {
+            task_fail(head, task, failure_ref(bad->more->failure));
+            return;
+        }
+        task->missing += task->inputs[i].is_ready ? 0 : 1;
+    }
+    if (task->missing == 0) {
+        task_set_state(head, task, TASK_QUEUED);
+    } else {
+        place_early(head, task);
+    }
+}
+
+static void send_handback(struct head *head, struct task *task, enum proto_handback_reason reason, const char *text)
+{
+    struct member *home = member_at(head, task->home);
+    struct proto_message *message = home == NULL ? NULL : head_send(head, home, PROTO_HANDBACK);
+    if (message != NULL) {
+        message->u.handback = (struct proto_handback){ .task = task->id, .reason = reason, .text = text };
+    }
+}
+
+/* Its arguments stay held; its spec is at home. */
+static void refuse(struct head *head, struct task *task)
+{
+    task_set_state(head, task, TASK_REFUSED);
+    free(task->spec);
+    task->spec = NULL;
+    list_append(&head->refused, &task->waiting);
+    send_handback(head, task, PROTO_HANDBACK_ROOM, "the head's budget for specs is used up");
+}
+
+void task_ask_again(struct head *head)
+{
+    uint64_t low = head->config.spec_bytes_max / 4 * 3;
+    while (!list_is_empty(&head->refused) && head->spec_bytes < low && head_has_room(head)) {
+        struct task *task = CONTAINER_OF(head->refused.next, struct task, waiting);
+        list_remove(&task->waiting);
+        count_spec(head, task, true); /* its place is kept */
+        send_handback(head, task, PROTO_HANDBACK_AGAIN, "");
+    }
+}
+
+static void submit_again(struct head *head, struct task *task, struct spec *spec)
+{
+    bool is_wanted = task->state == TASK_REFUSED || task->state == TASK_LOCAL || task->state == TASK_HOME;
+    if (!is_wanted) {
+        head->counts.stale++;
+        free(spec);
+        return;
+    }
+    free(task->spec);
+    task->spec = spec;
+    task_enter(head, task);
+}
+
+void task_submit(struct head *head, struct member *member, const struct proto_submit *submit)
+{
+    struct spec *spec = task_spec_copy(head, submit->task, &submit->spec);
+    if (spec == NULL) {
+        return;
+    }
+    struct task *task = task_find(head, submit->task);
+    if (task != NULL) {
+        submit_again(head, task, spec);
+        return;
+    }
+    task = task_make(head, member, spec, TASK_WAITING);
+    task->handbacks = submit->handed_back ? 1 : 0;
+    enter_returns(head, task, member);
+    bool is_over = head->spec_bytes > 0 && head->spec_bytes + task->spec_bytes > head->config.spec_bytes_max;
+    struct object_id gone;
+    if (is_over && take_inputs(head, task, &gone)) {
+        refuse(head, task);
+        return;
+    }
+    task_enter(head, task);
+}
+
+/* ------------------------------------------------------------------------------------------------ leaving */
+
+void task_leave_node(struct head *head, struct task *task)
+{
+    struct member *member = member_at(head, task->node);
+    placement_release(head->placement, &task->booking);
+    list_remove(&task->of_node);
+    for (uint32_t i = 0; task->spec != NULL && i < task->spec->args_count; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(task->spec)[i], &ref)) {
+            struct object *object = object_find(head, object_id_of(ref));
+            if (object != NULL && object->more != NULL) {
+                numbers_remove(&object->more->coming, task->node);
+                object_trim(object);
+            }
+        }
+    }
+    task->node = HEAD_NOBODY;
+    head_turn_due(head);
+    if (member != NULL) {
+        place_again(head, member, false);
+    }
+}
+
+void task_fail(struct head *head, struct task *task, struct failure *failure)
+{
+    if (task->node != HEAD_NOBODY) {
+        task_leave_node(head, task);
+    }
+    task_release_inputs(head, task);
+    task_set_state(head, task, TASK_DONE);
+    head->counts.failed++;
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        struct object *object = task->returns[i];
+        if (object != NULL && object->state != OBJECT_SEALED && object->state != OBJECT_FAILED) {
+            object_fail(head, object, OBJECT_FAILED, failure_ref(failure));
+        }
+    }
+    failure_unref(failure);
+    if (task->returns_alive == 0) {
+        task_forget(head, task);
+    }
+}
+
+void task_return_freed(struct head *head, struct task *task, const struct object *object)
+{
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        if (task->returns[i] == object) {
+            task->returns[i] = NULL;
+            task->returns_alive--;
+        }
+    }
+    bool is_kept_for_returns = task->state == TASK_DONE || task->state == TASK_LOCAL || task->state == TASK_HOME;
+    if (task->returns_alive == 0 && is_kept_for_returns) {
+        task_forget(head, task);
+    }
+}
+
+static void free_task(struct task *task)
+{
+    free(task->inputs);
+    free(task->returns);
+    free(task->spec);
+    free(task);
+}
+
+void task_forget(struct head *head, struct task *task)
+{
+    ROOST_PRE(task->inputs == NULL && task->returns_alive == 0);
+    placement_release(head->placement, &task->booking);
+    count_spec(head, task, false);
+    head->tasks_in[task->state]--;
+    id_map_remove(&head->tasks_by_id, task_id_key(task->id));
+    list_remove(&task->all);
+    list_remove(&task->of_job);
+    list_remove(&task->of_home);
+    list_remove(&task->of_node);
+    list_remove(&task->waiting);
+    head_record(head, 'x', task->id.lo, 0);
+    free_task(task);
+}
+
+void tasks_fini(struct head *head)
+{
+    LIST_EACH_SAFE (at, &head->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, all);
+        placement_release(head->placement, &task->booking);
+        free_task(task);
+    }
+    id_map_fini(&head->tasks_by_id);
+}
+
+bool task_is_valid(const struct head *head, const struct task *task)
+{
+    bool holds = is_queued_here(task->state) || task->state == TASK_EARLY || task->state == TASK_REFUSED;
+    bool is_at_node = task->state == TASK_EARLY || task->state == TASK_PLACED;
+    uint32_t missing = 0, alive = 0;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        missing += task->inputs[i].is_ready ? 0 : 1;
+        if (task->inputs[i].object->queued == 0 && head_keeps(head, HEAD_RULE_ORDER)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        alive += task->returns[i] != NULL ? 1 : 0;
+    }
+    const struct member *member = member_at(head, task->node);
+    return holds == (task->inputs != NULL) && is_at_node == (task->node != HEAD_NOBODY) &&
+           (!is_at_node || (member != NULL && member_lives(member))) && alive == task->returns_alive &&
+           (missing == task->missing || task->state == TASK_REFUSED) && (task->state != TASK_QUEUED || missing == 0) &&
+           (task->spec != NULL || task->state == TASK_REFUSED || task->state == TASK_DONE);
+}

@@ -1,0 +1,105 @@
+/* bench.h - what the parts of roost-bench share
+ *
+ * A case opens a session (its own one-node cluster), measures in turns its operation and the hardware's limit for it, and
+ * gives each series to report_line(). Everything runs on the driver's thread; tasks run in the cluster's workers.
+ * Functions return 0 or a ROOST_E status, whose text is roost_last_error(). */
+#ifndef ROOST_TESTS_BENCH_BENCH_H
+#define ROOST_TESTS_BENCH_BENCH_H
+
+#include <roost.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BENCH_GET_MS = 30000, BENCH_SMALL_BYTES = 100, BENCH_WARM_UPS = 2 };
+/* Where driver and worker ran. Free: wherever the kernel puts them, and any number of workers. */
+enum bench_placement { PLACED_FREE, PLACED_ONE_CORE, PLACED_TWO_CORES };
+
+struct bench {
+    struct roost *rt;     /* of the session, or NULL */
+    uint64_t large_bytes; /* of the largest object; everything else is sized from it */
+    int runs;             /* of each series; 0: the case's own choice */
+    bool json;
+    int cores[2];    /* the first two that this process may use; -1: there is no such */
+    const char *now; /* the line that is being measured, for the progress */
+};
+
+struct bench_case {
+    const char *name, *unit, *what;
+    int (*run)(struct bench *bench);
+};
+extern const struct bench_case bench_cases[]; /* ends with a NULL name */
+
+int case_get_local(struct bench *bench);
+int case_get_many(struct bench *bench);
+int case_put_small(struct bench *bench);
+int case_put_large(struct bench *bench);
+int case_task_sync(struct bench *bench);
+int case_task_async(struct bench *bench);
+int case_wait(struct bench *bench);
+int case_placement(struct bench *bench);
+
+/* ---- session.c */
+
+double bench_now_ns(void);
+/* Runs of a series: what the user asked for, or `usual`. */
+int bench_runs(const struct bench *bench, int usual);
+/* Opens a one-node cluster whose store takes `store_bytes` of objects, with `cpus` workers (0: the machine's). */
+int session_open(struct bench *bench, uint64_t store_bytes, double cpus);
+/* Ends it and lets this thread run on every core again. */
+void session_close(struct bench *bench);
+/* Puts this thread and the worker where `placement` says. The cluster must have been opened for one worker, unless the
+ * placement is free. *done_out: false when this machine has no such placement. */
+int session_place(struct bench *bench, enum bench_placement placement, bool *done_out);
+/* This thread to that core; -1: to any. */
+int bench_pin(int core);
+/* Memory of one's own, written once, so that it is backed. NULL when there is not enough. Give back with bench_unmap. */
+void *bench_map(uint64_t bytes);
+void bench_unmap(void *memory, uint64_t bytes);
+/* Backs `bytes` of memory and gives it back, so that the host has it ready for whoever asks next. */
+void bench_ready_memory(uint64_t bytes);
+
+/* The task that does nothing, and one call of it. */
+roost_fn bench_nothing;
+
+/* ---- limits.c: the hardware's figures, each for one run */
+
+enum { LIMIT_SLOT_BYTES = 64 };
+/* ns of one atomic addition and its undoing in each of `count` lines of `table`, in the order of `order`. */
+double limit_touch_ns(void *table, const uint32_t *order, uint32_t count);
+/* ns to copy `size` bytes with memcpy; both warm. */
+double limit_copy_ns(void *to, const void *from, uint64_t size);
+/* ns per copy of `size` bytes into successive places of `area`, each with a store that publishes it. */
+double limit_small_copy_ns(void *area, uint64_t area_bytes, size_t size, int count);
+
+/* A second process, for what takes two. Placed as the worker is. */
+struct limit_peer;
+int limit_peer_start(struct limit_peer **peer_out, const struct bench *bench, enum bench_placement placement);
+void limit_peer_stop(struct limit_peer *peer);
+/* ns of one futex ping-pong: wake the peer, sleep until it has answered. */
+double limit_ping_pong_ns(struct limit_peer *peer);
+/* ns per entry of `count` entries of a line each that go to the peer and come back, at most 1,000 under way. */
+double limit_stream_ns(struct limit_peer *peer, int count);
+
+/* ---- report.c */
+
+struct samples {
+    double *values; /* in ns, or in the case's own unit when that is no time */
+    size_t count, capacity;
+};
+void samples_add(struct samples *samples, double value);
+void samples_fini(struct samples *samples);
+
+struct line {
+    const char *name; /* CASE or CASE/VARIANT */
+    const char *unit; /* "ns", "us", "ms" or "s": the samples are ns; else they are printed as they are */
+    enum bench_placement placement;
+    struct samples found, limit;
+    const char *more; /* further members of the JSON object, or NULL */
+};
+/* Prints the line and frees its samples, also on failure. Fewer than one sample in either series: ROOST_ESTATE. */
+int report_line(const struct bench *bench, struct line *line);
+/* On a terminal: which run it is at. */
+void report_progress(const struct bench *bench, int run, int runs);
+
+#endif

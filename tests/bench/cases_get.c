@@ -1,0 +1,192 @@
+/* cases_get.c - reading objects that are on this node
+ *
+ * The objects' own bytes are not read: a get gives a pointer. Its limit is what no get can avoid: an atomic addition in
+ * the object's line and its undoing, over as many lines and in the same random order.
+ * Thread: the driver's. */
+#include "common/error.h"
+#include "tests/bench/bench.h"
+
+#include <stdlib.h>
+
+enum {
+    KB = 1024,
+    OBJECTS_MAX = 1 << 20,
+    GETS = 20000,
+    MANY = 10000,
+    RUNS = 50,
+    MANY_RUNS = 30,
+    TABLE_BYTES_EACH = 256
+};
+
+/* Objects of one size, the order in which they are visited, and as many lines for the limit. */
+struct shelf {
+    uint32_t count;
+    roost_ref *refs;
+    uint32_t *order;
+    void *lines;
+};
+
+static void shelf_fini(struct bench *bench, struct shelf *shelf, uint32_t made)
+{
+    if (made > 0) {
+        roost_free_many(bench->rt, shelf->refs, made);
+    }
+    free(shelf->refs);
+    free(shelf->order);
+    bench_unmap(shelf->lines, (uint64_t)shelf->count * LIMIT_SLOT_BYTES);
+}
+
+/* Fisher and Yates, from a fixed seed: the same order in every run. */
+static void shuffle(uint32_t *order, uint32_t count)
+{
+    uint64_t state = 42;
+    for (uint32_t i = 0; i < count; i++) {
+        order[i] = i;
+    }
+    for (uint32_t i = count; i > 1; i--) {
+        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint32_t j = (uint32_t)((state >> 33) % i), kept = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = kept;
+    }
+}
+
+static int shelf_fill(struct bench *bench, struct shelf *shelf, size_t size)
+{
+    static const char bytes[KB] = "bench";
+    shelf->refs = calloc(shelf->count, sizeof *shelf->refs);
+    shelf->order = calloc(shelf->count, sizeof *shelf->order);
+    shelf->lines = bench_map((uint64_t)shelf->count * LIMIT_SLOT_BYTES);
+    int status = shelf->refs == NULL || shelf->order == NULL || shelf->lines == NULL
+                     ? error_set(ROOST_ENOMEM, "no memory for %u refs", shelf->count)
+                     : 0;
+    uint32_t made = 0;
+    for (; status == 0 && made < shelf->count; made += status == 0) {
+        status = roost_put(bench->rt, bytes, size, &shelf->refs[made]);
+    }
+    if (status != 0) {
+        shelf_fini(bench, shelf, made);
+        return error_prefix(status, "object %u of %u", made + 1, shelf->count);
+    }
+    shuffle(shelf->order, shelf->count);
+    return 0;
+}
+
+static int get_and_release(struct bench *bench, roost_ref ref)
+{
+    roost_view view;
+    ROOST_TRY(roost_get(bench->rt, ref, &view, BENCH_GET_MS));
+    roost_release(bench->rt, &view);
+    return 0;
+}
+
+/* ns per get and release of `gets` objects from the place `from` of the order on; the same one when `again`. */
+static int time_gets(struct bench *bench, const struct shelf *shelf, uint32_t from, uint32_t gets, bool again,
+                     double *ns_out)
+{
+    double started = bench_now_ns();
+    for (uint32_t i = 0; i < gets; i++) {
+        ROOST_TRY(get_and_release(bench, shelf->refs[shelf->order[again ? from : from + i]]));
+    }
+    *ns_out = (bench_now_ns() - started) / gets;
+    return 0;
+}
+
+static int measure_gets(struct bench *bench, const struct shelf *shelf, bool again)
+{
+    struct line line = { .name = again ? "get_local/1KB_again" : "get_local/1KB", .unit = "ns" };
+    uint32_t gets = shelf->count < GETS ? shelf->count : GETS;
+    int runs = bench_runs(bench, RUNS), status = 0;
+    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
+        uint32_t from = (uint32_t)(((uint64_t)(run + BENCH_WARM_UPS) * gets) % (shelf->count - gets + 1));
+        double ns = 0, limit = limit_touch_ns(shelf->lines, shelf->order + from, again ? 1 : gets);
+        if (again) {
+            static const uint32_t same[KB]; /* the first line, over and over */
+            limit = limit_touch_ns(shelf->lines, same, KB);
+        }
+        report_progress(bench, run, runs);
+        status = time_gets(bench, shelf, from, gets, again, &ns);
+        if (status == 0 && run >= 0) {
+            samples_add(&line.found, ns);
+            samples_add(&line.limit, limit);
+        }
+    }
+    int said = report_line(bench, &line);
+    return status != 0 ? status : said;
+}
+
+/* One object of --bytes: as cheap as a small one, or its bytes are being touched. */
+static int measure_view(struct bench *bench)
+{
+    static uint32_t same[KB];
+    struct shelf shelf = { .count = 1 };
+    roost_buffer buffer;
+    ROOST_TRY(roost_create(bench->rt, bench->large_bytes, &buffer));
+    roost_ref ref;
+    ROOST_TRY(roost_seal(bench->rt, &buffer, bench->large_bytes, &ref));
+    struct line line = { .name = "get_local/large", .unit = "ns" };
+    shelf.lines = bench_map(LIMIT_SLOT_BYTES);
+    shelf.refs = &ref;
+    shelf.order = same;
+    int runs = bench_runs(bench, RUNS), status = shelf.lines == NULL ? ROOST_ENOMEM : 0;
+    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
+        double ns = 0, limit = limit_touch_ns(shelf.lines, same, KB);
+        status = time_gets(bench, &shelf, 0, KB, true, &ns);
+        if (status == 0 && run >= 0) {
+            samples_add(&line.found, ns);
+            samples_add(&line.limit, limit);
+        }
+    }
+    bench_unmap(shelf.lines, LIMIT_SLOT_BYTES);
+    roost_free(bench->rt, ref);
+    int said = report_line(bench, &line);
+    return status != 0 ? status : said;
+}
+
+int case_get_local(struct bench *bench)
+{
+    uint64_t count = bench->large_bytes / KB;
+    struct shelf shelf = { .count = (uint32_t)(count < OBJECTS_MAX ? count : OBJECTS_MAX) };
+    uint64_t small_bytes = (uint64_t)shelf.count * (KB + TABLE_BYTES_EACH);
+    ROOST_TRY(session_open(bench, 4 * small_bytes, 1)); /* slabs get a quarter of a store */
+    int status = shelf_fill(bench, &shelf, KB);
+    if (status == 0) {
+        status = measure_gets(bench, &shelf, false);
+        status = status == 0 ? measure_gets(bench, &shelf, true) : status;
+        shelf_fini(bench, &shelf, shelf.count);
+    }
+    return status == 0 ? measure_view(bench) : status;
+}
+
+/* ns of one get of all and one release of all, and no more than that. */
+static int time_many(struct bench *bench, const struct shelf *shelf, roost_view *views, double *ns_out)
+{
+    double started = bench_now_ns();
+    ROOST_TRY(roost_get_many(bench->rt, shelf->refs, shelf->count, views, BENCH_GET_MS));
+    roost_release_many(bench->rt, views, shelf->count);
+    *ns_out = bench_now_ns() - started;
+    return 0;
+}
+
+int case_get_many(struct bench *bench)
+{
+    struct shelf shelf = { .count = MANY };
+    struct line line = { .name = "get_many_10000", .unit = "us" };
+    ROOST_TRY(session_open(bench, UINT64_C(64) << 20, 1));
+    ROOST_TRY(shelf_fill(bench, &shelf, BENCH_SMALL_BYTES));
+    roost_view *views = calloc(MANY, sizeof *views);
+    int runs = bench_runs(bench, MANY_RUNS), status = views == NULL ? ROOST_ENOMEM : 0;
+    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
+        double ns = 0, limit = limit_touch_ns(shelf.lines, shelf.order, MANY) * MANY;
+        report_progress(bench, run, runs);
+        status = time_many(bench, &shelf, views, &ns);
+        if (status == 0 && run >= 0) {
+            samples_add(&line.found, ns);
+            samples_add(&line.limit, limit);
+        }
+    }
+    free(views);
+    shelf_fini(bench, &shelf, MANY);
+    int said = report_line(bench, &line);
+    return status != 0 ? status : said;
+}

@@ -1,0 +1,172 @@
+/* cases_task.c - calling tasks, and waiting for them
+ *
+ * With one worker, in each placement: driver and worker on one core, on two, and not pinned. The agent's process is
+ * left to the kernel in all of them. The limits are a futex ping-pong, and a stream of lines to a second process and
+ * back, in the same placement.
+ * Thread: the driver's. */
+#include "common/error.h"
+#include "tests/bench/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SYNC_RUNS = 500, IN_FLIGHT = 1000, TASKS = 5000, ASYNC_RUNS = 10, WAIT_RUNS = 10, WARM_TASKS = 100 };
+#define TASKS_STORE_BYTES (UINT64_C(64) << 20)
+
+/* What one series does in one run: gives its time and the limit's. */
+typedef int measure(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep);
+
+static int get_nothing(struct bench *bench, roost_ref ref)
+{
+    roost_view view;
+    int status = roost_get(bench->rt, ref, &view, BENCH_GET_MS);
+    if (status == 0) {
+        roost_release(bench->rt, &view);
+    }
+    roost_free(bench->rt, ref);
+    return status;
+}
+
+static int call_and_get(struct bench *bench)
+{
+    roost_ref ref;
+    ROOST_TRY(roost_call(bench->rt, bench_nothing, &ref));
+    return get_nothing(bench, ref);
+}
+
+static void keep_samples(struct line *line, bool keep, double ns, double limit)
+{
+    if (keep) {
+        samples_add(&line->found, ns);
+        samples_add(&line->limit, limit);
+    }
+}
+
+static int measure_sync(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+{
+    double limit = limit_ping_pong_ns(peer), started = bench_now_ns();
+    ROOST_TRY(call_and_get(bench));
+    keep_samples(line, keep, bench_now_ns() - started, limit);
+    return 0;
+}
+
+/* A window slides over the tasks: the oldest is got, then the next is called. On failure the refs that are out stay
+ * held until the session ends. */
+static int run_window(struct bench *bench, roost_ref window[IN_FLIGHT])
+{
+    for (int i = 0; i < TASKS + IN_FLIGHT; i++) {
+        roost_ref *slot = &window[i % IN_FLIGHT];
+        if (i >= IN_FLIGHT) {
+            ROOST_TRY(get_nothing(bench, *slot));
+        }
+        if (i < TASKS) {
+            ROOST_TRY(roost_call(bench->rt, bench_nothing, slot));
+        }
+    }
+    return 0;
+}
+
+static int measure_async(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+{
+    static roost_ref window[IN_FLIGHT];
+    double limit = limit_stream_ns(peer, TASKS), started = bench_now_ns();
+    ROOST_TRY(run_window(bench, window));
+    keep_samples(line, keep, (bench_now_ns() - started) / TASKS, limit);
+    return 0;
+}
+
+/* Waits for one more, takes one that is ready out, and again: a list that is worked off as results come in. */
+static int wait_one_by_one(struct bench *bench, roost_ref *refs, bool *ready)
+{
+    for (size_t count = IN_FLIGHT; count > 0; count--) {
+        ROOST_TRY(roost_wait(bench->rt, refs, count, 1, false, ready, BENCH_GET_MS));
+        size_t which = 0;
+        while (which + 1 < count && !ready[which]) {
+            which++;
+        }
+        memmove(&refs[which], &refs[which + 1], (count - which - 1) * sizeof *refs);
+    }
+    return 0;
+}
+
+static int measure_wait(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep, bool all)
+{
+    static roost_ref refs[IN_FLIGHT], left[IN_FLIGHT];
+    static bool ready[IN_FLIGHT];
+    double limit = limit_stream_ns(peer, IN_FLIGHT) * IN_FLIGHT, started = bench_now_ns();
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        ROOST_TRY(roost_call(bench->rt, bench_nothing, &refs[i]));
+    }
+    memcpy(left, refs, sizeof left);
+    ROOST_TRY(all ? roost_wait(bench->rt, refs, IN_FLIGHT, IN_FLIGHT, false, ready, BENCH_GET_MS)
+                  : wait_one_by_one(bench, left, ready));
+    keep_samples(line, keep, bench_now_ns() - started, limit);
+    roost_free_many(bench->rt, refs, IN_FLIGHT);
+    return 0;
+}
+
+static int measure_wait_each(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+{
+    return measure_wait(bench, peer, line, keep, false);
+}
+
+static int measure_wait_all(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+{
+    return measure_wait(bench, peer, line, keep, true);
+}
+
+static int measure_placed(struct bench *bench, struct line line, int runs, measure *one_run)
+{
+    struct limit_peer *peer = NULL;
+    bench->now = line.name;
+    int status = limit_peer_start(&peer, bench, line.placement);
+    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
+        report_progress(bench, run, runs);
+        status = one_run(bench, peer, &line, run >= 0);
+    }
+    limit_peer_stop(peer);
+    int said = report_line(bench, &line);
+    return status != 0 ? status : said;
+}
+
+/* The series in each placement that this machine has. */
+static int measure_all(struct bench *bench, const char *name, const char *unit, int runs, measure *one_run)
+{
+    for (int placement = PLACED_FREE; placement <= PLACED_TWO_CORES; placement++) {
+        bool is_placed = false;
+        ROOST_TRY(session_place(bench, (enum bench_placement)placement, &is_placed));
+        if (is_placed) {
+            const struct line line = { .name = name, .unit = unit, .placement = (enum bench_placement)placement };
+            ROOST_TRY(measure_placed(bench, line, runs, one_run));
+        }
+    }
+    return 0;
+}
+
+static int open_warm(struct bench *bench)
+{
+    ROOST_TRY(session_open(bench, TASKS_STORE_BYTES, 1));
+    for (int i = 0; i < WARM_TASKS; i++) {
+        ROOST_TRY(call_and_get(bench));
+    }
+    return 0;
+}
+
+int case_task_sync(struct bench *bench)
+{
+    ROOST_TRY(open_warm(bench));
+    return measure_all(bench, "task_sync", "us", bench_runs(bench, SYNC_RUNS), measure_sync);
+}
+
+int case_task_async(struct bench *bench)
+{
+    ROOST_TRY(open_warm(bench));
+    return measure_all(bench, "task_async", "us", bench_runs(bench, ASYNC_RUNS), measure_async);
+}
+
+int case_wait(struct bench *bench)
+{
+    ROOST_TRY(open_warm(bench));
+    ROOST_TRY(measure_all(bench, "wait_1000/each", "ms", bench_runs(bench, WAIT_RUNS), measure_wait_each));
+    return measure_all(bench, "wait_1000/all", "ms", bench_runs(bench, WAIT_RUNS), measure_wait_all);
+}

@@ -1,0 +1,106 @@
+/* report.c - samples become a line
+ *
+ * A line for people, or a JSON object for programs, on stdout; the progress on stderr, when that is a terminal. The ratio
+ * is the limit's median over the case's: 1 means as fast as the hardware.
+ * Failures: no memory for a sample ends the program: half a series would be a wrong figure.
+ * Thread: the driver's. */
+#include "common/error.h"
+#include "tests/bench/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const placements[] = {
+    [PLACED_FREE] = "not pinned", [PLACED_ONE_CORE] = "one core", [PLACED_TWO_CORES] = "two cores"
+};
+
+void samples_add(struct samples *samples, double value)
+{
+    if (samples->count == samples->capacity) {
+        size_t capacity = samples->capacity == 0 ? 64 : 2 * samples->capacity;
+        double *values = realloc(samples->values, capacity * sizeof *values);
+        if (values == NULL) {
+            fprintf(stderr, "roost-bench: out of memory for samples\n");
+            exit(1);
+        }
+        samples->values = values;
+        samples->capacity = capacity;
+    }
+    samples->values[samples->count++] = value;
+}
+
+void samples_fini(struct samples *samples)
+{
+    free(samples->values);
+    *samples = (struct samples){ 0 };
+}
+
+static int compare(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* Sorts. The smallest value that at least `share` of all do not exceed. */
+static double quantile(struct samples *samples, double share)
+{
+    qsort(samples->values, samples->count, sizeof *samples->values, compare);
+    size_t rank = (size_t)(share * (double)samples->count + 0.999999);
+    return samples->values[rank == 0 ? 0 : rank - 1];
+}
+
+static double ns_per(const char *unit)
+{
+    static const struct {
+        const char *name;
+        double ns;
+    } units[] = { { "ns", 1 }, { "us", 1e3 }, { "ms", 1e6 }, { "s", 1e9 } };
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(units[i].name, unit) == 0) {
+            return units[i].ns;
+        }
+    }
+    return 1;
+}
+
+static void clear_progress(void)
+{
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[K");
+    }
+}
+
+int report_line(const struct bench *bench, struct line *line)
+{
+    int status = 0;
+    clear_progress();
+    if (line->found.count == 0 || line->limit.count == 0) {
+        status = error_set(ROOST_ESTATE, "%s has no runs", line->name);
+    } else {
+        double scale = ns_per(line->unit);
+        double median = quantile(&line->found, 0.5) / scale, p99 = quantile(&line->found, 0.99) / scale;
+        double limit = quantile(&line->limit, 0.5) / scale;
+        if (bench->json) {
+            printf("{\"case\":\"%s\",\"unit\":\"%s\",\"median\":%.6g,\"p99\":%.6g,\"runs\":%zu,\"limit\":%.6g,"
+                   "\"ratio\":%.4g,\"placement\":\"%s\"%s%s}\n",
+                   line->name, line->unit, median, p99, line->found.count, limit, limit / median,
+                   placements[line->placement], line->more == NULL ? "" : ",", line->more == NULL ? "" : line->more);
+        } else {
+            printf("%-22s %-10s %10.4g %-3s p99 %10.4g   limit %10.4g   ratio %7.3g   %zu runs\n", line->name,
+                   placements[line->placement], median, line->unit, p99, limit, limit / median, line->found.count);
+        }
+        fflush(stdout);
+    }
+    samples_fini(&line->found);
+    samples_fini(&line->limit);
+    return status;
+}
+
+void report_progress(const struct bench *bench, int run, int runs)
+{
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[K%s: run %d of %d", bench->now, run + 1, runs);
+    }
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# smoke.sh ROOST: every case of `roost bench` runs at its smallest, and its JSON has the form that readers rely on. No
+# figure is judged: that takes a quiet machine.
+set -u
+roost=${1:?usage: smoke.sh ROOST}
+work=$(mktemp -d /tmp/roost-bench-XXXXXX) # short: paths of sockets in it are limited to 107 bytes
+trap 'rm -rf "$work"' EXIT
+export ROOST_DIR="$work/nodes"
+failed=0
+fail() {
+    echo "bench_smoke: $*"
+    failed=1
+}
+
+"$roost" bench --json --bytes 1048576 --runs 2 >"$work/lines" 2>"$work/errors" || fail "exit status $?"
+[ -s "$work/errors" ] && fail "it says: $(cat "$work/errors")"
+
+number='[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?'
+form="^\{\"case\":\"[a-z0-9_]+(/[A-Za-z0-9_]+)?\",\"unit\":\"(ns|us|ms|s|x)\",\"median\":$number,\"p99\":$number"
+form="$form,\"runs\":[1-9][0-9]*,\"limit\":$number,\"ratio\":$number,\"placement\":\"(not pinned|one core|two cores)\""
+form="$form(,\"table\":\{.*\} *)?\}\$"
+if grep -Evq "$form" "$work/lines"; then
+    fail "not of the form: $(grep -Ev "$form" "$work/lines" | head -n 1)"
+fi
+for name in get_local/1KB get_local/1KB_again get_local/large put_small put_large/first put_large/later task_sync \
+    task_async wait_1000/each wait_1000/all get_many_10000 placement; do
+    grep -q "^{\"case\":\"$name\"," "$work/lines" || fail "no line of $name"
+done
+grep -q '"case":"task_sync".*"placement":"one core"' "$work/lines" || fail "task_sync was not measured on one core"
+grep -Eq '"p99":0,|"median":0,|"limit":0,' "$work/lines" && fail "a time of zero"
+
+"$roost" bench --json tsk_sync >"$work/lines" 2>"$work/errors"
+[ $? -eq 2 ] || fail "an unknown case is not exit status 2"
+grep -q '"task_sync"' "$work/errors" || fail "the nearest case is not named: $(cat "$work/errors")"
+[ -s "$work/lines" ] && fail "an unknown case prints lines"
+"$roost" bench --bytes 1k >"$work/lines" 2>&1
+[ $? -eq 2 ] || fail "a bad number is not exit status 2"
+
+[ $failed -eq 0 ] && echo "bench_smoke: every case has its lines"
+exit $failed

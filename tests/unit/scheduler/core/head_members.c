@@ -1,0 +1,195 @@
+#include "tests/lib/head_bench.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+static struct bench bench;
+
+static void start(uint32_t agents)
+{
+    bench_start(&bench, NULL);
+    for (uint32_t i = 0; i < agents; i++) {
+        bench_agent(&bench, i, 4);
+        bench_list(&bench, i, NULL, 0);
+    }
+    bench_job(&bench, 0);
+}
+
+TEST(head_members, a_new_agent_gets_a_number_and_an_incarnation_and_all_learn_of_it)
+{
+    start(2);
+    CHECK_EQ(bench.agents[0].number, 1);
+    CHECK_EQ(bench.agents[1].number, 2);
+    CHECK_EQ(bench.agents[1].incarnation, 1);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_NODES), 2); /* itself, then the other */
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_NODES), 1);
+    CHECK_EQ(bench.facts_count, 2);
+    bench_end(&bench);
+}
+
+TEST(head_members, silence_makes_a_node_suspect_and_then_nothing_new_is_placed_there)
+{
+    start(2);
+    bench.agents[1].is_up = false;
+    bench_pass(&bench, NODE_SUSPECT_MS + HEARTBEAT_MS, true);
+    CHECK_EQ(head_counts(bench.head).suspects, 1);
+    CHECK_EQ(head_counts(bench.head).deaths, 0);
+    for (int i = 0; i < 4; i++) {
+        struct bench_call call = { .returns = 1 };
+        CHECK_EQ(bench_placed(&bench, bench_submit(&bench, 0, &call)), 0);
+    }
+    bench.agents[1].is_up = true;
+    bench_sign(&bench, 1);
+    CHECK_EQ(head_counts(bench.head).suspects, 0);
+    bench_end(&bench);
+}
+
+TEST(head_members, more_silence_makes_it_dead_and_all_are_told)
+{
+    start(3);
+    bench_die(&bench, 1);
+    CHECK_EQ(head_counts(bench.head).deaths, 1);
+    CHECK_EQ(head_counts(bench.head).members, 2);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_DEAD)->node, 2);
+    CHECK_EQ(bench_last(&bench, 2, PROTO_DEAD)->incarnation, 1);
+    CHECK(bench.facts[1].is_dead);
+    CHECK_EQ(bench.closed_count, 1);
+    bench_end(&bench);
+}
+
+TEST(head_members, a_node_that_was_dead_comes_back_as_another_incarnation)
+{
+    start(2);
+    bench_die(&bench, 1);
+    bench_agent_again(&bench, 1); /* it believes that it is who it was */
+    CHECK_EQ(bench.agents[1].number, 2);
+    CHECK_EQ(bench.agents[1].incarnation, 2);
+    CHECK_EQ(head_counts(bench.head).members, 2);
+    bench_end(&bench);
+}
+
+TEST(head_members, what_a_dead_incarnation_still_says_is_dropped)
+{
+    start(2);
+    bench_die(&bench, 1);
+    uint64_t hash = head_core.hash(bench.head);
+    struct object_id id = { 1, 1 };
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    CHECK_EQ(head_counts(bench.head).stale, 1);
+    CHECK(hash == head_core.hash(bench.head));
+    bench_end(&bench);
+}
+
+TEST(head_members, an_agent_that_was_started_again_ends_its_earlier_life)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 1, 100);
+    bench_names(&bench, 0, PROTO_HOLD, id);
+    bench_agent(&bench, 1, 4); /* no number in its HELLO */
+    CHECK_EQ(bench.agents[1].incarnation, 2);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_DEAD)->incarnation, 1);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    bench_end(&bench);
+}
+
+TEST(head_members, a_lost_session_of_the_same_life_keeps_its_objects)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 1, 100);
+    bench_lost(&bench, 1);
+    CHECK_EQ(head_counts(bench.head).suspects, 1);
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, &(struct bench_listed){ id, true, true }, 1);
+    CHECK_EQ(bench.agents[1].incarnation, 1);
+    CHECK_EQ(head_counts(bench.head).deaths, 0);
+    CHECK_EQ(head_counts(bench.head).objects, 1);
+    bench_end(&bench);
+}
+
+TEST(head_members, a_new_session_hears_again_of_the_deaths_it_has_not_echoed)
+{
+    start(3);
+    bench.agents[1].is_deaf = true;
+    bench_die(&bench, 2);
+    CHECK_EQ(head_counts(bench.head).echoes_missing, 1);
+    bench_lost(&bench, 1);
+    bench_forget(&bench);
+    bench_agent_again(&bench, 1);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_DEAD), 1);
+    bench_hear(&bench, 1);
+    bench_sign(&bench, 1);
+    CHECK_EQ(head_counts(bench.head).echoes_missing, 0);
+    bench_end(&bench);
+}
+
+TEST(head_members, a_restarted_head_announces_the_deaths_of_its_ledger)
+{
+    start(2);
+    bench_die(&bench, 1);
+    bench_restart(&bench);
+    bench_forget(&bench);
+    CHECK_EQ(head_counts(bench.head).echoes_missing, 1);
+    bench_agent_again(&bench, 0);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_DEAD)->node, 2);
+    bench_sign(&bench, 0);
+    CHECK_EQ(head_counts(bench.head).echoes_missing, 0);
+    bench_end(&bench);
+}
+
+TEST(head_members, a_ledger_that_contradicts_itself_is_refused)
+{
+    struct head_fact facts[2] = { { { 1, 1 }, 1, 1, false }, { { 1, 2 }, 1, 1, false } };
+    struct head_config config = { .facts = facts, .facts_count = 2 };
+    struct head *head = NULL;
+    CHECK_EQ(head_create(&head, &config), ROOST_EINVAL);
+}
+
+TEST(head_members, a_stop_is_passed_on_to_every_agent)
+{
+    start(2);
+    struct proto_message stop = { .kind = PROTO_STOP, .u.stop = { true, 0 } };
+    bench_say(&bench, 0, &stop);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_STOP), 1);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_STOP), 1);
+    bench_end(&bench);
+}
+
+TEST(head_members, queries_answer_with_rows_that_match)
+{
+    start(3);
+    bench_die(&bench, 2);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_NODES, "")->total, 3);
+    const struct bench_said *dead = bench_query(&bench, PROTO_QUERY_NODES, "state=dead");
+    CHECK_EQ(dead->total, 1);
+    CHECK(strstr(dead->text, "host2") != NULL);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_WORKERS, "")->total, 2);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_JOBS, "name=job")->total, 1);
+    CHECK(bench_query(&bench, PROTO_QUERY_STATUS, "what=nodes")->total == 1);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_NODES, "colour=red")->status, ROOST_EINVAL);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_WHY, "xyz")->status, ROOST_EINVAL);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_WHY, "00000000000000010000000000000001")->status, ROOST_ENOENT);
+    struct object_id id = bench_put(&bench, 0, 100);
+    char text[ID_TEXT_BYTES];
+    CHECK(strstr(bench_query(&bench, PROTO_QUERY_WHY, object_id_print(id, text))->text, "held by 1 nodes") != NULL);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_OBJECTS, "state=sealed")->total, 1);
+    bench_end(&bench);
+}
+
+TEST(head_members, the_same_events_give_the_same_hash)
+{
+    uint64_t hashes[2];
+    for (int i = 0; i < 2; i++) {
+        start(4);
+        struct object_id id = bench_put(&bench, 1, 1000);
+        for (int k = 0; k < 20; k++) {
+            struct bench_call call = {
+                .args = (roost_in[]){ bench_ref(id) }, .args_count = 1, .returns = 1, .max_retries = 1
+            };
+            bench_submit(&bench, 0, &call);
+        }
+        bench_die(&bench, 3);
+        hashes[i] = head_core.hash(bench.head);
+        bench_end(&bench);
+    }
+    CHECK(hashes[0] == hashes[1]);
+}

@@ -1,0 +1,486 @@
+#include "tests/lib/head_bench.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+static struct bench bench;
+
+static void start(uint32_t agents)
+{
+    bench_start(&bench, NULL);
+    for (uint32_t i = 0; i < agents; i++) {
+        bench_agent(&bench, i, 4);
+        bench_list(&bench, i, NULL, 0);
+    }
+    bench_job(&bench, 0);
+}
+
+static void start_with_rules_off(uint32_t rules, uint32_t agents)
+{
+    struct head_config config = { .is_fixed = true, .rules_off = rules };
+    bench_start(&bench, &config);
+    for (uint32_t i = 0; i < agents; i++) {
+        bench_agent(&bench, i, 4);
+        bench_list(&bench, i, NULL, 0);
+    }
+    bench_job(&bench, 0);
+}
+
+static uint64_t objects(void) { return head_counts(bench.head).objects; }
+
+TEST(head_objects, a_published_object_goes_with_its_last_hold)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK_EQ(objects(), 1);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_names(&bench, 1, PROTO_DROP, id);
+    CHECK_EQ(objects(), 0);
+    CHECK(bench_was_freed(&bench, 0, id));
+    CHECK(!bench_was_freed(&bench, 1, id)); /* it has no bytes there */
+    bench_end(&bench);
+}
+
+TEST(head_objects, free_goes_to_every_place_that_has_the_bytes)
+{
+    start(5);
+    struct object_id id = bench_put(&bench, 0, 100);
+    for (uint32_t i = 1; i < 5; i++) {
+        bench_location(&bench, i, id, 100, true);
+    }
+    bench_location(&bench, 2, id, 100, false);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 0, id) && bench_was_freed(&bench, 1, id));
+    CHECK(!bench_was_freed(&bench, 2, id));
+    CHECK(bench_was_freed(&bench, 3, id) && bench_was_freed(&bench, 4, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, many_holders_of_one_object_are_each_remembered)
+{
+    start(8);
+    struct object_id id = bench_put(&bench, 0, 100);
+    for (uint32_t i = 7; i > 0; i--) {
+        bench_names(&bench, i, PROTO_HOLD, id);
+    }
+    for (uint32_t i = 0; i < 7; i++) {
+        bench_names(&bench, (i * 3) % 8, PROTO_DROP, id);
+        CHECK_EQ(objects(), 1);
+    }
+    bench_names(&bench, 7 * 3 % 8, PROTO_DROP, id);
+    CHECK_EQ(objects(), 0);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_drop_that_has_not_seen_the_last_mention_frees_nothing)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 1, ROOST_MIB(64));
+    bench.agents[1].is_deaf = true;
+    struct bench_call call = { .args = (roost_in[]){ bench_ref(id) }, .args_count = 1, .returns = 1 };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, task), 1); /* to the bytes */
+    bench_names(&bench, 1, PROTO_DROP, id);  /* crosses the TASK */
+    CHECK_EQ(head_counts(bench.head).void_drops, 1);
+    CHECK(!bench_was_freed(&bench, 1, id));
+    bench_hear(&bench, 1);
+    bench_names(&bench, 1, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 1, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, without_the_rule_of_mentions_that_drop_frees_too_early)
+{
+    start_with_rules_off(HEAD_RULE_MENTION, 2);
+    struct object_id id = bench_put(&bench, 1, ROOST_MIB(64));
+    bench.agents[1].is_deaf = true;
+    struct bench_call call = { .args = (roost_in[]){ bench_ref(id) }, .args_count = 1, .returns = 1 };
+    bench_submit(&bench, 0, &call);
+    bench_names(&bench, 1, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 1, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_submit_holds_its_arguments_until_the_task_is_placed)
+{
+    start(1);
+    struct object_id pending = bench_pending(&bench, 0), id = bench_put(&bench, 0, 100);
+    struct bench_call call = { .args = (roost_in[]){ bench_ref(id), bench_ref(pending),
+                                                     bench_ref(bench_pending(&bench, 0)) },
+                               .args_count = 3,
+                               .returns = 1 };
+    bench_submit(&bench, 0, &call);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, without_the_rule_of_order_the_arguments_of_a_submit_go)
+{
+    start_with_rules_off(HEAD_RULE_ORDER, 1);
+    struct object_id id = bench_put(&bench, 0, 100);
+    struct bench_call call = { .args = (roost_in[]){ bench_ref(id) }, .args_count = 1, .returns = 1 };
+    bench.turns_are_held = true;
+    bench_submit(&bench, 0, &call);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench.turns_are_held = false;
+    bench_turn(&bench);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_EFREED);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_death_delays_frees_until_every_living_agent_has_echoed_it)
+{
+    start(3);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench.agents[1].is_deaf = true;
+    bench_die(&bench, 2);
+    CHECK_EQ(head_counts(bench.head).deaths, 1);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_DEAD), 1);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_DEAD)->node, bench.agents[2].number);
+    CHECK_EQ(head_counts(bench.head).echoes_missing, 1);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_hear(&bench, 1);
+    bench_sign(&bench, 1);
+    CHECK_EQ(head_counts(bench.head).echoes_missing, 0);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, without_the_sweep_a_free_does_not_wait_for_echoes)
+{
+    start_with_rules_off(HEAD_RULE_SWEEP, 3);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench.agents[1].is_deaf = true;
+    bench_die(&bench, 2);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_node_that_dies_before_its_echo_is_not_waited_for)
+{
+    start(3);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench.agents[1].is_deaf = true;
+    bench_die(&bench, 2);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_die(&bench, 1);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, what_a_dead_node_held_goes_and_what_others_hold_stays)
+{
+    start(2);
+    struct object_id kept = bench_put(&bench, 0, 100), lost = bench_put(&bench, 0, 100);
+    bench_names(&bench, 1, PROTO_HOLD, lost);
+    bench_names(&bench, 0, PROTO_DROP, lost);
+    bench_die(&bench, 1);
+    CHECK(bench_was_freed(&bench, 0, lost));
+    CHECK(!bench_was_freed(&bench, 0, kept));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_census_holds_frees_back_until_every_member_has_listed)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    bench_restart(&bench);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 2);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, &(struct bench_listed){ id, false, true }, 1);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, &(struct bench_listed){ id, true, false }, 1);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    CHECK(!bench_was_freed(&bench, 0, id)); /* the second one holds it */
+    bench_names(&bench, 1, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, without_the_census_a_restarted_head_frees_what_others_hold)
+{
+    start_with_rules_off(HEAD_RULE_CENSUS, 2);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, &(struct bench_listed){ id, false, true }, 1);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_member_of_the_ledger_that_never_comes_back_dies_and_ends_the_census)
+{
+    start(3);
+    struct object_id held = bench_put(&bench, 0, 100), there = bench_put(&bench, 2, 100);
+    bench_names(&bench, 0, PROTO_HOLD, there);
+    bench_restart(&bench);
+    for (uint32_t i = 0; i < 2; i++) {
+        bench_agent_again(&bench, i);
+        bench_list(&bench, i, (struct bench_listed[]){ { held, i == 0, i == 0 }, { there, i == 0, false } }, 2);
+    }
+    CHECK_EQ(head_counts(bench.head).lists_missing, 1);
+    CHECK(bench_last(&bench, 0, PROTO_FOUND) == NULL); /* nothing is declared lost */
+    bench_pass(&bench, NODE_DEAD_MS + 1000, true);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    const struct bench_said *found = bench_last(&bench, 0, PROTO_FOUND);
+    CHECK(found != NULL);
+    CHECK(object_id_eq(found->object, there));
+    CHECK_EQ(found->state, PROTO_LOST);
+    bench_end(&bench);
+}
+
+TEST(head_objects, what_a_living_object_contains_lives_as_long_as_it)
+{
+    start(2);
+    struct object_id inner = bench_put(&bench, 0, 100);
+    struct object_id outer = bench_box(&bench, 1, &inner, 1);
+    bench_names(&bench, 0, PROTO_DROP, inner);
+    CHECK(!bench_was_freed(&bench, 0, inner));
+    bench_names(&bench, 1, PROTO_DROP, outer);
+    CHECK(bench_was_freed(&bench, 0, inner));
+    CHECK(bench_was_freed(&bench, 1, outer));
+    bench_end(&bench);
+}
+
+TEST(head_objects, without_that_rule_contained_objects_go_before_their_container)
+{
+    start_with_rules_off(HEAD_RULE_FREE, 2);
+    struct object_id inner = bench_put(&bench, 0, 100);
+    bench_box(&bench, 1, &inner, 1);
+    CHECK_EQ(objects(), 2);
+    bench_names(&bench, 0, PROTO_DROP, inner);
+    CHECK(bench_was_freed(&bench, 0, inner));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_long_chain_of_containers_is_freed_in_a_loop)
+{
+    start(1);
+    struct object_id last = bench_put(&bench, 0, 8);
+    for (int i = 0; i < 500; i++) {
+        struct object_id next = bench_box(&bench, 0, &last, 1);
+        bench_names(&bench, 0, PROTO_DROP, last);
+        last = next;
+    }
+    CHECK_EQ(objects(), 501);
+    bench_forget(&bench);
+    bench_names(&bench, 0, PROTO_DROP, last);
+    CHECK_EQ(objects(), 0);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_FREE), 1); /* one message for all */
+    bench_end(&bench);
+}
+
+TEST(head_objects, edges_said_before_count_with_the_object_that_comes_next)
+{
+    start(1);
+    struct object_id a = bench_put(&bench, 0, 8), b = bench_put(&bench, 0, 8), outer = { 77, 1 };
+    struct proto_message edges = { .kind = PROTO_EDGES, .u.edges = { outer, { &a, 1 } } };
+    bench_say(&bench, 0, &edges);
+    struct proto_message publish = { .kind = PROTO_PUBLISH };
+    publish.u.publish = (struct proto_publish){
+        .object = outer, .state = PROTO_SEALED, .located = true, .content = { .size = 64 }, .contained = { &b, 1 }
+    };
+    bench_say(&bench, 0, &publish);
+    bench_names(&bench, 0, PROTO_DROP, a);
+    bench_names(&bench, 0, PROTO_DROP, b);
+    CHECK_EQ(objects(), 3);
+    bench_names(&bench, 0, PROTO_DROP, outer);
+    CHECK_EQ(objects(), 0);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_hold_that_came_too_late_is_answered_with_gone)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_GONE), 1);
+    CHECK(object_id_eq(bench_last(&bench, 1, PROTO_GONE)->object, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_want_is_answered_now_and_at_each_change_until_unwant)
+{
+    start(3);
+    struct object_id id = bench_pending(&bench, 0);
+    bench_names(&bench, 1, PROTO_WANT, id);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_PENDING);
+    bench_seal(&bench, 0, id, 100);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->holder, bench.agents[0].number);
+    bench_names(&bench, 1, PROTO_UNWANT, id);
+    bench_forget(&bench);
+    bench_die(&bench, 0);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_FOUND), 0);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_hold_on_what_is_pending_is_told_when_that_is_sealed)
+{
+    start(2);
+    struct object_id id = bench_pending(&bench, 0);
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_FOUND), 0);
+    bench_seal(&bench, 0, id, 100);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_FOUND), 1);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_FOUND), 0); /* it made it */
+    bench_end(&bench);
+}
+
+TEST(head_objects, an_object_whose_last_copy_died_is_lost_with_the_nodes_name)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 1, 100);
+    bench_names(&bench, 0, PROTO_HOLD, id);
+    bench_die(&bench, 1);
+    const struct bench_said *found = bench_last(&bench, 0, PROTO_FOUND);
+    CHECK(found != NULL);
+    CHECK_EQ(found->state, PROTO_LOST);
+    CHECK_EQ(found->status, ROOST_ELOST);
+    CHECK(strstr(found->text, "host1") != NULL);
+    bench_end(&bench);
+}
+
+TEST(head_objects, an_object_with_another_copy_survives_its_maker)
+{
+    start(3);
+    struct object_id id = bench_put(&bench, 1, 100);
+    bench_names(&bench, 0, PROTO_HOLD, id);
+    bench_location(&bench, 2, id, 100, true);
+    bench_forget(&bench);
+    bench_die(&bench, 1);
+    bench_names(&bench, 0, PROTO_WANT, id);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->holder, bench.agents[2].number);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_copy_that_differs_fails_the_object)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench_names(&bench, 0, PROTO_WANT, id);
+    bench_location(&bench, 1, id, 101, true);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_FAILED);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_ECHANGED);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_copy_that_arrives_after_the_end_is_freed_where_it_lies)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 0, 100);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    bench_location(&bench, 1, id, 100, true);
+    CHECK(bench_was_freed(&bench, 1, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_small_value_lives_at_the_head_and_travels_with_found)
+{
+    start(2);
+    struct proto_message publish = { .kind = PROTO_PUBLISH };
+    struct object_id id = { 88, 1 };
+    publish.u.publish = (struct proto_publish){
+        .object = id, .state = PROTO_SEALED, .has_value = true, .content = { .size = 5 }, .value = { "12345", 5 }
+    };
+    bench_say(&bench, 0, &publish);
+    bench_names(&bench, 1, PROTO_HOLD, id);
+    bench_die(&bench, 0);
+    bench_names(&bench, 1, PROTO_WANT, id);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK(bench_last(&bench, 1, PROTO_FOUND)->has_value);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_list_takes_away_what_it_does_not_name)
+{
+    start(2);
+    struct object_id held = bench_put(&bench, 0, 100), dropped = bench_put(&bench, 0, 100);
+    bench_lost(&bench, 0);
+    bench_agent_again(&bench, 0);
+    CHECK_EQ(bench.agents[0].incarnation, 1); /* the same life */
+    bench_list(&bench, 0, &(struct bench_listed){ held, true, true }, 1);
+    CHECK_EQ(objects(), 1);
+    CHECK(!bench_was_freed(&bench, 0, held));
+    bench_names(&bench, 0, PROTO_HOLD, dropped);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_GONE), 1);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_mention_that_a_list_had_not_seen_stands)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 0, ROOST_MIB(64));
+    bench_lost(&bench, 1);
+    bench.agents[1].is_deaf = true;
+    bench_agent_again(&bench, 1);
+    struct bench_call call = { .args = (roost_in[]){ bench_ref(id) },
+                               .args_count = 1,
+                               .returns = 1,
+                               .node = bench.agents[1].id,
+                               .flags = SPEC_NODE_ONLY };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, task), 1);
+    bench_list(&bench, 1, NULL, 0);
+    bench_names(&bench, 0, PROTO_DROP, id);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    CHECK_EQ(head_counts(bench.head).tasks_placed, 1); /* nor is the task taken for lost */
+    bench_end(&bench);
+}
+
+TEST(head_objects, what_is_listed_as_stored_and_named_by_nobody_is_freed_there)
+{
+    start(1);
+    struct object_id id = { 66, 1 };
+    bench_lost(&bench, 0);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, &(struct bench_listed){ id, false, true }, 1);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_publish_that_was_lost_with_its_session_is_made_good_by_the_list)
+{
+    start(1);
+    struct object_id id = { 66, 1 };
+    bench_lost(&bench, 0);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, &(struct bench_listed){ id, true, true }, 1);
+    CHECK_EQ(objects(), 1);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_record_of_the_directory_costs_less_than_a_hundred_bytes)
+{
+    bench_start(&bench, NULL);
+    bench_agent(&bench, 0, 4);
+    struct core_event event = { .now_ns = 1, .kind = CORE_MESSAGE };
+    struct proto_message publish = { .kind = PROTO_PUBLISH };
+    event.u.message.peer = (struct core_peer){ 1, 1 };
+    event.u.message.body = &publish;
+    for (uint32_t i = 1; i <= 200000; i++) {
+        publish.u.publish = (struct proto_publish){
+            .object = { 3, i }, .state = PROTO_SEALED, .located = true, .content = { .size = i }
+        };
+        core_out_clear(&bench.out);
+        head_core.step(bench.head, &event, &bench.out);
+    }
+    struct head_counts counts = head_counts(bench.head);
+    CHECK_EQ(counts.objects, 200000);
+    CHECK(counts.object_bytes / counts.objects < 100);
+    CHECK(head_core.is_valid(bench.head));
+    bench_end(&bench);
+}

@@ -1,0 +1,341 @@
+#include "common/hash.h"
+#include "common/job.h"
+#include "tests/lib/agent_bench.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+static struct bench bench;
+static const struct core_peer head = { 0, 0 };
+
+static void names(enum proto_kind kind, struct object_id id)
+{
+    struct proto_message message = { .kind = kind, .u.hold.objects = { &id, 1 } };
+    bench_message(&bench, head, &message);
+}
+
+static void found(struct object_id id, uint64_t size, uint32_t columns)
+{
+    static const uint32_t holders[] = { BENCH_OTHER };
+    struct proto_message message = { .kind = PROTO_FOUND,
+                                     .u.found = { .object = id,
+                                                  .state = PROTO_SEALED,
+                                                  .content = { .size = size, .columns = columns },
+                                                  .holders = { holders, 1 } } };
+    bench_message(&bench, head, &message);
+}
+
+static const struct bench_sent *busy_until_it_leaves(struct core_client driver, struct task_id *id_out)
+{
+    struct spec_draft draft = { .function = "f", .returns = 1 };
+    for (int i = 0; i < 100 && bench_sent(&bench, PROTO_SUBMIT) == NULL; i++) {
+        *id_out = bench_submit(&bench, driver, 0, &draft);
+    }
+    return bench_sent(&bench, PROTO_SUBMIT);
+}
+
+TEST(agent_link, a_driver_s_job_is_told_to_the_head_once_it_is_there)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    bench_driver(&bench);
+    CHECK_EQ(bench.sent_count, 0);
+    bench_head_comes(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_JOB_OPEN), 1);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LIST_BEGIN), 1);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LIST_END), 1);
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, what_stays_on_the_node_sends_no_object_message)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    size_t before = bench.sent_count;
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    roost_in in = roost_in_ref(object_ref(id));
+    struct task_id task_id = bench_submit(
+        &bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1, .args = &in, .args_count = 1 });
+    struct bench_task task = bench_take(&bench);
+    bench_complete(&bench, &task, 0, "");
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(task_id, 0));
+    CHECK_EQ(bench.sent_count, before);
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, tasks_beyond_the_window_go_to_the_head_after_their_names)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    const struct bench_sent *submit = busy_until_it_leaves(driver, &id);
+    CHECK(submit != NULL);
+    CHECK(task_id_eq(submit->message.u.submit.task, id));
+    const struct bench_sent *publish = bench_sent(&bench, PROTO_PUBLISH);
+    CHECK(publish != NULL && publish < submit);
+    CHECK(object_id_eq(publish->message.u.publish.object, result_id(id, 0)));
+    CHECK_EQ(publish->message.u.publish.state, PROTO_PENDING);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, an_inner_name_is_published_before_the_object_that_contains_it)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    roost_ref inner = object_ref(bench_put(&bench, driver, 10, NULL, 0));
+    struct object_id outer = bench_put(&bench, driver, 10, &inner, 1);
+    roost_in in = roost_in_handle(object_ref(outer));
+    struct spec_draft draft = {
+        .function = "f", .returns = 1, .args = &in, .args_count = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY
+    };
+    bench_submit(&bench, driver, 0, &draft);
+    size_t inner_at = 0, outer_at = 0, submit_at = 0;
+    for (size_t i = 0; i < bench.sent_count; i++) {
+        const struct proto_message *message = &bench.sent[i].message;
+        bool is_publish = message->kind == PROTO_PUBLISH;
+        inner_at = is_publish && object_id_eq(message->u.publish.object, object_id_of(inner)) ? i : inner_at;
+        outer_at = is_publish && object_id_eq(message->u.publish.object, outer) ? i : outer_at;
+        submit_at = message->kind == PROTO_SUBMIT ? i : submit_at;
+    }
+    CHECK(inner_at > 0 && inner_at < outer_at && outer_at < submit_at);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, the_last_hold_given_up_is_a_drop_and_the_bytes_stay_until_free)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 10, NULL, 0);
+    roost_in in = roost_in_ref(object_ref(id));
+    struct spec_draft draft = {
+        .function = "f", .returns = 0, .args = &in, .args_count = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY
+    };
+    bench_submit(&bench, driver, 0, &draft);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    CHECK(!bench_sent_names(&bench, PROTO_DROP, id)); /* from a timer, not from the step */
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, id));
+    CHECK(bench_find(&bench, id) != NULL);
+    names(PROTO_FREE, id);
+    CHECK(bench_find(&bench, id) == NULL);
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, a_result_that_was_made_elsewhere_is_pulled_when_somebody_waits_for_it_here)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    uint64_t token = bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 1000, 0);
+    const struct bench_sent *pull = bench_sent(&bench, PROTO_PULL);
+    CHECK(pull != NULL && pull->to.node == BENCH_OTHER);
+    uint64_t transfer = pull->message.u.pull.token;
+
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = 1000 } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    const struct bench_pull *receive = bench_pull(&bench, AGENT_PULL_RECEIVE);
+    CHECK(receive != NULL);
+    CHECK_EQ(receive->command.size, 1000);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_STREAM), 1);
+    bench_done(&bench, receive->token, 0, transfer, NULL, 0);
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    CHECK(ready != NULL && ready->head.token == token && ready->ready[0] == 1);
+    CHECK(bench_find(&bench, result) != NULL);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_DONE), 1);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_holder_that_cannot_is_followed_by_a_question_to_the_head)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 1000, 0);
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    size_t wants = bench_sent_count(&bench, PROTO_WANT);
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .status = ROOST_ELOST } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_WANT), wants + 1);
+    found(result, 1000, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 2);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
+    struct core_peer asker = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL,
+                                  .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_ARGUMENT } };
+    bench_message(&bench, asker, &pull);
+    const struct bench_pull *open = bench_pull(&bench, AGENT_PULL_OPEN);
+    CHECK(open != NULL);
+    struct agent_opened opened = { 0, 1000, 0 };
+    bench_done(&bench, open->token, 0, 0, &opened, sizeof opened);
+    const struct bench_sent *answer = bench_sent(&bench, PROTO_PULL_ANSWER);
+    CHECK(answer != NULL);
+    CHECK_EQ(answer->message.u.pull_answer.content.size, 1000);
+
+    struct proto_message stream = { .kind = PROTO_PULL_STREAM,
+                                    .u.pull_stream = { .token = 5, .offset = 100, .size = 200 } };
+    bench_message(&bench, asker, &stream);
+    CHECK_EQ(bench_pull(&bench, AGENT_PULL_SEND)->command.size, 200);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    CHECK(bench_find(&bench, id) != NULL);
+    struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { .token = 5 } };
+    bench_message(&bench, asker, &done);
+    CHECK(bench_find(&bench, id) == NULL);
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, a_range_outside_of_what_was_opened_is_refused)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
+    struct core_peer asker = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL,
+                                  .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_ARGUMENT } };
+    bench_message(&bench, asker, &pull);
+    struct agent_opened opened = { 0, 1000, 0 };
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_OPEN)->token, 0, 0, &opened, sizeof opened);
+    struct proto_message stream = { .kind = PROTO_PULL_STREAM,
+                                    .u.pull_stream = { .token = 5, .offset = 900, .size = 101 } };
+    bench_message(&bench, asker, &stream);
+    CHECK(bench_pull(&bench, AGENT_PULL_SEND) == NULL);
+    CHECK_EQ(bench_sent(&bench, PROTO_PULL_ANSWER)->message.u.pull_answer.status, ROOST_ERANGE);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    bench_end(&bench, true);
+}
+
+/* A job of another node, and a task of it that the head places here with one argument that is elsewhere. */
+static struct task_id place(struct object_id argument, uint64_t size)
+{
+    static unsigned char job_bytes[256] __attribute__((__aligned__(8)));
+    struct job_spec *job = (struct job_spec *)(void *)job_bytes;
+    *job = (struct job_spec){ .layout = JOB_LAYOUT, .bytes = sizeof job_bytes };
+    struct proto_message open = {
+        .kind = PROTO_JOB_OPEN, .u.job_open = { .job = { 3, 4 }, .name = "", .spec = { job_bytes, sizeof job_bytes } }
+    };
+    bench_message(&bench, head, &open);
+    roost_in in = roost_in_ref(object_ref(argument));
+    struct spec_draft draft = { .parent = { 3, 4 },
+                                .job = { 3, 4 },
+                                .function = "g",
+                                .returns = 1,
+                                .args = &in,
+                                .args_count = 1,
+                                .cpus_hundredths = 100 };
+    static unsigned char bytes[1024] __attribute__((__aligned__(8)));
+    size_t spec_bytes;
+    CHECK_EQ(spec_measure(&draft, &spec_bytes), 0);
+    spec_write(&draft, bytes, spec_bytes);
+    static const uint32_t holders[] = { BENCH_OTHER };
+    struct proto_task_arg arg = { .object = argument, .content = { .size = size }, .holders = { holders, 1 } };
+    struct task_id id = ((struct spec *)(void *)bytes)->task;
+    struct proto_message task = {
+        .kind = PROTO_TASK, .u.task = { .task = id, .spec = { bytes, spec_bytes }, .args = &arg, .args_count = 1 }
+    };
+    bench_message(&bench, head, &task);
+    return id;
+}
+
+TEST(agent_link, a_task_of_the_head_pulls_its_argument_runs_and_reports)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct object_id argument = { 77, 1 };
+    struct task_id id = place(argument, 500);
+    const struct bench_sent *pull = bench_sent(&bench, PROTO_PULL);
+    CHECK(pull != NULL);
+    CHECK(!bench_sent_names(&bench, PROTO_HOLD, argument)); /* the TASK was a mention */
+    uint64_t transfer = pull->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = 500 } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
+    struct bench_task task = bench_take(&bench);
+    CHECK(task_id_eq(task.id, id));
+    bench_result(&bench, &task, 0, 300);
+    bench_complete(&bench, &task, 0, "");
+    const struct bench_sent *complete = bench_sent(&bench, PROTO_COMPLETE);
+    CHECK(complete != NULL && complete->message.u.complete.failure == NULL);
+    CHECK_EQ(complete->message.u.complete.returns_count, 1);
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, argument));
+    CHECK(bench_find(&bench, result_id(id, 0)) != NULL); /* until the head frees it */
+    names(PROTO_FREE, result_id(id, 0));
+    names(PROTO_FREE, argument);
+    CHECK(bench_find(&bench, result_id(id, 0)) == NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, the_death_of_a_worker_in_a_task_of_the_head_is_for_the_head_to_judge)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct object_id argument = { 77, 1 };
+    place(argument, 0);
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER, .u.pull_answer = { .token = transfer } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
+    struct bench_task task = bench_take(&bench);
+    bench_gone(&bench, task.client, 9);
+    const struct bench_sent *complete = bench_sent(&bench, PROTO_COMPLETE);
+    CHECK(complete != NULL && complete->message.u.complete.died);
+    CHECK_EQ(agent_counts(bench.agent).tasks_waiting + agent_counts(bench.agent).tasks_ready, 0);
+    names(PROTO_FREE, argument);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_failure_found_by_the_head_becomes_an_error_object_at_home)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct proto_failure failure = { .status = ROOST_ENODE, .function = "f", .node = "n", .text = "the node died" };
+    struct proto_message message = {
+        .kind = PROTO_FOUND, .u.found = { .object = result_id(id, 0), .state = PROTO_FAILED, .failure = &failure }
+    };
+    bench_message(&bench, head, &message);
+    CHECK_EQ(bench_find(&bench, result_id(id, 0))->object.format, TABLE_ERROR);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_name_that_the_head_does_not_know_either_is_freed)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id nothing = { 1, 2 };
+    uint64_t token = bench_wait(&bench, driver, 0, 0, 1, &nothing, 1);
+    bench_drain(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_WANT, nothing));
+    CHECK(bench_said(&bench, driver, WIRE_READY) == NULL);
+    names(PROTO_GONE, nothing);
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    CHECK(ready != NULL && ready->head.token == token && ready->ready[0] == ROOST_EFREED);
+    bench_end(&bench, true);
+}
