@@ -5,7 +5,7 @@
  *
  * Happy path: STARTING -> IDLE <-> BUSY -> ENDING.
  * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
- *             ever connected at once, otherwise, and when somebody killed it, after three in a row.
+ *             ever connected at once, otherwise after three in a row; when somebody kills them, after 16.
  *             dies while BUSY -> attempt.c. All workers blocked and no further one allowed -> the newest wait fails.
  * Invariants: a worker is BUSY exactly while it has an attempt; idle_count and starting_count count their states.
  * Thread: the agent's loop.
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { WORKER_STARTS_FAILED_MAX = 3, WORKER_SCAN_MAX = 256 };
+enum { WORKER_STARTS_FAILED_MAX = 3, WORKER_STARTS_KILLED_MAX = 16, WORKER_SCAN_MAX = 256 };
 
 static const uint32_t allowed_moves[] = {
     [WORKER_NONE] = 1u << WORKER_STARTING,
@@ -221,8 +221,8 @@ void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status
     }
     job->starts_failed++;
     bool was_killed_by_others = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
-    bool is_hopeless = !job->has_connected && !was_killed_by_others;
-    if (job->broken == NULL && (is_hopeless || job->starts_failed >= WORKER_STARTS_FAILED_MAX)) {
+    uint32_t most = was_killed_by_others ? WORKER_STARTS_KILLED_MAX : job->has_connected ? WORKER_STARTS_FAILED_MAX : 1;
+    if (job->broken == NULL && job->starts_failed >= most) {
         char why[WIRE_TEXT_BYTES_MAX];
         while (bytes > 0 && text[bytes - 1] == '\n') {
             bytes--;

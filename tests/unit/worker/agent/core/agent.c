@@ -425,7 +425,7 @@ TEST(agent_jobs, a_worker_that_somebody_kills_before_it_connects_is_started_agai
     bench_start(&bench, ROOST_MIB(1), 1);
     struct core_client driver = bench_driver(&bench);
     bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
-    for (int kills = 1; kills <= 3; kills++) {
+    for (int kills = 1; kills <= 16; kills++) {
         CHECK_EQ(bench.spawns_count, 1);
         CHECK_EQ(agent_counts(bench.agent).tasks_failed, 0);
         starting_worker_ends(9);
