@@ -23,6 +23,13 @@ int pass_gate(struct roost_task *task)
     return 0;
 }
 
+ROOST_TASK(make_big);
+int make_big(struct roost_task *task)
+{
+    roost_buffer buffer;
+    return roost_return_create(task, 0, BIG_BYTES, &buffer);
+}
+
 struct putting {
     roost_ref ref;
     int status;
@@ -69,6 +76,27 @@ TEST(full, a_put_that_does_not_fit_waits_until_another_thread_frees)
     cluster_open_gate(path);
     OK(roost_wait(rt, &gate, 1, 1, false, &ready, LONG_MS));
     roost_free(rt, gate);
+}
+
+TEST(full, what_a_task_made_makes_room_as_soon_as_it_is_released_and_freed)
+{
+    roost_ref made, put;
+    roost_view view;
+    struct putting putting = { .status = 1 };
+    pthread_t thread;
+    OK(roost_call(rt, make_big, &made));
+    OK(roost_get(rt, made, &view, LONG_MS));
+    roost_free(rt, made); /* the view keeps the bytes */
+    CHECK_EQ(pthread_create(&thread, NULL, put_big, &putting), 0);
+    OK(roost_put(rt, bytes, 1000, &put));
+    CHECK(!atomic_load(&putting.is_done));
+    int64_t before = now_ms();
+    roost_release(rt, &view);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    OK(putting.status);
+    CHECK(now_ms() - before < PATIENCE_MS / 2);
+    roost_free(rt, putting.ref);
+    roost_free(rt, put);
 }
 
 TEST(full, when_nobody_frees_it_is_efull_after_the_store_s_patience_and_the_store_goes_on)
