@@ -193,6 +193,8 @@ static void scan(struct daemon *daemon)
     while (daemon->never_published_count > 0) {
         reclaimed(daemon, daemon->never_published[--daemon->never_published_count]);
     }
+    /* clients ring when they give something up, and what is retired is looked at in every turn */
+    store_set_room_wanted(daemon->store, agent_wants_room(daemon->core));
     static uint64_t tokens[TURN_SCAN_MAX];
     int found = 0;
     while (daemon->store->waiting_count > 0 && (daemon->scan_is_due || store_scan_is_due(daemon->store))) {
