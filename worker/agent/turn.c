@@ -53,7 +53,11 @@ static void refuse(struct guest *guest, const char *ring)
 /* May this kind come over this ring? */
 static bool belongs(const struct wire_entry *entry, bool is_completes)
 {
-    return (entry->kind == WIRE_COMPLETE) == is_completes;
+    if ((entry->kind == WIRE_COMPLETE) == is_completes) {
+        return true;
+    }
+    error_set(ROOST_EINVAL, "an entry of kind %u does not come over this ring", entry->kind);
+    return false;
 }
 
 /* A guest with no room for answers keeps its questions for later; what a condemned one says is of no interest. */
@@ -141,12 +145,13 @@ static void drain_submits(struct guest *guest, uint32_t count)
 
 static bool may_have_submits(struct guest *guest) { return task_ring_has_queued(&guest->submits); }
 
-/* In this order: first where submits and completes end, then requests, then up to those ends. */
+/* In this order: first where completes end, then where submits end (an attempt's calls come before its completion),
+ * then requests, then up to those ends. */
 static void drain(struct guest *guest)
 {
     bool is_worker = guest->role == CLIENT_WORKER;
-    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
     uint64_t completes = is_worker ? ring_snapshot(&guest->completes) : 0;
+    uint32_t submits = may_have_submits(guest) ? task_ring_queued_count(&guest->submits) : 0;
     if (!drain_ring(guest, &guest->requests, ring_snapshot(&guest->requests), false)) {
         return; /* the others would overtake what came before them */
     }
