@@ -96,6 +96,9 @@ static void destroy(struct process *process)
 /* It ended, or could not be started, before it connected. */
 static void tell_not_started(struct process *process)
 {
+    if (process->daemon->is_stopping) {
+        return; /* it was we who ended it, and nothing will be started again */
+    }
     struct core_event event = { .kind = CORE_DONE,
                                 .u.done = { .token = process->token,
                                             .status = process->wait_status,

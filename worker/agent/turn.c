@@ -53,7 +53,11 @@ static void refuse(struct guest *guest, const char *ring)
 /* May this kind come over this ring? */
 static bool belongs(const struct wire_entry *entry, bool is_completes)
 {
-    return (entry->kind == WIRE_COMPLETE) == is_completes;
+    if ((entry->kind == WIRE_COMPLETE) == is_completes) {
+        return true;
+    }
+    error_set(ROOST_EINVAL, "an entry of kind %u does not come over this ring", entry->kind);
+    return false;
 }
 
 /* A guest with no room for answers keeps its questions for later; what a condemned one says is of no interest. */
