@@ -181,7 +181,6 @@ static int make_host(struct daemon *daemon)
 static int watch(struct daemon *daemon)
 {
     int fd = daemon->options->lifeline_fd;
-    loop_timer_init(&daemon->patience, daemon->loop, on_patience, daemon);
     loop_on_turn_end(daemon->loop, on_turn_end, daemon);
     int status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
     if (status == 0 && fd != ROOST_NONE) {
@@ -198,6 +197,7 @@ static int start(struct daemon *daemon)
         status = loop_create(&daemon->loop);
     }
     if (status == 0) {
+        loop_timer_init(&daemon->patience, daemon->loop, on_patience, daemon);
         status = make_core(daemon);
     }
     if (status == 0) {
