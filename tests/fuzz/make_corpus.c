@@ -181,17 +181,21 @@ static void write_entries(const char *folder, struct proto_buffer *buffer)
         snprintf(name, sizeof name, "kind-%02u", kind);
         write_seed(folder, "wire", name, buffer);
     }
-    struct {
-        struct wire_names head;
-        struct object_id ids[2];
-    } names = { { .head = { WIRE_HOLD, sizeof names, 0 }, .count = 2 }, { { 1, 2 }, { 3, 4 } } };
-    must(proto_buffer_append(buffer, &names, sizeof names) == 0, "names");
+    memset(&entry, 0, sizeof entry);
+    struct wire_names *names = (struct wire_names *)(void *)&entry;
+    names->head = (struct wire_entry){ WIRE_HOLD, sizeof *names + 2 * sizeof names->ids[0], 0 };
+    names->count = 2;
+    names->ids[0] = (struct object_id){ 1, 2 };
+    names->ids[1] = (struct object_id){ 3, 4 };
+    must(proto_buffer_append(buffer, names, names->head.bytes) == 0, "names");
     write_seed(folder, "wire", "two-names", buffer);
-    struct {
-        struct wire_complete head;
-        char text[8];
-    } complete = { { .head = { WIRE_COMPLETE, sizeof complete, 0 }, .status = ROOST_EFAILED, .text_bytes = 3 }, "why" };
-    must(proto_buffer_append(buffer, &complete, sizeof complete) == 0, "complete");
+    memset(&entry, 0, sizeof entry);
+    struct wire_complete *complete = (struct wire_complete *)(void *)&entry;
+    complete->head = (struct wire_entry){ WIRE_COMPLETE, sizeof *complete + 8, 0 };
+    complete->status = ROOST_EFAILED;
+    complete->text_bytes = 3;
+    memcpy(complete->text, "why", 3);
+    must(proto_buffer_append(buffer, complete, complete->head.bytes) == 0, "complete");
     write_seed(folder, "wire", "complete", buffer);
 }
 

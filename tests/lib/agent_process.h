@@ -32,6 +32,7 @@ size_t processes_with(const char *variable, pid_t pids_out[AGENT_PROCESS_CHILDRE
 /* Has the process ended, within `timeout_ms`? */
 bool process_has_ended(pid_t pid, int timeout_ms);
 uint64_t now_ms(void);
+_Noreturn void test_fails(const char *why);
 /* Between two looks at something that tells nobody when it changes. */
 void a_moment(void);
 

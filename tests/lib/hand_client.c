@@ -241,28 +241,34 @@ struct object_id hand_put(struct hand_client *client, const void *data, size_t b
     return announce.object.id;
 }
 
+/* Zeroed memory for an entry and the list behind it; free() it. */
+static void *entry_of(enum wire_kind kind, size_t bytes, uint64_t token)
+{
+    struct wire_entry *entry = calloc(1, bytes);
+    HAND_CHECK(entry != NULL);
+    *entry = (struct wire_entry){ kind, (uint32_t)bytes, token };
+    return entry;
+}
+
 void hand_free(struct hand_client *client, struct object_id id)
 {
-    struct {
-        struct wire_names head;
-        struct object_id id;
-    } names = { .head = { .head = { WIRE_FREE, sizeof names, 0 }, .count = 1 }, .id = id };
-    hand_say(client, &names.head.head);
+    struct wire_names *names = entry_of(WIRE_FREE, sizeof *names + sizeof id, 0);
+    names->count = 1;
+    names->ids[0] = id;
+    hand_say(client, &names->head);
+    free(names);
 }
 
 int hand_wait(struct hand_client *client, struct object_id id, int timeout_ms)
 {
-    struct {
-        struct wire_wait head;
-        roost_ref ref;
-    } wait = { .head = { .head = { WIRE_WAIT, sizeof wait, ++client->next_token },
-                         .total = 1,
-                         .wanted = 1,
-                         .flags = WIRE_WAIT_FETCH,
-                         .count = 1 },
-               .ref = object_ref(id) };
-    hand_say(client, &wait.head.head);
-    struct wire_ready *ready = hand_hear(client, WIRE_READY, wait.head.head.token, timeout_ms);
+    uint64_t token = ++client->next_token;
+    struct wire_wait *wait = entry_of(WIRE_WAIT, sizeof *wait + sizeof(roost_ref), token);
+    wait->total = wait->wanted = wait->count = 1;
+    wait->flags = WIRE_WAIT_FETCH;
+    wait->refs[0] = object_ref(id);
+    hand_say(client, &wait->head);
+    free(wait);
+    struct wire_ready *ready = hand_hear(client, WIRE_READY, token, timeout_ms);
     int answer = ready == NULL ? 0 : ready->ready[0];
     free(ready);
     return answer;

@@ -155,6 +155,7 @@ void processes_end(struct daemon *daemon); /* kills all; they leave through thei
 /* output.c */
 struct worker_line {
     struct guest *driver;
+    struct node_id node; /* where the worker runs; none when that is not known yet */
     int64_t pid;
     const char *function, *node_name;
     bool is_stderr;

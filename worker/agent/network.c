@@ -157,6 +157,7 @@ static void show_output(struct network *network, const struct proto_output *outp
     if (driver == NULL) {
         return;
     }
+    const struct neighbour *from = find_neighbour(network, output->node);
     const char *text = output->bytes.data, *end = text + output->bytes.size;
     char name[64];
     snprintf(name, sizeof name, "node-%u", output->node);
@@ -165,6 +166,7 @@ static void show_output(struct network *network, const struct proto_output *outp
         size_t bytes = newline == NULL ? (size_t)(end - text) : (size_t)(newline - text) + 1;
         bytes = bytes < WORKER_LINE_BYTES_MAX ? bytes : WORKER_LINE_BYTES_MAX;
         struct worker_line line = { .driver = driver,
+                                    .node = from == NULL ? (struct node_id){ 0, 0 } : from->id,
                                     .pid = (int64_t)output->pid,
                                     .function = output->function,
                                     .node_name = name,

@@ -40,6 +40,7 @@ bool output_say(const struct worker_line *line, const char *text, size_t bytes)
     size_t size = align_up(offsetof(struct wire_output, text) + bytes, 8);
     memset(memory, 0, size);
     entry->head = (struct wire_entry){ WIRE_OUTPUT, (uint32_t)size, 0 };
+    entry->node = line->node;
     entry->pid = line->pid;
     entry->is_stderr = line->is_stderr;
     entry->text_bytes = (uint32_t)bytes;
@@ -70,6 +71,7 @@ static void say_line(struct output *output, const char *text, size_t bytes)
 {
     struct process *process = output->process;
     struct worker_line line = { .driver = process->program->driver,
+                                .node = process->daemon->node,
                                 .pid = process->guest != NULL ? process->guest->pid : process->pid,
                                 .function = process->function,
                                 .node_name = process->daemon->node_name,

@@ -92,7 +92,7 @@ static void wait_until_empty(struct hand_client *client)
         if (now_ms() > deadline) {
             fprintf(stderr, "%llu of %llu bytes are free\n", (unsigned long long)node.store_bytes_free,
                     (unsigned long long)node.store_bytes_total);
-            CHECK(!"the store does not become empty");
+            test_fails("the store does not become empty");
         }
         a_moment();
     }
@@ -326,6 +326,21 @@ TEST(agent_daemon, many_tasks_all_come_back)
     stop_with_driver();
 }
 
+/* Each task finds the workers asleep: one that was not woken would look by itself only after WAIT_SLEEP_NS_MAX. */
+TEST(agent_daemon, a_task_wakes_a_worker_that_sleeps)
+{
+    enum { TASKS = 40 };
+    start_with_driver("serve");
+    check_task_works(&driver);
+    uint64_t before = now_ms();
+    for (int i = 0; i < TASKS; i++) {
+        a_moment();
+        check_task_works(&driver);
+    }
+    CHECK(now_ms() - before < TASKS * (WAIT_SLEEP_NS_MAX / 1000000) / 4);
+    stop_with_driver();
+}
+
 /* The next line that contains `text`. */
 static struct wire_output *hear_line(struct hand_client *client, const char *text)
 {
@@ -375,7 +390,7 @@ static void check_failure(struct object_id id, int status, int signal_number, co
     CHECK_TEXT(failure.node, "by-hand");
     if (strstr(failure.text, text) == NULL) {
         fprintf(stderr, "\"%s\" is not in \"%s\"\n", text, failure.text);
-        CHECK(!"the failure's text");
+        test_fails("the failure's text");
     }
 }
 
@@ -662,7 +677,7 @@ TEST(agent_daemon, who_lies_is_killed_and_nobody_else_notices)
         int status = end_of(liar);
         if (status != SIGKILL) {
             fprintf(stderr, "lie %d ended with 0x%x\n", i, (unsigned)status);
-            CHECK(!"a liar was not killed");
+            test_fails("a liar was not killed");
         }
         check_task_works(&driver);
         check_bytes(&driver, kept, "kept");

@@ -26,15 +26,16 @@ static void give(const struct wire_task *task, const struct spec *spec, const ch
 
 static void complete(const struct wire_task *task, int32_t status, const char *text)
 {
-    struct {
-        struct wire_complete head;
-        char text[64];
-    } complete = { .head = { .run = task->run, .status = status, .text_bytes = (uint32_t)strlen(text) } };
-    uint32_t bytes = (uint32_t)align_up(sizeof complete.head + complete.head.text_bytes, 8);
-    HAND_CHECK(bytes <= sizeof complete);
-    complete.head.head = (struct wire_entry){ WIRE_COMPLETE, bytes, 0 };
-    memcpy(complete.text, text, complete.head.text_bytes);
-    hand_say(&client, &complete.head.head);
+    size_t text_bytes = strlen(text), bytes = align_up(sizeof(struct wire_complete) + text_bytes, 8);
+    struct wire_complete *complete = calloc(1, bytes);
+    HAND_CHECK(complete != NULL);
+    complete->head = (struct wire_entry){ WIRE_COMPLETE, (uint32_t)bytes, 0 };
+    complete->run = task->run;
+    complete->status = status;
+    complete->text_bytes = (uint32_t)text_bytes;
+    memcpy(complete->text, text, text_bytes);
+    hand_say(&client, &complete->head);
+    free(complete);
 }
 
 static void hang(void)
@@ -123,7 +124,7 @@ int main(int argc, char **argv)
 {
     HAND_CHECK(argc >= 2);
     if (strcmp(argv[1], "exit") == 0) {
-        fprintf(stderr, "these were my last words\n");
+        fprintf(stderr, "the first line\nthese were my last words"); /* which no newline ends */
         return 7;
     }
     const char *agent = getenv("ROOST_AGENT"), *token = getenv("ROOST_WORKER");
