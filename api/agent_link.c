@@ -268,19 +268,22 @@ static void *library_thread(void *arg)
 {
     struct agent_link *link = arg;
     struct doorbell *bell = link_bell(link, CLIENT_BELL_LIBRARY);
+    bool was_rung = false;
     while (!atomic_load_explicit(&link->is_closing, memory_order_acquire)) {
         pthread_mutex_lock(&link->lock);
         link_drain_locked(link);
         link_flush_locked(link);
         pthread_mutex_unlock(&link->lock);
         link_print_outputs(link);
-        link_check_peer(link);
+        if (!was_rung) { /* who is rung has a living agent; a dead one shows when a sleep runs out */
+            link_check_peer(link);
+        }
         if (link->role == CLIENT_WORKER && atomic_load_explicit(&link->gone, memory_order_acquire) != 0) {
             _exit(0); /* nobody wants what runs here any more, and it may never look */
         }
         doorbell_arm(bell);
         if (may_sleep(link)) {
-            doorbell_sleep(bell, WAIT_SLEEP_NS_MAX);
+            was_rung = doorbell_sleep(bell, WAIT_SLEEP_NS_MAX);
         } else {
             doorbell_disarm(bell);
         }

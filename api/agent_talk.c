@@ -223,8 +223,10 @@ void link_print_outputs(struct agent_link *link)
         while (text < end) {
             const char *newline = memchr(text, '\n', (size_t)(end - text));
             size_t length = newline == NULL ? (size_t)(end - text) : (size_t)(newline - text);
-            fprintf(stderr, "%.*s %.*s %" PRId64 " | %.*s\n", ROOST_NAME_BYTES_MAX, output->head.function,
-                    (int)sizeof output->head.node_name, output->head.node_name, output->head.pid, (int)length, text);
+            const char *function = output->head.function; /* none: it has not run one yet */
+            fprintf(stderr, "%.*s%s%.*s %" PRId64 " | %.*s\n", ROOST_NAME_BYTES_MAX, function,
+                    function[0] != '\0' ? " " : "", (int)sizeof output->head.node_name, output->head.node_name,
+                    output->head.pid, (int)length, text);
             text += length + 1;
         }
         free(output);

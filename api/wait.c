@@ -64,8 +64,9 @@ static void look_at_all(struct roost *rt, struct wait_state *state)
     }
 }
 
-/* One question about all that is not ready. A name that did not change is ready when the agent says so. */
-static int ask(struct roost *rt, struct wait_state *state, size_t wanted, bool fetch, uint64_t deadline)
+/* One question about all that is not ready. A name that did not change is ready when the agent says so; in the last
+ * round any is: it has too many names, and getting it says so. */
+static int ask(struct roost *rt, struct wait_state *state, size_t wanted, bool fetch, uint64_t deadline, bool is_last)
 {
     uint32_t asked = 0;
     for (size_t i = 0; i < state->count; i++) {
@@ -87,7 +88,7 @@ static int ask(struct roost *rt, struct wait_state *state, size_t wanted, bool f
         roost_ref before = waited->ref;
         bool is_here = answer > 0 && is_ready_here(rt, &waited->ref);
         bool has_new_name = !object_id_eq(object_id_of(before), object_id_of(waited->ref));
-        if (answer < 0 || is_here || (answer > 0 && !has_new_name)) {
+        if (answer < 0 || is_here || (answer > 0 && (!has_new_name || is_last))) {
             mark(state, waited);
         }
     }
@@ -99,7 +100,7 @@ static int wait_for(struct roost *rt, struct wait_state *state, size_t wanted, b
     int status = 0;
     look_at_all(rt, state);
     for (int round = 0; state->ready_count < wanted && status == 0 && round < ROUNDS_MAX; round++) {
-        status = ask(rt, state, wanted, fetch, deadline);
+        status = ask(rt, state, wanted, fetch, deadline, round == ROUNDS_MAX - 1);
     }
     if (state->ready_count >= wanted) {
         return 0;
@@ -108,7 +109,9 @@ static int wait_for(struct roost *rt, struct wait_state *state, size_t wanted, b
         return error_set(status, "timed out: %zu of %zu objects are ready, wanted %zu", state->ready_count,
                          state->count, wanted);
     }
-    return status != 0 ? status : error_set(ROOST_EIO, "results name each other more than %d times", ROUNDS_MAX);
+    return status != 0
+               ? status
+               : error_set(ROOST_EIO, "the agent said %d times that something is ready, and it was not", ROUNDS_MAX);
 }
 
 static int wait_all(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool fetch, bool *ready_out,

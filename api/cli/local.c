@@ -34,12 +34,6 @@
 
 enum { LOCAL_END_MS = 10000, LOCAL_STRAYS_MS = 2000 };
 
-#ifdef ROOST_WITH_HEAD
-static const bool head_is_there = true;
-#else
-static const bool head_is_there = false;
-#endif
-
 static uint64_t nodes = 1, cpus, store_bytes, timeout_ms = WAIT_MS_DEFAULT;
 static bool is_quiet;
 
@@ -164,10 +158,8 @@ static int start_agents(struct local *local)
             launch_arg(agent, "--store-bytes");
             launch_arg(agent, "%" PRIu64, store_bytes);
         }
-        if (head_is_there) {
-            launch_arg(agent, "--address");
-            launch_arg(agent, "%s", local->daemons[0].ready_line);
-        }
+        launch_arg(agent, "--address");
+        launch_arg(agent, "%s", local->daemons[0].ready_line);
         ROOST_TRY(launch_start(agent, true));
     }
     return launch_wait(local->daemons + local->agents_from, (size_t)nodes, timeout_ms, local->stop_fd);
@@ -175,18 +167,13 @@ static int start_agents(struct local *local)
 
 static int start_cluster(struct local *local)
 {
-    if (!head_is_there && nodes > 1) {
-        return error_set(ROOST_ESTATE, "this roost was built without a head, so a cluster is one node");
-    }
     local->daemons = calloc((size_t)nodes + 1, sizeof *local->daemons);
     if (local->daemons == NULL) {
         return error_set(ROOST_ENOMEM, "no memory for %" PRIu64 " nodes", nodes);
     }
     ROOST_TRY(open_signals(local));
     share_out();
-    if (head_is_there) {
-        ROOST_TRY(start_head(local));
-    }
+    ROOST_TRY(start_head(local));
     return start_agents(local);
 }
 
@@ -195,11 +182,7 @@ static int start_cluster(struct local *local)
 /* In the child. */
 static void become_command(const struct local *local, char **argv)
 {
-    if (head_is_there) {
-        setenv("ROOST_ADDRESS", local->daemons[0].ready_line, 1);
-    } else {
-        unsetenv("ROOST_ADDRESS");
-    }
+    setenv("ROOST_ADDRESS", local->daemons[0].ready_line, 1);
     setenv("ROOST_AGENT", local->daemons[local->agents_from].ready_line, 1);
     sigprocmask(SIG_SETMASK, &local->mask_before, NULL);
     execvp(argv[0], argv);
@@ -346,7 +329,7 @@ int command_local(int argc, char **argv)
     }
     int status = start_cluster(&local);
     if (status == 0) {
-        if (!is_quiet && head_is_there) {
+        if (!is_quiet) {
             fprintf(stderr, "roost local: %" PRIu64 " node%s, head at %s\n", nodes, nodes > 1 ? "s" : "",
                     local.daemons[0].ready_line);
         }

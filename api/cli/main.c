@@ -19,9 +19,7 @@ static const struct command commands[] = {
     { "why", GROUP_LOOK, "why a task waits, who holds an object", command_why },
     { "logs", GROUP_LOOK, "what the daemons of this machine say", command_logs },
     { "bench", GROUP_LOOK, "measure this machine and Roost on it", command_bench },
-#ifdef ROOST_WITH_HEAD
     { "head", GROUP_DAEMON, "run a head in the foreground", command_head },
-#endif
     { "agent", GROUP_DAEMON, "run one node's agent in the foreground", command_agent },
     { "cluster-of-one", GROUP_INTERNAL, NULL, command_cluster_of_one },
     { "worker-exec", GROUP_INTERNAL, NULL, command_worker_exec },

@@ -264,12 +264,12 @@ static struct client_object *next_private_below(const struct client_core *core, 
 static void object_leave(struct client_core *core, struct client_object *object)
 {
     struct client_name *name = object->name;
-    if (object->in_slab) {
-        slab_left(core, &object->wire.place, true);
-    }
     object->wire.stays = object->views > 0;
     object->refs_visited = 0;
     say(core, &object->say, SAY_OBJECT);
+    if (object->in_slab) { /* after it: the slab may go back by this */
+        slab_left(core, &object->wire.place, true);
+    }
     object_untie_refs(core, object, name->scope); /* before the state changes; what that frees is said after it */
     object_set_state(core, object, OBJECT_SAID);
     name->is_registered = true;
@@ -341,11 +341,11 @@ int client_result(struct client_core *core, uint64_t run, uint32_t index, const 
          below = next_private_below(core, object)) {
         object_announce(core, below);
     }
-    if (object->in_slab) {
-        slab_left(core, &object->wire.place, true);
-    }
     object->refs_visited = 0;
     say(core, &object->say, SAY_OBJECT);
+    if (object->in_slab) { /* after it: the slab may go back by this */
+        slab_left(core, &object->wire.place, true);
+    }
     object_set_state(core, object, OBJECT_SAID);
     return 0;
 }

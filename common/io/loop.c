@@ -3,11 +3,12 @@
  * Owns the uv_loop_t and what feeds it. The only file that includes libuv.
  *
  * Happy path: create -> (start, callbacks, close)* inside run -> stop -> destroy.
- * A turn:     prepare sets the timerfd to the earliest deadline; poll runs watches, due timers and posted tasks; check
- *             runs the end-of-turn function; libuv then frees closed handles.
+ * A turn:     prepare sets the timerfd to the earliest deadline or before; poll runs watches, due timers and posted
+ *             tasks; check runs the end-of-turn function; libuv then frees closed handles.
  * Failures:   only starting something can fail; a running loop cannot.
  * Timers:     libuv counts milliseconds and orders by them. One timerfd with an absolute time under an own heap gives
- *             nanoseconds, the order that was asked for, and one system call per changed deadline.
+ *             nanoseconds, the order that was asked for, and a system call only for a deadline before all others: the
+ *             timerfd may fire early, never late.
  * Invariants: posted tasks run in the order of posting; `holds` counts what loop_destroy() must wait for.
  * Thread:     the loop's, except loop_post(), whose queue has a lock of its own.
  */
@@ -74,7 +75,10 @@ uint64_t loop_now_ns(void)
 void loop_post(struct loop *loop, struct loop_task *task)
 {
     pthread_mutex_lock(&loop->lock);
-    ROOST_PRE(!task->posted);
+    if (task->posted) {
+        pthread_mutex_unlock(&loop->lock);
+        return;
+    }
     bool was_empty = loop->posted == NULL;
     task->posted = true;
     task->next = NULL;
@@ -149,9 +153,9 @@ static void set_timer_fd(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
     const struct timer_node *first = loop->timers.first;
-    uint64_t at_ns = first == NULL ? 0 : first->at_ns == 0 ? 1 : first->at_ns; /* 0 would disarm the timerfd */
-    if (at_ns == loop->timer_fd_at_ns) {
-        return;
+    uint64_t at_ns = first == NULL || first->at_ns == 0 ? 1 : first->at_ns; /* 0 would disarm the timerfd */
+    if (first == NULL || (loop->timer_fd_at_ns != 0 && loop->timer_fd_at_ns <= at_ns)) {
+        return; /* set to no later than that: when nothing is due then, it is set again */
     }
     if (at_ns > INT64_MAX) {
         at_ns = INT64_MAX; /* "never"; the timerfd takes signed seconds */

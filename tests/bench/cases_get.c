@@ -18,7 +18,8 @@ enum {
     TABLE_BYTES_EACH = 256
 };
 
-/* Objects of one size, the order in which they are visited, and as many lines for the limit. */
+/* Objects of one size in the order in which they are visited, and as many lines for the limit in the same order. The
+ * refs themselves are read one after the other: a program that looks for them pays for that itself. */
 struct shelf {
     uint32_t count;
     roost_ref *refs;
@@ -36,8 +37,8 @@ static void shelf_fini(struct bench *bench, struct shelf *shelf, uint32_t made)
     bench_unmap(shelf->lines, (uint64_t)shelf->count * LIMIT_SLOT_BYTES);
 }
 
-/* Fisher and Yates, from a fixed seed: the same order in every run. */
-static void shuffle(uint32_t *order, uint32_t count)
+/* Fisher and Yates, from a fixed seed: the same order in every run. refs[i] is then the object made as order[i]. */
+static void shuffle(roost_ref *refs, uint32_t *order, uint32_t count)
 {
     uint64_t state = 42;
     for (uint32_t i = 0; i < count; i++) {
@@ -46,8 +47,11 @@ static void shuffle(uint32_t *order, uint32_t count)
     for (uint32_t i = count; i > 1; i--) {
         state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         uint32_t j = (uint32_t)((state >> 33) % i), kept = order[i - 1];
+        roost_ref kept_ref = refs[i - 1];
         order[i - 1] = order[j];
         order[j] = kept;
+        refs[i - 1] = refs[j];
+        refs[j] = kept_ref;
     }
 }
 
@@ -68,7 +72,7 @@ static int shelf_fill(struct bench *bench, struct shelf *shelf, size_t size)
         shelf_fini(bench, shelf, made);
         return error_prefix(status, "object %u of %u", made + 1, shelf->count);
     }
-    shuffle(shelf->order, shelf->count);
+    shuffle(shelf->refs, shelf->order, shelf->count);
     return 0;
 }
 
@@ -80,13 +84,13 @@ static int get_and_release(struct bench *bench, roost_ref ref)
     return 0;
 }
 
-/* ns per get and release of `gets` objects from the place `from` of the order on; the same one when `again`. */
+/* ns per get and release of `gets` objects from the place `from` on; of that one over and over when `again`. */
 static int time_gets(struct bench *bench, const struct shelf *shelf, uint32_t from, uint32_t gets, bool again,
                      double *ns_out)
 {
     double started = bench_now_ns();
     for (uint32_t i = 0; i < gets; i++) {
-        ROOST_TRY(get_and_release(bench, shelf->refs[shelf->order[again ? from : from + i]]));
+        ROOST_TRY(get_and_release(bench, shelf->refs[again ? from : from + i]));
     }
     *ns_out = (bench_now_ns() - started) / gets;
     return 0;

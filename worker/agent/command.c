@@ -231,13 +231,13 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         break;
     }
     case CORE_ARM:
-        loop_timer_arm(&daemon->core_timer, command->at_ns);
+        alarms_arm(daemon->alarms, command->token, command->at_ns);
         break;
     case CORE_DISARM:
-        loop_timer_disarm(&daemon->core_timer);
+        alarms_disarm(daemon->alarms, command->token);
         break;
     case CORE_SPAWN:
-        process_start(daemon, command->token, ((const struct agent_spawn *)core_body(command))->job);
+        process_start(daemon, command->token, core_body(command));
         break;
     case CORE_KILL:
         process_kill(daemon, command->token, (int)command->to);
@@ -252,9 +252,13 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         }
         break;
     }
-    case CORE_FILLER:
     case CORE_SEND:
+        network_send(daemon->network, command->to, core_body(command));
+        break;
     case CORE_PULL:
+        network_pull(daemon->network, command->token, core_body(command));
+        break;
+    case CORE_FILLER:
     case CORE_SPILL:
     case CORE_COMMIT:
     case CORE_WAKE:

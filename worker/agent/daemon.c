@@ -8,6 +8,7 @@
 #define LOG_TOPIC "agent"
 #include "worker/agent/daemon.h"
 #include "common/error.h"
+#include "common/io/nng_threads.h"
 #include "common/log.h"
 #include "worker/agent/daemon_internal.h"
 
@@ -69,23 +70,25 @@ static int make_node_page(struct daemon *daemon)
 static int make_core(struct daemon *daemon)
 {
     const struct agent_options *options = daemon->options;
-    struct agent_config config = { .node = daemon->node,
-                                   .cpus_hundredths = cpus_hundredths(options->cpus),
-                                   .memory_bytes = options->memory_bytes,
-                                   .segments_count = daemon->store->segments_count };
-    memcpy(config.node_name, daemon->node_name, sizeof config.node_name);
-    if (config.memory_bytes == 0) {
+    struct agent_config *config = &daemon->config;
+    *config = (struct agent_config){ .node = daemon->node,
+                                     .cpus_hundredths = cpus_hundredths(options->cpus),
+                                     .memory_bytes = options->memory_bytes,
+                                     .segments_count = daemon->store->segments_count,
+                                     .secret = id_random().lo };
+    memcpy(config->node_name, daemon->node_name, sizeof config->node_name);
+    if (config->memory_bytes == 0) {
         struct sysinfo info;
         sysinfo(&info);
-        config.memory_bytes = (uint64_t)info.totalram * info.mem_unit;
+        config->memory_bytes = (uint64_t)info.totalram * info.mem_unit;
     }
-    for (uint32_t i = 0; i < config.segments_count; i++) {
-        config.segment_bytes[i] = daemon->store->segments[i].bytes;
-        config.segment_is_huge[i] = daemon->store->segments[i].is_huge;
+    for (uint32_t i = 0; i < config->segments_count; i++) {
+        config->segment_bytes[i] = daemon->store->segments[i].bytes;
+        config->segment_is_huge[i] = daemon->store->segments[i].is_huge;
     }
-    config.prestart_workers = (config.cpus_hundredths + 99) / 100;
-    config.workers_max = config.prestart_workers * WORKERS_PER_CPU_MAX;
-    int status = agent_create(&daemon->core, &config);
+    config->prestart_workers = (config->cpus_hundredths + 99) / 100;
+    config->workers_max = config->prestart_workers * WORKERS_PER_CPU_MAX;
+    int status = agent_create(&daemon->core, config);
     return status != 0 ? status : core_out_init(&daemon->out, agent_core.out_bytes_max);
 }
 
@@ -119,7 +122,7 @@ static void start_populating(struct daemon *daemon)
 
 /* ------------------------------------------------------------------ events of the process itself */
 
-static void stop(struct daemon *daemon, const char *why)
+void daemon_stop(struct daemon *daemon, const char *why)
 {
     if (!daemon->is_stopping) {
         log_info("event=stops why=\"%s\"", why);
@@ -128,26 +131,26 @@ static void stop(struct daemon *daemon, const char *why)
     }
 }
 
-static void on_signal(void *arg, int signal_number) { stop(arg, strsignal(signal_number)); }
+static void on_signal(void *arg, int signal_number) { daemon_stop(arg, strsignal(signal_number)); }
 
 static void on_lifeline(void *arg, unsigned events)
 {
     struct daemon *daemon = arg;
     char byte;
     if ((events & LOOP_HANGUP) != 0 || read(daemon->options->lifeline_fd, &byte, 1) == 0) {
-        stop(daemon, "whoever started it is gone");
+        daemon_stop(daemon, "whoever started it is gone");
     }
 }
 
 static void on_parent_end(void *arg, unsigned events)
 {
     (void)events;
-    stop(arg, "the process that it belongs to has ended");
+    daemon_stop(arg, "the process that it belongs to has ended");
 }
 
-static void on_core_timer(void *arg)
+static void on_core_timer(void *arg, uint64_t key)
 {
-    struct core_event event = { .kind = CORE_TICK };
+    struct core_event event = { .kind = CORE_TICK, .u.timer.key = key };
     daemon_step(arg, &event);
 }
 
@@ -171,7 +174,7 @@ static int write_node_file(const struct daemon *daemon)
         return error_from_errno("%s", wip);
     }
     fprintf(file, "{\"head\":\"%s\",\"node\":\"%s\",\"pid\":%d,\"socket\":\"%s\"}\n",
-            daemon->options->head_address != NULL ? daemon->options->head_address : "", node_id_print(daemon->node, id),
+            daemon->options->head_address == NULL ? "" : daemon->options->head_address, node_id_print(daemon->node, id),
             (int)getpid(), daemon->socket_path);
     if (fclose(file) != 0 || rename(wip, path) != 0) {
         return error_from_errno("%s", path);
@@ -251,10 +254,15 @@ static int start(struct daemon *daemon)
     if (status != 0) {
         return status;
     }
-    loop_timer_init(&daemon->core_timer, daemon->loop, on_core_timer, daemon);
     loop_timer_init(&daemon->scan_timer, daemon->loop, on_scan_timer, daemon);
     loop_on_turn_end(daemon->loop, daemon_turn, daemon);
-    status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
+    status = alarms_create(daemon->loop, on_core_timer, daemon, &daemon->alarms);
+    if (status == 0) {
+        status = loop_on_stop_signal(daemon->loop, on_signal, daemon);
+    }
+    if (status == 0 && options->head_address != NULL) {
+        status = network_open(&daemon->network, daemon, options->head_address);
+    }
     if (status == 0 && options->lifeline_fd != ROOST_NONE) {
         status = loop_watch_start(daemon->loop, options->lifeline_fd, LOOP_READ, on_lifeline, daemon,
                                   &daemon->lifeline);
@@ -306,9 +314,12 @@ static void end(struct daemon *daemon)
         }
         loop_watch_close(daemon->lifeline);
         loop_watch_close(daemon->parent);
-        loop_timer_disarm(&daemon->core_timer);
+        alarms_destroy(daemon->alarms);
+        network_close(daemon->network);
         loop_timer_disarm(&daemon->scan_timer);
         loop_destroy(daemon->loop);
+        network_destroy(daemon->network);
+        nng_threads_end();
     }
     if (daemon->populates) {
         atomic_store(&daemon->populate_stop, true);

@@ -7,6 +7,7 @@
 #define ROOST_WORKER_AGENT_DAEMON_INTERNAL_H
 
 #include "common/doorbell.h"
+#include "common/io/alarms.h"
 #include "common/io/loop.h"
 #include "common/io/spawn.h"
 #include "common/io/unix.h"
@@ -18,6 +19,7 @@
 #include "objectstore/store.h"
 #include "worker/agent/core/agent.h"
 #include "worker/agent/daemon.h"
+#include "worker/agent/network.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,9 +32,10 @@ struct process;
 struct program {          /* what a job's workers run */
     struct list_node all; /* daemon.programs */
     struct job_id id;
-    struct job_spec *job;     /* owned */
-    struct guest *driver;     /* NULL when it is gone */
-    uint32_t processes_count; /* that still run it */
+    struct job_spec *job;        /* owned */
+    struct guest *driver;        /* NULL when it is gone */
+    uint32_t processes_count;    /* that still run it */
+    bool is_foreign, is_checked; /* of a driver on another node; its file here is the same */
 };
 
 struct guest {
@@ -99,8 +102,11 @@ struct daemon {
     struct list_node guests, programs, processes;
     struct guest **slots; /* CLIENTS_MAX of them */
     uint32_t *generations;
-    struct loop_timer core_timer, scan_timer;
-    uint64_t scan_pause_ns; /* until the next look at pins that were still held */
+    struct alarms *alarms; /* the core's timers, by their keys */
+    struct loop_timer scan_timer;
+    struct agent_config config;
+    struct network *network; /* NULL: a node without a head */
+    uint64_t scan_pause_ns;  /* until the next look at pins that were still held */
     bool scan_is_armed, scan_is_due;
     struct loop_task again;    /* one more turn, at once */
     uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
@@ -119,6 +125,8 @@ struct daemon {
 void daemon_step(struct daemon *daemon, struct core_event *event); /* now_ns is filled in; runs the commands */
 void daemon_turn(void *daemon);
 void daemon_again(struct daemon *daemon);
+/* daemon.c: the loop ends with this turn. */
+void daemon_stop(struct daemon *daemon, const char *why);
 
 /* command.c */
 void daemon_run_command(struct daemon *daemon, const struct core_command *command);
@@ -137,7 +145,7 @@ void guest_destroy(struct guest *guest);
 void guest_is_over(struct guest *guest);
 
 /* process.c */
-void process_start(struct daemon *daemon, uint64_t token, struct job_id job);
+void process_start(struct daemon *daemon, uint64_t token, const struct agent_spawn *spawn);
 void process_kill(struct daemon *daemon, uint64_t token, int signal_number);
 struct process *process_find(struct daemon *daemon, uint64_t token);
 struct program *program_find(struct daemon *daemon, struct job_id job);
@@ -145,6 +153,15 @@ void program_drop_if_unused(struct daemon *daemon, struct program *program);
 void processes_end(struct daemon *daemon); /* kills all; they leave through their exits */
 
 /* output.c */
+struct worker_line {
+    struct guest *driver;
+    int64_t pid;
+    const char *function, *node_name;
+    bool is_stderr;
+    uint32_t dropped;
+};
+/* A line, its newline included, to the driver's terminal. False: its ring is full. */
+bool output_say(const struct worker_line *line, const char *text, size_t bytes);
 int output_open(struct output *output, struct process *process, bool is_stderr, int *write_fd_out);
 void output_close(struct output *output); /* reads what is left first */
 

@@ -296,6 +296,11 @@ static void hello(struct guest *guest, const struct connect_hello *words, struct
     guest->role = words->role == CLIENT_WORKER ? CLIENT_WORKER : CLIENT_DRIVER;
     guest->pid = unix_connection_peer(guest->connection).pid;
     int status = prepare(guest, words, message->fds_count > 0 ? message->fds[0] : -1, &page_fd, &pins_fd);
+    if (status != 0) {
+        char text[ERROR_TEXT_BYTES + 2];
+        log_warn("event=refused pid=%lld status=%s why=%s", (long long)guest->pid, error_code_name(status),
+                 log_quote(error_text(), text, sizeof text));
+    }
     say_welcome(guest, status, page_fd, pins_fd);
     if (page_fd >= 0) {
         close(page_fd);
@@ -304,9 +309,6 @@ static void hello(struct guest *guest, const struct connect_hello *words, struct
         close(pins_fd);
     }
     if (status != 0) {
-        char text[ERROR_TEXT_BYTES + 2];
-        log_warn("event=refused pid=%lld status=%s why=%s", (long long)guest->pid, error_code_name(status),
-                 log_quote(error_text(), text, sizeof text));
         guest_destroy(guest);
         return;
     }

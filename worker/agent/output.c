@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,39 +33,54 @@ static void remember(struct process *process, const char *text, size_t bytes)
     process->last_words[held - dropped + bytes] = '\0';
 }
 
+bool output_say(const struct worker_line *line, const char *text, size_t bytes)
+{
+    unsigned char memory[sizeof(struct wire_output) + WORKER_LINE_BYTES_MAX + 8] __attribute__((__aligned__(8)));
+    struct wire_output *entry = (struct wire_output *)(void *)memory;
+    size_t size = align_up(offsetof(struct wire_output, text) + bytes, 8);
+    memset(memory, 0, size);
+    entry->head = (struct wire_entry){ WIRE_OUTPUT, (uint32_t)size, 0 };
+    entry->pid = line->pid;
+    entry->is_stderr = line->is_stderr;
+    entry->text_bytes = (uint32_t)bytes;
+    entry->dropped = line->dropped;
+    snprintf(entry->function, sizeof entry->function, "%s", line->function);
+    snprintf(entry->node_name, sizeof entry->node_name, "%s", line->node_name);
+    memcpy(entry->text, text, bytes);
+    if (!guest_say(line->driver, &line->driver->replies, entry, size, true)) {
+        return false;
+    }
+    line->driver->bells |= 1;
+    return true;
+}
+
+/* The driver is on another node: by way of the head. */
+static bool send_line(const struct process *process, bool is_stderr, const char *text, size_t bytes)
+{
+    struct proto_output output = { .job = process->program->id,
+                                   .pid = (uint64_t)(process->guest != NULL ? process->guest->pid : process->pid),
+                                   .function = process->function,
+                                   .stream = is_stderr ? PROTO_STDERR : PROTO_STDOUT,
+                                   .dropped = process->dropped,
+                                   .bytes = { text, bytes } };
+    return network_output(process->daemon->network, &output);
+}
+
 static void say_line(struct output *output, const char *text, size_t bytes)
 {
     struct process *process = output->process;
-    struct guest *driver = process->program->driver;
+    struct worker_line line = { .driver = process->program->driver,
+                                .pid = process->guest != NULL ? process->guest->pid : process->pid,
+                                .function = process->function,
+                                .node_name = process->daemon->node_name,
+                                .is_stderr = output->is_stderr,
+                                .dropped = process->dropped };
     if (output->is_stderr) {
         remember(process, text, bytes);
     }
-    if (driver == NULL) {
-        return;
-    }
-    struct {
-        struct wire_output head;
-        char text[WORKER_LINE_BYTES_MAX + 8];
-    } entry;
-    memset(&entry.head, 0, sizeof entry.head);
-    size_t size = align_up(offsetof(struct wire_output, text) + bytes, 8);
-    entry.head.head = (struct wire_entry){ WIRE_OUTPUT, (uint32_t)size, 0 };
-    entry.head.node = process->daemon->node;
-    entry.head.pid = process->guest != NULL ? process->guest->pid : process->pid;
-    entry.head.is_stderr = output->is_stderr;
-    entry.head.text_bytes = (uint32_t)bytes;
-    entry.head.dropped = process->dropped;
-    strcpy(entry.head.function, process->function);
-    strcpy(entry.head.node_name, process->daemon->node_name);
-    char *to = (char *)&entry + offsetof(struct wire_output, text);
-    memset(to, 0, size - offsetof(struct wire_output, text));
-    memcpy(to, text, bytes);
-    if (guest_say(driver, &driver->replies, &entry, size, true)) {
-        process->dropped = 0;
-        driver->bells |= 1;
-    } else {
-        process->dropped++;
-    }
+    bool is_said = line.driver != NULL ? output_say(&line, text, bytes)
+                                       : send_line(process, output->is_stderr, text, bytes);
+    process->dropped = is_said ? 0 : process->dropped + 1;
 }
 
 /* The line that is held, with its newline. */

@@ -96,6 +96,9 @@ static void destroy(struct process *process)
 /* It ended, or could not be started, before it connected. */
 static void tell_not_started(struct process *process)
 {
+    if (process->daemon->is_stopping) {
+        return; /* it was we who ended it, and nothing will be started again */
+    }
     struct core_event event = { .kind = CORE_DONE,
                                 .u.done = { .token = process->token,
                                             .status = process->wait_status,
@@ -199,7 +202,44 @@ static void start_failed(void *arg)
     destroy(process);
 }
 
-void process_start(struct daemon *daemon, uint64_t token, struct job_id job)
+/* Of a job of another node: what the head told about it. */
+static struct program *program_of(struct daemon *daemon, const struct agent_spawn *spawn)
+{
+    struct program *program = program_find(daemon, spawn->job);
+    if (program != NULL) {
+        return program;
+    }
+    program = calloc(1, sizeof *program);
+    struct job_spec *job = malloc(spawn->spec->bytes);
+    ROOST_INVARIANT(program != NULL && job != NULL);
+    memcpy(job, spawn->spec, spawn->spec->bytes);
+    *program = (struct program){ .id = spawn->job, .job = job, .is_foreign = true };
+    list_append(&daemon->programs, &program->all);
+    return program;
+}
+
+/* The program's file on this node must be the one that the driver runs. Looked at once for each job. */
+static int check_program(struct program *program)
+{
+    if (!program->is_foreign || program->is_checked) {
+        return 0;
+    }
+    const char **strings = calloc(job_strings_count(program->job), sizeof *strings);
+    struct id_key hash;
+    if (strings == NULL) {
+        return ROOST_ENOMEM;
+    }
+    job_strings(program->job, strings);
+    int status = job_hash_file(strings[1], &hash);
+    if (status == 0 && !id_key_eq(hash, program->job->program_hash)) {
+        status = error_set(ROOST_EVERSION, "%s is another program on this node than on the driver's", strings[1]);
+    }
+    free(strings);
+    program->is_checked = status == 0;
+    return status;
+}
+
+void process_start(struct daemon *daemon, uint64_t token, const struct agent_spawn *spawn)
 {
     if (daemon->is_stopping) {
         return; /* the core may still want workers; it ends with this process */
@@ -208,13 +248,15 @@ void process_start(struct daemon *daemon, uint64_t token, struct job_id job)
     ROOST_INVARIANT(process != NULL);
     process->daemon = daemon;
     process->token = token;
-    process->program = program_find(daemon, job);
-    ROOST_INVARIANT(process->program != NULL);
+    process->program = program_of(daemon, spawn);
     process->program->processes_count++;
     process->outputs[0].fd = process->outputs[1].fd = -1;
     list_append(&daemon->processes, &process->all);
     int fds[2] = { -1, -1 };
-    int status = output_open(&process->outputs[0], process, false, &fds[0]);
+    int status = check_program(process->program);
+    if (status == 0) {
+        status = output_open(&process->outputs[0], process, false, &fds[0]);
+    }
     if (status == 0) {
         status = output_open(&process->outputs[1], process, true, &fds[1]);
     }

@@ -53,7 +53,11 @@ static void refuse(struct guest *guest, const char *ring)
 /* May this kind come over this ring? */
 static bool belongs(const struct wire_entry *entry, bool is_completes)
 {
-    return (entry->kind == WIRE_COMPLETE) == is_completes;
+    if ((entry->kind == WIRE_COMPLETE) == is_completes) {
+        return true;
+    }
+    error_set(ROOST_EINVAL, "an entry of kind %u does not come over this ring", entry->kind);
+    return false;
 }
 
 /* A guest with no room for answers keeps its questions for later; what a condemned one says is of no interest. */
@@ -193,6 +197,8 @@ static void scan(struct daemon *daemon)
     while (daemon->never_published_count > 0) {
         reclaimed(daemon, daemon->never_published[--daemon->never_published_count]);
     }
+    /* clients ring when they give something up, and what is retired is looked at in every turn */
+    store_set_room_wanted(daemon->store, agent_wants_room(daemon->core));
     static uint64_t tokens[TURN_SCAN_MAX];
     int found = 0;
     while (daemon->store->waiting_count > 0 && (daemon->scan_is_due || store_scan_is_due(daemon->store))) {
@@ -281,6 +287,7 @@ void daemon_turn(void *arg)
         guest_ring_bells(CONTAINER_OF(at, struct guest, all));
     }
     look_again_later(daemon);
+    network_flush(daemon->network);
     agent_bell_asleep(&daemon->node_page->bell);
     if (anything_left(daemon)) {
         agent_bell_awake(&daemon->node_page->bell);

@@ -6,7 +6,7 @@ LC_ALL=C
 export LC_ALL
 bin=$(cd -- "${1:?usage: $0 EXAMPLES_DIR}" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/examples-XXXXXXXX")
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+trap 'chmod -R u+w "$work" || true; rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$work"
 

@@ -9,6 +9,7 @@ if [ "${2-}" != alone ] && unshare -rm true 2>/dev/null; then
     exec unshare -rm "$0" "$1" alone
 fi
 . "${0%/*}/lib.sh"
+trap 'umount disk 2>/dev/null || true; rm -rf "$work"' EXIT
 "$bin/sortgen" 5000 input
 
 # Four parts of about 125 KB. The folder is there, or made for the job.

@@ -139,5 +139,7 @@ struct agent_counts {
     int64_t cpus_hundredths_free;
 };
 struct agent_counts agent_counts(const struct agent *agent);
+/* Somebody waits for room: what is given up should be said, and looked at, at once. */
+bool agent_wants_room(const struct agent *agent);
 
 #endif

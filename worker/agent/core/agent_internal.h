@@ -363,6 +363,7 @@ struct job {
     struct list_node all;  /* agent.jobs */
     struct client *driver; /* NULL: on another node, or gone */
     struct job_spec *spec; /* owned */
+    char program[128];     /* its file's name */
     struct list_node workers, tasks;
     uint32_t workers_count, idle_count, starting_count;
     uint32_t starts_failed; /* in a row */

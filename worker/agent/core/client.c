@@ -227,32 +227,62 @@ static void on_unwait(struct agent *agent, struct client *client, const struct w
 
 static void on_prefetch(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
-    (void)agent, (void)client, (void)entry; /* a hint: everything there is, is here */
+    (void)client;
+    struct object *object = object_find(agent, object_id_of(((const struct wire_ask *)entry)->ref));
+    if (object != NULL && object->state == OBJECT_ELSEWHERE && object->whole == NULL) {
+        struct object *bytes = object_part(agent, object, ((const struct wire_ask *)entry)->ref);
+        if (bytes->state == OBJECT_ELSEWHERE) {
+            pull_want(agent, bytes, PROTO_PULL_PREFETCH);
+        }
+    }
+}
+
+/* This node's own copy first, then those that the head told of. */
+static uint32_t copies_of(struct agent *agent, const struct object *object, struct node_id *nodes_out,
+                          uint32_t capacity)
+{
+    uint32_t count = 0;
+    if (object != NULL && object->state == OBJECT_HERE && count < capacity) {
+        nodes_out[count++] = agent->config.node;
+    }
+    for (uint32_t i = 0; object != NULL && i < object->holders_count && count < capacity; i++) {
+        const struct member *member = member_find(agent, object->holders[i]);
+        if (member != NULL && member->is_alive && object->holders[i] != agent->self.node) {
+            nodes_out[count++] = member->id;
+        }
+    }
+    return count;
 }
 
 static void on_locate(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
     const struct wire_ask *ask = (const struct wire_ask *)entry;
     struct object *object = object_find(agent, object_id_of(ask->ref));
-    uint32_t count = object != NULL && object->state == OBJECT_HERE;
+    struct node_id nodes[PROTO_HOLDERS_MAX + 1];
+    uint32_t count = copies_of(agent, object, nodes, ROOST_COUNT_OF(nodes));
     size_t bytes = sizeof(struct wire_locations) + count * sizeof(struct node_id);
     struct wire_locations *answer = core_put(agent->out, CORE_REPLY, core_client_key(client->key),
                                              1 + (uint64_t)(ask->bell % CLIENT_DOORBELLS), align_up(bytes, 8));
     answer->head = (struct wire_entry){ WIRE_LOCATIONS, (uint32_t)align_up(bytes, 8), entry->token };
     answer->status = object == NULL ? ROOST_EFREED : 0;
     answer->total = answer->count = count;
-    if (count > 0) {
-        answer->nodes[0] = agent->config.node;
-    }
+    memcpy(answer->nodes, nodes, count * sizeof *nodes);
 }
 
-static void on_nodes(struct agent *agent, struct client *client, const struct wire_entry *entry)
+static struct wire_node *say_node(struct agent *agent, struct client *client, const struct wire_entry *entry,
+                                  uint32_t index, uint32_t total)
 {
     const struct wire_ask *ask = (const struct wire_ask *)entry;
-    struct wire_node *node = core_put(agent->out, CORE_REPLY, core_client_key(client->key),
-                                      1 + (uint64_t)(ask->bell % CLIENT_DOORBELLS), sizeof *node);
+    uint64_t bell = index + 1 == total ? 1 + (uint64_t)(ask->bell % CLIENT_DOORBELLS) : 0;
+    struct wire_node *node = core_put(agent->out, CORE_REPLY, core_client_key(client->key), bell, sizeof *node);
     node->head = (struct wire_entry){ WIRE_NODE, sizeof *node, entry->token };
-    node->total = 1;
+    node->index = index;
+    node->total = total;
+    return node;
+}
+
+static void describe_self(const struct agent *agent, struct wire_node *node)
+{
     node->node = agent->config.node;
     node->alive = 1;
     node->cpus_hundredths_total = agent->config.cpus_hundredths;
@@ -261,6 +291,34 @@ static void on_nodes(struct agent *agent, struct client *client, const struct wi
     node->store_bytes_total = agent->counts.bytes_total;
     node->store_bytes_free = agent->counts.bytes_total - agent->counts.bytes_used;
     memcpy(node->host, agent->config.node_name, sizeof agent->config.node_name);
+}
+
+/* As the head described it: what is free there, only the head could tell. */
+static void describe_member(const struct member *member, struct wire_node *node)
+{
+    node->node = member->id;
+    node->alive = member->is_alive;
+    node->cpus_hundredths_total = node->cpus_hundredths_free = member->info.cpus_hundredths;
+    node->memory_bytes_total = node->memory_bytes_free = member->info.memory_bytes;
+    node->store_bytes_total = node->store_bytes_free = member->info.store_bytes;
+    memcpy(node->host, member->host, sizeof node->host);
+    memcpy(node->labels, member->labels, sizeof node->labels);
+}
+
+/* This node first. */
+static void on_nodes(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    uint32_t total = 1, index = 1;
+    LIST_EACH (at, &agent->members) {
+        total += CONTAINER_OF(at, struct member, all)->number != agent->self.node;
+    }
+    describe_self(agent, say_node(agent, client, entry, 0, total));
+    LIST_EACH (at, &agent->members) {
+        const struct member *member = CONTAINER_OF(at, struct member, all);
+        if (member->number != agent->self.node) {
+            describe_member(member, say_node(agent, client, entry, index++, total));
+        }
+    }
 }
 
 static void on_result(struct agent *agent, struct client *client, const struct wire_entry *entry)

@@ -448,9 +448,6 @@ static void on_asker_done(struct agent *agent, struct core_peer peer, uint64_t t
 {
     struct serve *serve = find_serve(agent, peer, token);
     if (serve != NULL) {
-        struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
-                                           sizeof *body);
-        *body = (struct agent_pull){ .op = AGENT_PULL_CANCEL, .peer = peer, .transfer = token };
         end_serve(agent, serve);
     }
 }

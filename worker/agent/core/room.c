@@ -174,6 +174,8 @@ void room_retry(struct agent *agent)
     }
 }
 
+bool agent_wants_room(const struct agent *agent) { return !list_is_empty(&agent->room_requests); }
+
 uint64_t room_next_deadline(const struct agent *agent)
 {
     uint64_t next = UINT64_MAX;

@@ -5,7 +5,7 @@
  *
  * Happy path: STARTING -> IDLE <-> BUSY -> ENDING.
  * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
- *             ever connected at once, otherwise after three in a row.
+ *             ever connected at once, otherwise after three in a row; when somebody kills them, after 16.
  *             dies while BUSY -> attempt.c. All workers blocked and no further one allowed -> the newest wait fails.
  * Invariants: a worker is BUSY exactly while it has an attempt; idle_count and starting_count count their states.
  * Thread: the agent's loop.
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { WORKER_STARTS_FAILED_MAX = 3, WORKER_SCAN_MAX = 256 };
+enum { WORKER_STARTS_FAILED_MAX = 3, WORKER_STARTS_KILLED_MAX = 16, WORKER_SCAN_MAX = 256 };
 
 static const uint32_t allowed_moves[] = {
     [WORKER_NONE] = 1u << WORKER_STARTING,
@@ -70,6 +70,18 @@ static void start(struct agent *agent, struct job *job)
     spawn->spec = job->spec;
 }
 
+/* As people know it: the last part of its path. */
+static void name_program(struct job *job, size_t bytes)
+{
+    const char *program = "the program";
+    if (job_check(job->spec, bytes) == 0) {
+        const struct job_spec *spec = (const struct job_spec *)job->spec;
+        const char *name = (const char *)(spec + 1), *path = name + strlen(name) + 1, *slash = strrchr(path, '/');
+        program = slash == NULL ? path : slash + 1;
+    }
+    snprintf(job->program, sizeof job->program, "%s", program);
+}
+
 struct job *job_open(struct agent *agent, struct job_id id, struct client *driver, const void *spec, size_t bytes)
 {
     struct job *job = agent_alloc(sizeof *job);
@@ -79,6 +91,7 @@ struct job *job_open(struct agent *agent, struct job_id id, struct client *drive
     if (bytes > 0) {
         memcpy(job->spec, spec, bytes);
     }
+    name_program(job, bytes);
     list_init(&job->workers);
     list_init(&job->tasks);
     list_append(&agent->jobs, &job->all);
@@ -132,7 +145,8 @@ static void job_break(struct agent *agent, struct job *job, const char *text)
     job->broken = agent_alloc(sizeof *job->broken);
     job->broken->status = ROOST_EWORKER;
     snprintf(job->broken->text, sizeof job->broken->text, "%s", text);
-    log_error("event=workers_cannot_start text=\"%.200s\"", text);
+    char quoted[WIRE_TEXT_BYTES_MAX + 64];
+    log_warn("event=workers_cannot_start text=%s", log_quote(text, quoted, sizeof quoted));
     LIST_EACH_SAFE (at, &job->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, of_job);
         if (task->state == TASK_WAITING || task->state == TASK_READY) {
@@ -206,11 +220,15 @@ void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status
         return;
     }
     job->starts_failed++;
-    if (job->broken == NULL && (!job->has_connected || job->starts_failed >= WORKER_STARTS_FAILED_MAX)) {
+    bool was_killed_by_others = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
+    uint32_t most = was_killed_by_others ? WORKER_STARTS_KILLED_MAX : job->has_connected ? WORKER_STARTS_FAILED_MAX : 1;
+    if (job->broken == NULL && job->starts_failed >= most) {
         char why[WIRE_TEXT_BYTES_MAX];
-        snprintf(why, sizeof why,
-                 "the program ended with %s %d before roost_open(); is it the first call in main()?%s%.*s",
-                 WIFSIGNALED(wait_status) ? "signal" : "status",
+        while (bytes > 0 && text[bytes - 1] == '\n') {
+            bytes--;
+        }
+        snprintf(why, sizeof why, "%s ended with %s %d before roost_open(); is it the first call in main()?%s%.*s",
+                 job->program, WIFSIGNALED(wait_status) ? "signal" : "status",
                  WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status),
                  bytes > 0 ? " Its last words: " : "", (int)(bytes > 600 ? 600 : bytes), bytes > 0 ? text : "");
         job_break(agent, job, why);

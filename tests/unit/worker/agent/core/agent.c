@@ -406,6 +406,34 @@ TEST(agent_jobs, a_program_that_ends_before_it_connects_fails_its_tasks_with_its
     bench_end(&bench, false);
 }
 
+static void starting_worker_ends(int32_t wait_status)
+{
+    struct core_event event = { .now_ns = bench.now_ns,
+                                .kind = CORE_DONE,
+                                .u.done = { .token = bench.spawns[--bench.spawns_count], .status = wait_status } };
+    core_out_clear(&bench.out);
+    agent_core.step(bench.agent, &event, &bench.out);
+    for (const struct core_command *c = core_next(&bench.out, NULL); c != NULL; c = core_next(&bench.out, c)) {
+        if (c->kind == CORE_SPAWN) {
+            bench.spawns[bench.spawns_count++] = c->token;
+        }
+    }
+}
+
+TEST(agent_jobs, a_worker_that_somebody_kills_before_it_connects_is_started_again_but_not_for_ever)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    for (int kills = 1; kills <= 16; kills++) {
+        CHECK_EQ(bench.spawns_count, 1);
+        CHECK_EQ(agent_counts(bench.agent).tasks_failed, 0);
+        starting_worker_ends(9);
+    }
+    CHECK_EQ(agent_counts(bench.agent).tasks_failed, 1);
+    bench_end(&bench, false);
+}
+
 TEST(agent_core, the_same_events_give_the_same_hash)
 {
     uint64_t hashes[2];

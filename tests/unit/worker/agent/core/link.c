@@ -202,6 +202,7 @@ TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
     CHECK(bench_find(&bench, id) != NULL);
     struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { .token = 5 } };
     bench_message(&bench, asker, &done);
+    CHECK(bench_pull(&bench, AGENT_PULL_CANCEL) == NULL); /* nothing comes in here */
     CHECK(bench_find(&bench, id) == NULL);
     bench_end(&bench, true);
 }

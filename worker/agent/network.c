@@ -1,0 +1,512 @@
+/* network.c - the agent's sessions with the head and with other agents
+ *
+ * Happy path: dial the head -> on_up -> the core lists; a message to an agent -> dial it by the address that the head
+ *             gave -> what waited goes out -> answers come.
+ * Failures:   the head is away -> dialed again for ever, the core goes on alone meanwhile.
+ *             an agent cannot be reached, or its session is lost -> the core is told, and asks another holder.
+ * Limits:     NETWORK_WAITING_MAX messages wait for an agent that is being dialed; then it counts as lost.
+ * Thread:     the loop's.
+ */
+#define LOG_TOPIC "network"
+#include "worker/agent/network.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "proto/io/peers.h"
+#include "worker/agent/daemon_internal.h"
+#include "worker/agent/transfer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NETWORK_WAITING_MAX = 4096, NETWORK_TRIES = 3 };
+
+struct neighbour { /* another agent, as the head describes it */
+    struct list_node all;
+    uint32_t number, incarnation;
+    struct node_id id;
+    char messages[64], bulk[64]; /* "HOST:PORT" */
+};
+
+struct waiting { /* for a session that is being made; agents' messages point to nothing */
+    struct list_node of_way;
+    struct proto_message message;
+};
+
+struct way {              /* to one life of another agent: the peer's arg */
+    struct list_node all; /* network.ways */
+    struct core_peer peer;
+    struct list_node waiting;
+    uint32_t waiting_count, tries;
+};
+
+struct unreachable { /* told in a later turn: not from inside the core's own command */
+    struct list_node all;
+    struct core_peer peer;
+};
+
+struct network {
+    struct daemon *daemon;
+    struct peers *with_head, *with_agents;
+    struct peer *head;
+    struct transfers *transfers;
+    struct list_node neighbours, ways, unreachable;
+    struct loop_task tell;
+    uint32_t number, incarnation; /* this node's, from WELCOME */
+    struct cluster_id cluster;
+    uint64_t epoch;
+    bool is_closed;
+};
+
+static void to_core(struct network *network, struct core_event *event)
+{
+    if (!network->is_closed) {
+        daemon_step(network->daemon, event);
+    }
+}
+
+/* ------------------------------------------------------------------ hello */
+
+static void describe(struct network *network, struct proto_hello *hello, enum proto_role role)
+{
+    const struct daemon *daemon = network->daemon;
+    hello->role = role;
+    hello->node = daemon->node;
+    hello->cluster = network->cluster;
+    hello->epoch = network->epoch;
+    hello->number = network->number;
+    hello->incarnation = network->incarnation;
+    hello->host = daemon->node_name;
+    hello->address_messages = network->with_agents == NULL ? "" : peers_address(network->with_agents);
+    hello->address_bulk = transfers_address(network->transfers);
+    hello->cpus_hundredths = daemon->config.cpus_hundredths;
+    hello->memory_bytes = daemon->config.memory_bytes;
+    for (uint32_t i = 0; i < daemon->config.segments_count; i++) {
+        hello->store_bytes += daemon->config.segment_bytes[i];
+    }
+    hello->pid = (uint64_t)getpid();
+}
+
+static void hello_to_head(void *arg, struct proto_hello *hello_out) { describe(arg, hello_out, PROTO_ROLE_AGENT); }
+
+static void hello_to_agent(void *arg, struct proto_hello *hello_out) { describe(arg, hello_out, PROTO_ROLE_PEER); }
+
+static int on_hello(void *arg, const struct proto_hello *hello, enum proto_role wanted)
+{
+    (void)arg;
+    return hello->role == wanted ? 0 : error_set(ROOST_EAUTH, "the other end is not what was looked for here");
+}
+
+static int on_hello_of_head(void *arg, const struct proto_hello *hello)
+{
+    return on_hello(arg, hello, PROTO_ROLE_HEAD);
+}
+
+static int on_hello_of_agent(void *arg, const struct proto_hello *hello)
+{
+    return on_hello(arg, hello, PROTO_ROLE_PEER);
+}
+
+/* ------------------------------------------------------------------ the head */
+
+static void on_head_up(void *arg, struct peer *peer, bool resumed, const struct proto_hello *hello)
+{
+    (void)peer;
+    struct network *network = arg;
+    network->epoch = hello->epoch;
+    log_info("event=head_is_there address=%s resumed=%d", peer_address(peer), resumed);
+    struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .epoch = hello->epoch, .resumed = resumed } };
+    to_core(network, &event);
+}
+
+static struct neighbour *find_neighbour(struct network *network, uint32_t number)
+{
+    LIST_EACH (at, &network->neighbours) {
+        struct neighbour *neighbour = CONTAINER_OF(at, struct neighbour, all);
+        if (neighbour->number == number) {
+            return neighbour;
+        }
+    }
+    return NULL;
+}
+
+static void learn_nodes(struct network *network, const struct proto_nodes *nodes)
+{
+    for (size_t i = 0; i < nodes->count; i++) {
+        const struct proto_node *node = &nodes->items[i];
+        struct neighbour *neighbour = find_neighbour(network, node->number);
+        if (neighbour == NULL) {
+            neighbour = calloc(1, sizeof *neighbour);
+            ROOST_INVARIANT(neighbour != NULL);
+            neighbour->number = node->number;
+            list_append(&network->neighbours, &neighbour->all);
+        }
+        neighbour->incarnation = node->incarnation;
+        neighbour->id = node->id;
+        snprintf(neighbour->messages, sizeof neighbour->messages, "%s", node->address_messages);
+        snprintf(neighbour->bulk, sizeof neighbour->bulk, "%s", node->address_bulk);
+    }
+}
+
+/* Lines of a worker elsewhere, for the terminal of a driver here. */
+static void show_output(struct network *network, const struct proto_output *output)
+{
+    struct program *program = program_find(network->daemon, output->job);
+    struct guest *driver = program == NULL ? NULL : program->driver;
+    if (driver == NULL) {
+        return;
+    }
+    const char *text = output->bytes.data, *end = text + output->bytes.size;
+    char name[64];
+    snprintf(name, sizeof name, "node-%u", output->node);
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        size_t bytes = newline == NULL ? (size_t)(end - text) : (size_t)(newline - text) + 1;
+        bytes = bytes < WORKER_LINE_BYTES_MAX ? bytes : WORKER_LINE_BYTES_MAX;
+        struct worker_line line = { .driver = driver,
+                                    .pid = (int64_t)output->pid,
+                                    .function = output->function,
+                                    .node_name = name,
+                                    .is_stderr = output->stream == PROTO_STDERR,
+                                    .dropped = output->dropped };
+        output_say(&line, text, bytes);
+        text += bytes;
+    }
+}
+
+static void on_head_message(void *arg, struct peer *peer, uint32_t batch, uint32_t seen,
+                            const struct proto_message *message)
+{
+    (void)peer;
+    struct network *network = arg;
+    switch ((int)message->kind) {
+    case PROTO_WELCOME:
+        network->number = message->u.welcome.number;
+        network->incarnation = message->u.welcome.incarnation;
+        network->cluster = message->u.welcome.cluster;
+        break;
+    case PROTO_NODES:
+        learn_nodes(network, &message->u.nodes);
+        break;
+    case PROTO_OUTPUT:
+        show_output(network, &message->u.output);
+        return;
+    case PROTO_STOP:
+        daemon_stop(network->daemon, "the head says so");
+        return;
+    default:
+        break;
+    }
+    struct core_event event = { .kind = CORE_MESSAGE, .u.message = { .batch = batch, .seen = seen, .body = message } };
+    to_core(network, &event);
+}
+
+static void on_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
+{
+    (void)arg, (void)peer, (void)batch, (void)seen; /* timers that are armed for now fire in the next turn */
+}
+
+static void on_head_lost(void *arg, struct peer *peer, int status, const char *text)
+{
+    (void)peer;
+    log_warn("event=head_lost status=%s why=\"%.200s\"", error_code_name(status), text);
+    struct core_event event = { .kind = CORE_SESSION_LOST };
+    to_core(arg, &event);
+}
+
+static void on_head_down(void *arg, struct peer *peer, int status, const char *text)
+{
+    (void)arg;
+    log_info("event=head_not_reached address=%s status=%s why=\"%.200s\"", peer_address(peer), error_code_name(status),
+             text);
+}
+
+static const struct peers_handler head_handler = { .say_hello = hello_to_head,
+                                                   .on_hello = on_hello_of_head,
+                                                   .on_up = on_head_up,
+                                                   .on_message = on_head_message,
+                                                   .on_batch_end = on_batch_end,
+                                                   .on_lost = on_head_lost,
+                                                   .on_down = on_head_down };
+
+/* ------------------------------------------------------------------ agents */
+
+static struct way *way_create(struct network *network, struct peer *peer, struct core_peer name)
+{
+    struct way *way = calloc(1, sizeof *way);
+    ROOST_INVARIANT(way != NULL);
+    way->peer = name;
+    list_init(&way->waiting);
+    list_append(&network->ways, &way->all);
+    peer_set_arg(peer, way);
+    peer_set_key(peer, core_peer_key(name));
+    return way;
+}
+
+static void way_destroy(struct way *way)
+{
+    if (way == NULL) {
+        return;
+    }
+    LIST_EACH_SAFE (at, &way->waiting) {
+        free(CONTAINER_OF(at, struct waiting, of_way));
+    }
+    list_remove(&way->all);
+    free(way);
+}
+
+static void say_lost(struct network *network, struct core_peer peer)
+{
+    struct core_event event = { .kind = CORE_SESSION_LOST, .u.session.peer = peer };
+    to_core(network, &event);
+}
+
+static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct proto_hello *hello)
+{
+    struct network *network = arg;
+    struct core_peer name = { hello->number, hello->incarnation };
+    struct way *way = peer_arg(peer);
+    if (way != NULL && core_peer_key(way->peer) != core_peer_key(name)) {
+        say_lost(network, way->peer); /* another life of that node answers */
+        way_destroy(way);
+        way = NULL;
+    }
+    if (way == NULL) {
+        way = way_create(network, peer, name);
+    }
+    way->tries = 0;
+    struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .peer = name, .resumed = resumed } };
+    to_core(network, &event);
+    while (!list_is_empty(&way->waiting)) {
+        struct waiting *waiting = CONTAINER_OF(way->waiting.next, struct waiting, of_way);
+        list_remove(&waiting->of_way);
+        way->waiting_count--;
+        peers_send(peer, &waiting->message); /* a failure is a lost session, and that is told */
+        free(waiting);
+    }
+}
+
+static void on_agent_message(void *arg, struct peer *peer, uint32_t batch, uint32_t seen,
+                             const struct proto_message *message)
+{
+    struct way *way = peer_arg(peer);
+    struct core_event event = { .kind = CORE_MESSAGE,
+                                .u.message = { .peer = way->peer, .batch = batch, .seen = seen, .body = message } };
+    to_core(arg, &event);
+}
+
+static void on_agent_lost(void *arg, struct peer *peer, int status, const char *text)
+{
+    struct way *way = peer_arg(peer);
+    log_info("event=agent_lost node=%u status=%s why=\"%.200s\"", way == NULL ? 0 : way->peer.node,
+             error_code_name(status), text);
+    if (way != NULL) {
+        say_lost(arg, way->peer);
+    }
+}
+
+/* A dialed agent that cannot be reached: after a few tries it is given up, until somebody needs it again. */
+static void on_agent_down(void *arg, struct peer *peer, int status, const char *text)
+{
+    (void)status, (void)text;
+    struct way *way = peer_arg(peer);
+    if (way == NULL || ++way->tries < NETWORK_TRIES) {
+        return;
+    }
+    struct core_peer name = way->peer;
+    peer_set_arg(peer, NULL);
+    way_destroy(way);
+    peer_close(peer);
+    say_lost(arg, name);
+}
+
+static void on_agent_gone(void *arg, struct peer *peer)
+{
+    (void)arg;
+    way_destroy(peer_arg(peer));
+}
+
+static const struct peers_handler agent_handler = { .say_hello = hello_to_agent,
+                                                    .on_hello = on_hello_of_agent,
+                                                    .on_up = on_agent_up,
+                                                    .on_message = on_agent_message,
+                                                    .on_batch_end = on_batch_end,
+                                                    .on_lost = on_agent_lost,
+                                                    .on_down = on_agent_down,
+                                                    .on_gone = on_agent_gone };
+
+static struct peer *dial(struct network *network, struct core_peer name)
+{
+    const struct neighbour *neighbour = find_neighbour(network, name.node);
+    struct peer *peer;
+    if (neighbour == NULL || neighbour->incarnation != name.incarnation ||
+        peers_dial(network->with_agents, neighbour->messages, neighbour->id, &peer) != 0) {
+        log_warn("event=agent_unknown node=%u incarnation=%u why=\"%.200s\"", name.node, name.incarnation,
+                 error_text());
+        return NULL;
+    }
+    way_create(network, peer, name);
+    return peer;
+}
+
+static bool keep_waiting(struct way *way, const struct proto_message *message)
+{
+    struct waiting *waiting = way->waiting_count < NETWORK_WAITING_MAX ? malloc(sizeof *waiting) : NULL;
+    if (waiting == NULL) {
+        return false;
+    }
+    waiting->message = *message;
+    list_append(&way->waiting, &waiting->of_way);
+    way->waiting_count++;
+    return true;
+}
+
+static void tell_unreachable(void *arg)
+{
+    struct network *network = arg;
+    while (!list_is_empty(&network->unreachable)) {
+        struct unreachable *unreachable = CONTAINER_OF(network->unreachable.next, struct unreachable, all);
+        struct core_peer peer = unreachable->peer;
+        list_remove(&unreachable->all);
+        free(unreachable);
+        say_lost(network, peer);
+    }
+}
+
+static void unreachable_soon(struct network *network, struct core_peer peer)
+{
+    struct unreachable *unreachable = calloc(1, sizeof *unreachable);
+    ROOST_INVARIANT(unreachable != NULL);
+    unreachable->peer = peer;
+    list_append(&network->unreachable, &unreachable->all);
+    network->tell.run = tell_unreachable;
+    network->tell.arg = network;
+    loop_post(network->daemon->loop, &network->tell);
+}
+
+static void send_to_agent(struct network *network, struct core_peer name, const struct proto_message *message)
+{
+    struct peer *peer = peers_find(network->with_agents, core_peer_key(name));
+    if (peer == NULL) {
+        peer = dial(network, name);
+    }
+    if (peer == NULL) {
+        unreachable_soon(network, name);
+        return;
+    }
+    if (peers_send(peer, message) != 0 && !keep_waiting(peer_arg(peer), message)) {
+        peer_lose(peer, ROOST_EBUSY, "too many messages wait for it");
+    }
+}
+
+void network_send(struct network *network, uint64_t peer_key, const struct proto_message *message)
+{
+    struct core_peer peer = core_peer_of(peer_key);
+    if (network == NULL) {
+        return;
+    }
+    if (peer.node != 0) {
+        send_to_agent(network, peer, message);
+    } else if (peers_send(network->head, message) != 0) {
+        log_warn("event=not_sent kind=%s why=\"%.200s\"", proto_kind_name(message->kind), error_text());
+    }
+}
+
+bool network_output(struct network *network, const struct proto_output *output)
+{
+    struct proto_message message = { .kind = PROTO_OUTPUT, .u.output = *output };
+    message.u.output.node = network == NULL ? 0 : network->number;
+    return network != NULL && network->number != 0 && peers_send(network->head, &message) == 0;
+}
+
+/* ------------------------------------------------------------------ bytes */
+
+static void transfer_done(void *arg, uint64_t token, int status, uint64_t value, const void *data, size_t bytes)
+{
+    struct core_event event = {
+        .kind = CORE_DONE, .u.done = { .token = token, .status = status, .value = value, .data = data, .bytes = bytes }
+    };
+    to_core(arg, &event);
+}
+
+static const char *bulk_address_of(void *arg, uint32_t node)
+{
+    const struct neighbour *neighbour = find_neighbour(arg, node);
+    return neighbour == NULL ? NULL : neighbour->bulk;
+}
+
+void network_pull(struct network *network, uint64_t token, const void *body)
+{
+    if (network != NULL) {
+        transfers_run(network->transfers, token, body);
+    }
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+int network_open(struct network **network_out, struct daemon *daemon, const char *head_address)
+{
+    struct network *network = calloc(1, sizeof *network);
+    if (network == NULL) {
+        return ROOST_ENOMEM;
+    }
+    network->daemon = daemon;
+    list_init(&network->neighbours);
+    list_init(&network->ways);
+    list_init(&network->unreachable);
+    struct transfer_owner owner = { transfer_done, bulk_address_of, network };
+    struct peers_options for_head = { .self = daemon->node };
+    struct peers_options for_agents = { .listen = "127.0.0.1:0", .self = daemon->node };
+    int status = transfers_create(&network->transfers, daemon->loop, daemon->store, "127.0.0.1", &owner);
+    if (status == 0) {
+        status = peers_open(&network->with_agents, daemon->loop, &for_agents, &agent_handler, network);
+    }
+    if (status == 0) {
+        status = peers_open(&network->with_head, daemon->loop, &for_head, &head_handler, network);
+    }
+    if (status == 0) {
+        status = peers_dial(network->with_head, head_address, (struct node_id){ 0, 0 }, &network->head);
+    }
+    *network_out = network; /* also of a failure: network_close() takes what is there */
+    return status;
+}
+
+void network_close(struct network *network)
+{
+    if (network == NULL) {
+        return;
+    }
+    network->is_closed = true;
+    peers_close(network->with_head);
+    peers_close(network->with_agents);
+    if (network->transfers != NULL) {
+        transfers_stop(network->transfers);
+    }
+}
+
+void network_destroy(struct network *network)
+{
+    if (network == NULL) {
+        return;
+    }
+    LIST_EACH_SAFE (at, &network->neighbours) {
+        free(CONTAINER_OF(at, struct neighbour, all));
+    }
+    LIST_EACH_SAFE (at, &network->ways) {
+        way_destroy(CONTAINER_OF(at, struct way, all));
+    }
+    LIST_EACH_SAFE (at, &network->unreachable) {
+        free(CONTAINER_OF(at, struct unreachable, all));
+    }
+    transfers_destroy(network->transfers);
+    free(network);
+}
+
+void network_flush(struct network *network)
+{
+    if (network != NULL) {
+        peers_flush(network->with_agents);
+        peers_flush(network->with_head);
+    }
+}
