@@ -400,6 +400,28 @@ part_head_dies() { # SIGKILL: status says that there is nobody, stop clears up
 }
 agent_pid_of_head() { sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$ROOST_DIR"/head/head.json; }
 
+part_head_hangs() { # a stopped process: it accepts connections and says nothing
+    local address head pid status=0
+    run 0 "$roost" start --head --no-agent
+    address=${out#export ROOST_ADDRESS=}
+    head=$(agent_pid_of_head)
+    kill -STOP "$head"
+    run 1 "$roost" status --timeout 0.2
+    says "in time"
+    run 1 "$roost" start --address "$address" "${small[@]}" --name one --timeout 0.5
+    says "to know the node"
+    "${interruptible[@]}" "$roost" start --address "$address" "${small[@]}" --name two >"$work/start.out" 2>&1 &
+    pid=$!
+    wait_for "its agent" test -e "$ROOST_DIR/two/node.json"
+    kill -INT "$pid"
+    wait "$pid" || status=$?
+    [ "$status" = 1 ] || fail "an interrupted start ends with $status"
+    [ ! -e "$ROOST_DIR/two" ] || fail "an interrupted start leaves its folder"
+    run 0 "$roost" stop --timeout 0.2
+    says "(pid $head) had to be killed"
+    nothing_left
+}
+
 part_head_address_taken() {
     local address
     run 0 "$roost" start --head --no-agent
