@@ -1,6 +1,6 @@
 /* local.c - `roost local`: a temporary cluster around a command
  *
- * Happy path: folders -> head -> agents, all at once -> ROOST_ADDRESS, ROOST_AGENT -> COMMAND -> its exit status.
+ * Happy path: folders -> head -> agents, all at once -> the head knows them -> ROOST_ADDRESS, ROOST_AGENT -> COMMAND -> its exit status.
  * Failures:   a daemon that cannot start, SIGTERM, SIGINT, SIGHUP -> everything is ended, then we. A daemon that ends
  *             in the middle is told of and nothing else: how the rest takes it is often what is being tried. Killed by
  *             SIGKILL -> the daemons see the end of their lifelines, COMMAND gets SIGTERM from the kernel.
@@ -11,6 +11,7 @@
  * Thread:     main.
  */
 #include "api/cli/command.h"
+#include "api/cli/join.h"
 #include "api/cli/launch.h"
 #include "api/cli/node_options.h"
 #include "api/cli/options.h"
@@ -162,7 +163,8 @@ static int start_agents(struct local *local)
         launch_arg(agent, "%s", local->daemons[0].ready_line);
         ROOST_TRY(launch_start(agent, true));
     }
-    return launch_wait(local->daemons + local->agents_from, (size_t)nodes, timeout_ms, local->stop_fd);
+    ROOST_TRY(launch_wait(local->daemons + local->agents_from, (size_t)nodes, timeout_ms, local->stop_fd));
+    return join_wait(local->daemons[0].ready_line, "", nodes, timeout_ms, local->stop_fd);
 }
 
 static int start_cluster(struct local *local)

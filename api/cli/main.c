@@ -65,7 +65,9 @@ static int refuse(const char *name)
     }
     const char *near = options_nearest(name, names, count, sizeof *names);
     fprintf(stderr, "roost: there is no command \"%s\"", name);
-    fprintf(stderr, near != NULL ? "; did you mean \"%s\"?" : "", near);
+    if (near != NULL) {
+        fprintf(stderr, "; did you mean \"%s\"?", near);
+    }
     fputs("\n`roost --help` lists them\n", stderr);
     return EXIT_USAGE;
 }

@@ -1,10 +1,11 @@
 /* start.c - `roost start`: daemons in the background
  *
- * Happy path: folder of the head -> head -> its address -> folder of the node -> agent -> both released. What people
- *             read goes to stderr; stdout gets the one line that a shell can eval.
+ * Happy path: folder of the head -> head -> its address -> folder of the node -> agent -> the head knows it -> both
+ *             released. What people read goes to stderr; stdout gets the one line that a shell can eval.
  * Failures:   whatever was started is ended, and its folder removed, before the command says why.
  */
 #include "api/cli/command.h"
+#include "api/cli/join.h"
 #include "api/cli/launch.h"
 #include "api/cli/node_options.h"
 #include "api/cli/options.h"
@@ -111,7 +112,7 @@ static int start_head(struct launch *head, int stop_fd)
 
 static int start_agent(struct launch *agent, const char *head_address, int stop_fd)
 {
-    char node_name[FOLDER_NAME_BYTES];
+    char node_name[FOLDER_NAME_BYTES], filter[FOLDER_NAME_BYTES + 8];
     struct folder folder;
     default_name(node_name);
     ROOST_TRY(folder_create(name != NULL ? name : node_name, "start", name != NULL, &folder));
@@ -129,7 +130,9 @@ static int start_agent(struct launch *agent, const char *head_address, int stop_
         launch_arg(agent, "%" PRIu64, store_bytes);
     }
     ROOST_TRY(launch_start(agent, false));
-    return launch_wait(agent, 1, timeout_ms, stop_fd);
+    ROOST_TRY(launch_wait(agent, 1, timeout_ms, stop_fd));
+    snprintf(filter, sizeof filter, "host=%s", folder.name);
+    return join_wait(head_address, filter, 1, timeout_ms, stop_fd);
 }
 
 static void tell(const struct launch *head, const struct launch *agent, const char *head_address)

@@ -16,6 +16,7 @@
 struct query {
     struct loop *loop;
     struct peers *peers;
+    struct peer *head; /* NULL when it could not even be dialed */
     const struct proto_message *message;
     query_rows_fn *fn;
     void *arg;
@@ -129,11 +130,10 @@ static void flush(void *arg)
 
 static void ask(struct query *query, const char *address, unsigned timeout_ms)
 {
-    struct peer *head;
     struct peers_options options = { .listen = NULL };
     int status = peers_open(&query->peers, query->loop, &options, &handler, query);
     if (status == 0) {
-        status = peers_dial(query->peers, address, (struct node_id){ 0, 0 }, &head);
+        status = peers_dial(query->peers, address, (struct node_id){ 0, 0 }, &query->head);
     }
     if (status != 0) {
         end_with(query, status, error_text());
@@ -156,6 +156,9 @@ int query_head(const char *address, unsigned timeout_ms, const struct proto_mess
         return status;
     }
     ask(&query, address, timeout_ms);
+    if (query.head != NULL) {
+        peer_lose(query.head, ROOST_ECANCELED, "the command has its answer"); /* all is said: nothing to linger for */
+    }
     peers_close(query.peers);
     loop_destroy(query.loop);
     return query.status == 0 ? 0 : error_set(query.status, "%s", query.text);
