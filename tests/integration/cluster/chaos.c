@@ -323,13 +323,22 @@ static void workers_die(uint64_t first_seed)
     CHECK(kills >= WORKER_ROUNDS);
 }
 
+static uint64_t job_takes_ms(uint64_t seed)
+{
+    uint64_t started = now_ms();
+    struct child driver = start("job", seed);
+    CHECK_EQ(end_of(&driver), 0);
+    return now_ms() - started + 1;
+}
+
 static void drivers_die(uint64_t first_seed)
 {
     int kills = 0;
+    uint64_t duration_ms = job_takes_ms(first_seed);
     for (uint64_t seed = first_seed; seed < first_seed + DRIVER_ROUNDS; seed++) {
         chance = seed;
         struct child driver = start("job", seed);
-        if (!has_ended(&driver, next_random(&chance) % 300)) {
+        if (!has_ended(&driver, next_random(&chance) % duration_ms)) {
             kills++;
             kill(driver.pid, SIGKILL);
         }
