@@ -1,5 +1,6 @@
 #include "tests/lib/agent_bench.h"
 #include "common/hash.h"
+#include "common/job.h"
 #include "tests/lib/test.h"
 
 #include <string.h>
@@ -173,12 +174,18 @@ void bench_end(struct bench *bench, bool empty)
 
 static struct core_client up(struct bench *bench, uint64_t token)
 {
+    static const struct {
+        struct job_spec job;
+        char texts[8]; /* a name, a program and a prefix, all empty */
+    } job = { .job = { .layout = JOB_LAYOUT, .bytes = sizeof job } };
     struct core_client client = { bench->clients_count++, 1 };
     struct core_event event = { .kind = CORE_CLIENT_UP,
                                 .u.client = { .client = client,
                                               .token = token,
                                               .pid = 1000 + client.slot,
-                                              .job = { bench->job.hi, bench->job.lo } } };
+                                              .job = { bench->job.hi, bench->job.lo },
+                                              .data = &job,
+                                              .bytes = sizeof job } };
     step(bench, &event);
     return client;
 }
