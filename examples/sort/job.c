@@ -132,8 +132,8 @@ static size_t alive_count(const struct roost_node_info *nodes, size_t count)
 static int plan(struct job *job)
 {
     const struct sort_options *options = job->options;
-    struct roost_node_info *nodes;
-    size_t nodes_count;
+    struct roost_node_info *nodes = NULL;
+    size_t nodes_count = 0;
     if (nodes_ask(job, &nodes, &nodes_count) != 0) {
         return -1;
     }
