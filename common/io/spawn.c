@@ -4,9 +4,10 @@
  *
  * Happy path: posix_spawn -> pidfd watched -> readable -> reaped -> on_exit -> freed.
  * Failures:   the program cannot be started -> no child. No descriptor for its pidfd -> it is killed and reaped at
- * once. Invariants: the child is not reaped before on_exit is due, so until then its number and its group's are its
- * own. Thread:     the loop's. posix_spawn and not fork: nng aborts in a forked child, and copying a daemon's page
- * tables takes long.
+ *             once.
+ * Invariants: the child is not reaped before on_exit is due, so until then its number and its group's are its own.
+ * Thread:     the loop's. posix_spawn and not fork: nng aborts in a forked child, and copying a daemon's page tables
+ *             takes long.
  */
 #define LOG_TOPIC "spawn"
 #include "common/io/spawn.h"

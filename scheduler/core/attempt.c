@@ -5,8 +5,9 @@
  *
  * Happy path: COMPLETE -> edges entered, returns visible, all at once; then those who wait are looked at.
  * Failures:   a death, or a failure that the spec lets be tried again -> attempt k + 1, at most max_retries times; else
- * the returns are FAILED with the reason. A HANDBACK -> placed elsewhere, once, under the same number. Invariants: one
- * attempt of a task is live at a time: k + 1 starts only after k ended or its node's life did. Thread:     the core's.
+ *             the returns are FAILED with the reason. A HANDBACK -> placed elsewhere, once, under the same number.
+ * Invariants: one attempt of a task is live at a time: k + 1 starts only after k ended or its node's life did.
+ * Thread:     the core's.
  */
 #include "scheduler/core/head_internal.h"
 
@@ -17,7 +18,7 @@ enum { ATTEMPT_LOSSES_MAX = 8 }; /* of attempts that never ran, by HANDBACKs and
 
 static struct task *live_attempt(struct head *head, const struct member *member, struct task_id id, uint32_t attempt)
 {
-    struct task *task = task_find(head, id);
+    struct task *task = head_task_find(head, id);
     bool is_live = task != NULL && task->node == member->number && task->attempt == attempt;
     head->counts.stale += is_live ? 0 : 1;
     return is_live ? task : NULL;
@@ -28,7 +29,7 @@ static void drop_returns(struct head *head, struct member *member, const struct 
 {
     for (size_t i = 0; i < complete->returns_count; i++) {
         edges_drop(member, complete->returns[i].object);
-        if (complete->returns[i].located && object_find(head, complete->returns[i].object) == NULL &&
+        if (complete->returns[i].located && head_object_find(head, complete->returns[i].object) == NULL &&
             !head_in_census(head)) {
             free_name_at(head, member, complete->returns[i].object);
         }
@@ -57,12 +58,12 @@ static void apply_return(struct head *head, struct member *member, struct object
         return;
     }
     publish_contained(head, member, object, &given->contained);
-    object_seal(head, object, &given->content);
+    head_object_seal(head, object, &given->content);
     if (given->has_value) {
-        object_set_value(object, &given->value);
+        head_object_set_value(object, &given->value);
     }
     if (given->located) {
-        object_locate(head, object, member->number);
+        head_object_locate(head, object, member->number);
         list_note(head, member->number, object->id, LISTED | LISTED_STORED, 0);
     }
 }
@@ -80,15 +81,15 @@ static void succeed(struct head *head, struct member *member, struct task *task,
     for (uint32_t i = 0; i < task->returns_count; i++) {
         struct object *object = task->returns[i];
         if (object != NULL && object->state == OBJECT_PENDING) {
-            object_fail(head, object, OBJECT_FAILED,
-                        failure_make(ROOST_EFAILED, member_name(head, member->number),
-                                     "%s completed without its result %u", spec_name(task->spec), i));
+            head_object_fail(head, object, OBJECT_FAILED,
+                             failure_make(ROOST_EFAILED, member_name(head, member->number),
+                                          "%s completed without its result %u", spec_name(task->spec), i));
         }
     }
     head->counts.completed++;
-    task_set_state(head, task, TASK_DONE);
+    head_task_set_state(head, task, TASK_DONE);
     if (task->returns_alive == 0) {
-        task_forget(head, task);
+        head_task_forget(head, task);
     }
 }
 
@@ -96,7 +97,7 @@ static void try_again(struct head *head, struct task *task)
 {
     task->attempt++;
     head->counts.retries++;
-    task_enter(head, task);
+    head_task_enter(head, task);
 }
 
 static struct failure * final(const struct task *task, const struct proto_failure *what)
@@ -113,11 +114,11 @@ static void fail(struct head *head, struct task *task, const struct proto_comple
     if (may && !task->is_canceled && (int64_t)task->tries <= task->spec->max_retries) {
         try_again(head, task);
     } else {
-        task_fail(head, task, final(task, complete->failure));
+        head_task_fail(head, task, final(task, complete->failure));
     }
 }
 
-void attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete)
+void head_attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete)
 {
     struct task *task = live_attempt(head, member, complete->task, complete->attempt);
     if (task == NULL) {
@@ -127,53 +128,53 @@ void attempt_complete(struct head *head, struct member *member, const struct pro
     if (task->booking.state == PLACEMENT_ASSIGNED || task->booking.state == PLACEMENT_STARTED) {
         placement_completed(head->placement, &task->booking, complete->duration_ns);
     }
-    task_leave_node(head, task);
+    head_task_leave_node(head, task);
     if (complete->failure != NULL) {
         fail(head, task, complete);
     } else {
-        task_release_inputs(head, task); /* of one that was placed early and ended before the head saw it ready */
+        head_task_release_inputs(head, task); /* of one that was placed early and ended before the head saw it ready */
         succeed(head, member, task, complete);
     }
 }
 
-void attempt_lost(struct head *head, struct task *task, bool counts, struct failure *why)
+void head_attempt_lost(struct head *head, struct task *task, bool counts, struct failure *why)
 {
     if (task->node != HEAD_NOBODY) {
-        task_leave_node(head, task);
+        head_task_leave_node(head, task);
     }
     task->tries += counts ? 1 : 0;
     task->losses += counts ? 0 : 1;
     if (task->is_canceled) {
-        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled"));
+        head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled"));
     } else if ((int64_t)task->tries > task->spec->max_retries || task->losses > ATTEMPT_LOSSES_MAX) {
         struct proto_failure what = why->what;
         what.function = spec_function(task->spec);
-        task_fail(head, task, final(task, &what));
+        head_task_fail(head, task, final(task, &what));
     } else {
         try_again(head, task);
     }
 }
 
-void attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback)
+void head_attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback)
 {
     struct task *task = live_attempt(head, member, handback->task, handback->attempt);
     if (task == NULL) {
         return;
     }
-    task_leave_node(head, task);
+    head_task_leave_node(head, task);
     task->avoid = member->number;
     if (++task->handbacks > 1 && ++task->losses > ATTEMPT_LOSSES_MAX) {
-        task_fail(head, task,
-                  failure_make(ROOST_EBUSY, member_name(head, member->number), "handed back by every node: %s",
-                               handback->text));
+        head_task_fail(head, task,
+                       failure_make(ROOST_EBUSY, member_name(head, member->number), "handed back by every node: %s",
+                                    handback->text));
     } else if (task->is_canceled) {
-        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled"));
+        head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled"));
     } else {
-        task_enter(head, task);
+        head_task_enter(head, task);
     }
 }
 
-void attempt_send_cancel(struct head *head, const struct task *task, bool force)
+void head_attempt_send_cancel(struct head *head, const struct task *task, bool force)
 {
     struct proto_message *message = head_send(head, member_at(head, task->node), PROTO_CANCEL);
     if (message != NULL) {
@@ -181,10 +182,10 @@ void attempt_send_cancel(struct head *head, const struct task *task, bool force)
     }
 }
 
-void attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel)
+void head_attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel)
 {
     (void)member;
-    struct task *task = task_find(head, cancel->task);
+    struct task *task = head_task_find(head, cancel->task);
     if (task == NULL) {
         return;
     }
@@ -192,12 +193,12 @@ void attempt_cancel(struct head *head, struct member *member, const struct proto
     case TASK_WAITING:
     case TASK_QUEUED:
     case TASK_REFUSED:
-        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled before it started"));
+        head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled before it started"));
         break;
     case TASK_EARLY:
     case TASK_PLACED:
         task->is_canceled = true;
-        attempt_send_cancel(head, task, cancel->force);
+        head_attempt_send_cancel(head, task, cancel->force);
         break;
     case TASK_LOCAL:
     case TASK_HOME:

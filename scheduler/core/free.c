@@ -37,8 +37,8 @@ void free_name_at(struct head *head, struct member *member, struct object_id id)
 static void tell_places(struct head *head, const struct object *object)
 {
     bool home_is_told = object->home == HEAD_NOBODY;
-    for (uint32_t i = 0; i < object_locations_count(object); i++) {
-        uint32_t node = object_location(object, i);
+    for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
+        uint32_t node = head_object_location(object, i);
         home_is_told = home_is_told || node == object->home;
         free_name_at(head, member_at(head, node), object->id);
     }
@@ -68,7 +68,7 @@ static void free_object(struct head *head, struct object *object)
         object->flags |= OBJECT_BUSY;
         while (!list_is_empty(&more->inputs)) { /* only with rule 1 switched off */
             struct task *task = CONTAINER_OF(more->inputs.next, struct input, of_object)->task;
-            task_fail(head, task, failure_make(ROOST_EFREED, "", "an argument was given up"));
+            head_task_fail(head, task, failure_make(ROOST_EFREED, "", "an argument was given up"));
         }
         gather_free(object);
         LIST_EACH_SAFE (at, &more->watches) {
@@ -76,14 +76,14 @@ static void free_object(struct head *head, struct object *object)
             CONTAINER_OF(at, struct watch, of_object)->object = NULL;
         }
         for (uint32_t i = 0; i < more->contained_count; i++) {
-            object_unname(head, more->contained[i], &more->contained[i]->containers);
+            head_object_unname(head, more->contained[i], &more->contained[i]->containers);
         }
         if (more->producer != NULL) {
-            task_return_freed(head, more->producer, object);
+            head_task_return_freed(head, more->producer, object);
         }
     }
     head->counts.frees++;
-    object_forget(head, object);
+    head_object_forget(head, object);
 }
 
 bool free_next(struct head *head)
@@ -93,11 +93,11 @@ bool free_next(struct head *head)
     }
     struct object *object = line_take(&head->unnamed);
     object->flags &= (uint16_t)~OBJECT_UNNAMED;
-    if (object_is_named(head, object)) {
+    if (head_object_is_named(head, object)) {
         return true;
     }
     if ((object->flags & OBJECT_CHANGED) != 0) {
-        object_check_named(head, object); /* after the line of changes, on which it still is */
+        head_object_check_named(head, object); /* after the line of changes, on which it still is */
         return true;
     }
     free_object(head, object);
@@ -128,18 +128,20 @@ static void look_at(struct head *head, struct object *object)
 {
     bool has_value = object->more != NULL && object->more->has_value;
     if (object->state == OBJECT_UNKNOWN) {
-        object_fail(head, object, OBJECT_LOST,
-                    failure_make(ROOST_ELOST, "", "the node that kept it did not come back after the head's restart"));
-    } else if (object->state == OBJECT_SEALED && object_locations_count(object) == 0 && !has_value) {
-        object_fail(head, object, OBJECT_LOST,
-                    failure_make(ROOST_ELOST, "", "no node that came back after the head's restart has its bytes"));
+        head_object_fail(
+            head, object, OBJECT_LOST,
+            failure_make(ROOST_ELOST, "", "the node that kept it did not come back after the head's restart"));
+    } else if (object->state == OBJECT_SEALED && head_object_locations_count(object) == 0 && !has_value) {
+        head_object_fail(
+            head, object, OBJECT_LOST,
+            failure_make(ROOST_ELOST, "", "no node that came back after the head's restart has its bytes"));
     }
 }
 
 void free_census_ended(struct head *head)
 {
     for (uint32_t i = 0; i < head->directory.used; i++) {
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object != NULL) {
             look_at(head, object);
         }

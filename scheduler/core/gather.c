@@ -19,7 +19,7 @@ static bool is_bad(const struct object *object)
 
 struct gather *gather_of(struct head *head, struct object *list)
 {
-    struct object_more *more = object_more(list);
+    struct object_more *more = head_object_more(list);
     if (more->gather != NULL) {
         return more->gather;
     }
@@ -31,7 +31,7 @@ struct gather *gather_of(struct head *head, struct object *list)
         struct watch *watch = &gather->watches[i];
         struct object *object = more->contained[i];
         *watch = (struct watch){ .gather = gather, .object = object, .is_sealed = object->state == OBJECT_SEALED };
-        list_append(&object_more(object)->watches, &watch->of_object);
+        list_append(&head_object_more(object)->watches, &watch->of_object);
         gather->missing += watch->is_sealed ? 0 : 1;
         gather->failed = gather->failed == NULL && is_bad(object) ? object : gather->failed;
     }
@@ -82,7 +82,7 @@ static void watch_changed(struct head *head, struct watch *watch)
         LIST_EACH_SAFE (at, &gather->list->more->inputs) {
             struct input *input = CONTAINER_OF(at, struct input, of_object);
             if (input->kind == ROOST_IN_GATHER && is_of_note(gather)) {
-                task_input_changed(head, input);
+                head_task_input_changed(head, input);
             }
         }
     }
@@ -116,8 +116,8 @@ void gather_sum_up(struct head *head, struct gather *gather)
     uint32_t count = 0;
     for (uint32_t i = 0; i < gather->total; i++) {
         const struct object *object = gather->watches[i].object;
-        if (object != NULL && object->state == OBJECT_SEALED && object_locations_count(object) > 0) {
-            uint64_t *bytes = &head->scratch_bytes[object_location(object, 0)];
+        if (object != NULL && object->state == OBJECT_SEALED && head_object_locations_count(object) > 0) {
+            uint64_t *bytes = &head->scratch_bytes[head_object_location(object, 0)];
             count += *bytes == 0 ? 1 : 0;
             *bytes += object->size + 1; /* an empty one marks its node too */
         }

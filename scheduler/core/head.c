@@ -84,11 +84,11 @@ void head_destroy(struct head *head)
     if (head == NULL) {
         return;
     }
-    objects_fini(head);
+    head_objects_fini(head);
     if (head->placement != NULL) {
-        tasks_fini(head);
+        head_tasks_fini(head);
     }
-    jobs_fini(head);
+    head_jobs_fini(head);
     members_fini(head);
     placement_destroy(head->placement);
     free(head->scratch_bytes);
@@ -112,9 +112,9 @@ static void from_command(struct head *head, struct core_peer peer, const struct 
 
 static void end_job(struct head *head, struct job_id id)
 {
-    struct job *job = job_find(head, id);
+    struct job *job = head_job_find(head, id);
     if (job != NULL) {
-        job_end(head, job);
+        head_job_end(head, job);
     }
 }
 
@@ -134,13 +134,13 @@ static void from_agent(struct head *head, struct member *member, const struct pr
         publish_drop(head, member, &message->u.drop, seen);
         break;
     case PROTO_SUBMIT:
-        task_submit(head, member, &message->u.submit);
+        head_task_submit(head, member, &message->u.submit);
         break;
     case PROTO_COMPLETE:
-        attempt_complete(head, member, &message->u.complete);
+        head_attempt_complete(head, member, &message->u.complete);
         break;
     case PROTO_HANDBACK:
-        attempt_handback(head, member, &message->u.handback);
+        head_attempt_handback(head, member, &message->u.handback);
         break;
     case PROTO_LOCATIONS:
         publish_locations(head, member, &message->u.locations);
@@ -152,7 +152,7 @@ static void from_agent(struct head *head, struct member *member, const struct pr
         publish_unwant(head, member, &message->u.unwant);
         break;
     case PROTO_JOB_OPEN:
-        job_open(head, member, &message->u.job_open);
+        head_job_open(head, member, &message->u.job_open);
         break;
     case PROTO_JOB_END:
         end_job(head, message->u.job_end.job);
@@ -176,10 +176,10 @@ static void from_agent(struct head *head, struct member *member, const struct pr
         list_end(head, member, message->u.list_end.list);
         break;
     case PROTO_OUTPUT:
-        job_output(head, &message->u.output);
+        head_job_output(head, &message->u.output);
         break;
     case PROTO_CANCEL:
-        attempt_cancel(head, member, &message->u.cancel);
+        head_attempt_cancel(head, member, &message->u.cancel);
         break;
     case PROTO_QUERY:
         query_answer(head, (struct core_peer){ member->number, member->incarnation }, &message->u.query);
@@ -245,12 +245,12 @@ static bool tell_next(struct head *head)
     publish_tell(head, object, all);
     if (object->more != NULL && all) {
         LIST_EACH_SAFE (at, &object->more->inputs) {
-            task_input_changed(head, CONTAINER_OF(at, struct input, of_object));
+            head_task_input_changed(head, CONTAINER_OF(at, struct input, of_object));
         }
         gather_object_changed(head, object);
     }
     object->flags &= (uint16_t)~OBJECT_BUSY;
-    object_trim(object);
+    head_object_trim(object);
     return true;
 }
 
@@ -264,7 +264,7 @@ static void settle(struct head *head)
     while (head_has_room(head) && (tell_next(head) || free_next(head))) {
     }
     if (!list_is_empty(&head->refused)) {
-        task_ask_again(head);
+        head_task_ask_again(head);
     }
     free_send(head);
     if ((head->turn_is_due || has_more(head)) && !head->turn_is_armed) {
@@ -332,8 +332,8 @@ static bool touched_are_valid(const void *core)
 {
     const struct head *head = core;
     for (size_t i = 0; i < head->touched_count; i++) {
-        const struct object *object = object_find(head, head->touched[i]);
-        if (object != NULL && !object_is_valid(head, object)) {
+        const struct object *object = head_object_find(head, head->touched[i]);
+        if (object != NULL && !head_object_is_valid(head, object)) {
             return false;
         }
     }
@@ -360,11 +360,11 @@ static bool sums_are_valid(const struct head *head)
 {
     uint64_t containers = 0, contained = 0, queued = 0, inputs = 0;
     for (uint32_t i = 0; i < head->directory.used; i++) {
-        const struct object *object = object_number(head, i);
+        const struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
         }
-        if (!object_is_valid(head, object)) {
+        if (!head_object_is_valid(head, object)) {
             return false;
         }
         containers += object->containers;
@@ -384,7 +384,7 @@ static bool is_valid(const void *core)
     uint64_t spec_bytes = 0, tasks = 0;
     LIST_EACH (at, &head->tasks) {
         const struct task *task = CONTAINER_OF(at, const struct task, all);
-        if (!task_is_valid(head, task)) {
+        if (!head_task_is_valid(head, task)) {
             return false;
         }
         spec_bytes += task->is_counted ? task->spec_bytes : 0;

@@ -3,15 +3,18 @@
  *
  * Events and commands are core.h's. What the head adds to them:
  *
- *   CORE_SESSION_UP    u.session.hello is the peer's. resumed: the peer is who it was. Otherwise the peer is {0,
- * handle}: `handle` is the host's name for the session, not 0 and not used again while it is open CORE_SEND          of
- * PROTO_WELCOME to {0, handle} gives an agent its name: from there on the host calls this session {number,
- * incarnation}, and so do the commands behind it in the same arena. A command's session (PROTO_ROLE_COMMAND) stays {0,
- * handle} CORE_SEND          token: the peer's mark (below) CORE_MESSAGE       of an agent after its WELCOME. body
- * NULL: a sign of life that only says what was seen. The host passes one on for every batch or empty frame, as the
- * silence of an agent is judged by them CORE_SESSION_LOST  of an agent: its life goes on, it may come back and list;
- * silence decides CORE_CLOSE         the session of this peer is to be closed CORE_ARM, CORE_TICK  token: enum
- * head_timer CORE_COMMIT        body: struct head_fact, to be made durable before the commands behind it are run
+ *   CORE_SESSION_UP    u.session.hello is the peer's. resumed: the peer is who it was. Otherwise the peer is
+ *                      {0, handle}: `handle` is the host's name for the session, not 0, not used again while it is open
+ *   CORE_SEND          of PROTO_WELCOME to {0, handle} gives an agent its name: from there on the host calls this session
+ *                      {number, incarnation}, and so do the commands behind it in the same arena. A command's session
+ *                      (PROTO_ROLE_COMMAND) stays {0, handle}
+ *   CORE_SEND          token: the peer's mark (below)
+ *   CORE_MESSAGE       of an agent after its WELCOME. body NULL: a sign of life that only says what was seen. The host
+ *                      passes one on for every batch or empty frame, as the silence of an agent is judged by them
+ *   CORE_SESSION_LOST  of an agent: its life goes on, it may come back and list; silence decides
+ *   CORE_CLOSE         the session of this peer is to be closed
+ *   CORE_ARM, CORE_TICK  token: enum head_timer
+ *   CORE_COMMIT        body: struct head_fact, to be made durable before the commands behind it are run
  *
  * Marks. The core does not know in which batch its messages will ride, so it numbers what later answers are compared
  * with (mentions, rule 2; notices of death, rule 4): each SEND carries the mark of its peer in `token`, which never

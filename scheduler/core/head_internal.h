@@ -195,52 +195,52 @@ struct directory {
     uint32_t used;       /* records ever taken: numbers below this exist */
 };
 
-struct object *object_find(const struct head *head, struct object_id id); /* NULL: unknown */
-struct object *object_make(struct head *head, struct object_id id, enum object_state state);
+struct object *head_object_find(const struct head *head, struct object_id id); /* NULL: unknown */
+struct object *head_object_make(struct head *head, struct object_id id, enum object_state state);
 /* Found, or made UNKNOWN while a census goes on; else NULL. */
-struct object *object_named(struct head *head, struct object_id id);
+struct object *head_object_named(struct head *head, struct object_id id);
 /* The record with this number, or NULL; for walks in order of creation (of records: they are used again). */
-struct object *object_number(const struct head *head, uint32_t number);
-struct object_more *object_more(struct object *object);
-void object_trim(struct object *object); /* gives back what it does not need beside its record */
-void objects_fini(struct head *head);
+struct object *head_object_number(const struct head *head, uint32_t number);
+struct object_more *head_object_more(struct object *object);
+void head_object_trim(struct object *object); /* gives back what it does not need beside its record */
+void head_objects_fini(struct head *head);
 
-void object_set_state(struct head *head, struct object *object, enum object_state state);
-void object_seal(struct head *head, struct object *object, const struct proto_content *content);
-void object_set_value(struct object *object, const struct proto_bytes *value);
+void head_object_set_state(struct head *head, struct object *object, enum object_state state);
+void head_object_seal(struct head *head, struct object *object, const struct proto_content *content);
+void head_object_set_value(struct object *object, const struct proto_bytes *value);
 /* Takes the failure over. `state` is FAILED or LOST. */
-void object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure);
+void head_object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure);
 /* Tell those who want it, and with `all` those who hold it. */
-void object_changed(struct head *head, struct object *object, bool all);
+void head_object_changed(struct head *head, struct object *object, bool all);
 
-uint32_t object_holders_count(const struct object *object);
-struct holder object_holder(const struct object *object, uint32_t i);
-bool object_is_held_by(const struct object *object, uint32_t node);
+uint32_t head_object_holders_count(const struct object *object);
+struct holder head_object_holder(const struct object *object, uint32_t i);
+bool head_object_is_held_by(const struct object *object, uint32_t node);
 /* mark 0: a HOLD, which leaves an earlier mention's mark. */
-void object_hold(struct head *head, struct object *object, uint32_t node, uint32_t mark);
-void object_release(struct head *head, struct object *object, uint32_t node);
+void head_object_hold(struct head *head, struct object *object, uint32_t node, uint32_t mark);
+void head_object_release(struct head *head, struct object *object, uint32_t node);
 /* As a DROP that has seen so much: void if the last mention was later. */
-void object_drop(struct head *head, struct object *object, const struct member *member, uint32_t seen);
-void object_reset_marks(struct object *object, uint32_t node);
+void head_object_drop(struct head *head, struct object *object, const struct member *member, uint32_t seen);
+void head_object_reset_marks(struct object *object, uint32_t node);
 
-uint32_t object_locations_count(const struct object *object);
-uint32_t object_location(const struct object *object, uint32_t i);
-bool object_is_at(const struct object *object, uint32_t node);
-void object_locate(struct head *head, struct object *object, uint32_t node);
+uint32_t head_object_locations_count(const struct object *object);
+uint32_t head_object_location(const struct object *object, uint32_t i);
+bool head_object_is_at(const struct object *object, uint32_t node);
+void head_object_locate(struct head *head, struct object *object, uint32_t node);
 /* The last one, and no value: LOST, with the reason. */
-void object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why);
+void head_object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why);
 
-bool object_is_named(const struct head *head, const struct object *object);
-void object_name(uint32_t *counter); /* object->queued or ->containers */
-void object_unname(struct head *head, struct object *object, uint32_t *counter);
-void object_check_named(struct head *head, struct object *object);
+bool head_object_is_named(const struct head *head, const struct object *object);
+void head_object_name(uint32_t *counter); /* object->queued or ->containers */
+void head_object_unname(struct head *head, struct object *object, uint32_t *counter);
+void head_object_check_named(struct head *head, struct object *object);
 /* Sets what a sealed object contains: takes the array over. */
-void object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
-struct proto_content object_content(const struct object *object);
-bool object_is_valid(const struct head *head, const struct object *object);
-void object_touch(struct head *head, const struct object *object);
+void head_object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
+struct proto_content head_object_content(const struct object *object);
+bool head_object_is_valid(const struct head *head, const struct object *object);
+void head_object_touch(struct head *head, const struct object *object);
 /* For free.c's loop alone: the record goes, everything has let go of it. */
-void object_forget(struct head *head, struct object *object);
+void head_object_forget(struct head *head, struct object *object);
 uint64_t directory_bytes(const struct directory *directory);
 
 /* ------------------------------------------------------------------ what agents say of objects (publish.c) */
@@ -355,35 +355,35 @@ struct task {
     struct placement_booking booking;
 };
 
-struct task *task_find(const struct head *head, struct task_id id);
-void task_submit(struct head *head, struct member *member, const struct proto_submit *submit);
+struct task *head_task_find(const struct head *head, struct task_id id);
+void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit);
 /* A checked copy of a spec for `task`, or NULL: counted as a bad message. */
-struct spec *task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes);
+struct spec *head_task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes);
 /* A record in state LOCAL or HOME; takes the spec over. */
-struct task *task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state);
+struct task *head_task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state);
 /* Its return; a pending record if `may_make` and there is none. NULL: no such, or freed. */
-struct object *task_return(struct head *head, struct task *task, uint32_t index, bool may_make);
+struct object *head_task_return(struct head *head, struct task *task, uint32_t index, bool may_make);
 /* Hold the arguments and wait for inputs, or be queued at once. */
-void task_enter(struct head *head, struct task *task);
-void task_fail(struct head *head, struct task *task, struct failure *failure); /* takes it over */
-void task_set_state(struct head *head, struct task *task, enum task_state state);
-void task_input_changed(struct head *head, struct input *input);
-void task_release_inputs(struct head *head, struct task *task);
-void task_return_freed(struct head *head, struct task *task, const struct object *object);
-void task_forget(struct head *head, struct task *task);
-void task_leave_node(struct head *head, struct task *task);
-void task_ask_again(struct head *head);
-void tasks_fini(struct head *head);
-bool task_is_valid(const struct head *head, const struct task *task);
-const char *task_state_name(enum task_state state);
+void head_task_enter(struct head *head, struct task *task);
+void head_task_fail(struct head *head, struct task *task, struct failure *failure); /* takes it over */
+void head_task_set_state(struct head *head, struct task *task, enum task_state state);
+void head_task_input_changed(struct head *head, struct input *input);
+void head_task_release_inputs(struct head *head, struct task *task);
+void head_task_return_freed(struct head *head, struct task *task, const struct object *object);
+void head_task_forget(struct head *head, struct task *task);
+void head_task_leave_node(struct head *head, struct task *task);
+void head_task_ask_again(struct head *head);
+void head_tasks_fini(struct head *head);
+bool head_task_is_valid(const struct head *head, const struct task *task);
+const char *head_task_state_name(enum task_state state);
 
-void attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete);
-void attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback);
-void attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel);
+void head_attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete);
+void head_attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback);
+void head_attempt_cancel(struct head *head, struct member *member, const struct proto_cancel *cancel);
 /* To the node that has it. */
-void attempt_send_cancel(struct head *head, const struct task *task, bool force);
+void head_attempt_send_cancel(struct head *head, const struct task *task, bool force);
 /* Its node is gone, or has forgotten it. `counts`: against max_retries. */
-void attempt_lost(struct head *head, struct task *task, bool counts, struct failure *why);
+void head_attempt_lost(struct head *head, struct task *task, bool counts, struct failure *why);
 
 /* ------------------------------------------------------------------ placing (place.c) */
 
@@ -413,13 +413,13 @@ struct job {
     struct numbers told;
 };
 
-struct job *job_find(const struct head *head, struct job_id id);
-void job_open(struct head *head, struct member *member, const struct proto_job_open *open);
-void job_end(struct head *head, struct job *job);
-void job_tell(struct head *head, struct job *job, struct member *member);
-void jobs_node_dead(struct head *head, uint32_t node);
-void job_output(struct head *head, const struct proto_output *output);
-void jobs_fini(struct head *head);
+struct job *head_job_find(const struct head *head, struct job_id id);
+void head_job_open(struct head *head, struct member *member, const struct proto_job_open *open);
+void head_job_end(struct head *head, struct job *job);
+void head_job_tell(struct head *head, struct job *job, struct member *member);
+void head_jobs_node_dead(struct head *head, uint32_t node);
+void head_job_output(struct head *head, const struct proto_output *output);
+void head_jobs_fini(struct head *head);
 
 enum listed_flag { LISTED = 1, LISTED_HELD = 2, LISTED_STORED = 4 };
 void list_begin(struct head *head, struct member *member, uint32_t list, uint32_t seen);

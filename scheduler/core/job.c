@@ -12,14 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct job *job_find(const struct head *head, struct job_id id)
+struct job *head_job_find(const struct head *head, struct job_id id)
 {
     return job_id_is_none(id) ? NULL : id_map_get(&head->jobs_by_id, job_id_key(id));
 }
 
-void job_open(struct head *head, struct member *member, const struct proto_job_open *open)
+void head_job_open(struct head *head, struct member *member, const struct proto_job_open *open)
 {
-    struct job *job = job_find(head, open->job);
+    struct job *job = head_job_find(head, open->job);
     if (job != NULL) { /* listed again */
         job->node = member->number;
         return;
@@ -49,7 +49,7 @@ void job_open(struct head *head, struct member *member, const struct proto_job_o
     place_demand_again(head);
 }
 
-void job_tell(struct head *head, struct job *job, struct member *member)
+void head_job_tell(struct head *head, struct job *job, struct member *member)
 {
     if (job == NULL || !numbers_add(&job->told, member->number)) {
         return;
@@ -73,7 +73,7 @@ static void free_job(struct job *job)
     free(job);
 }
 
-void job_end(struct head *head, struct job *job)
+void head_job_end(struct head *head, struct job *job)
 {
     struct failure *why = failure_make(ROOST_ECANCELED, "", "its job has ended");
     while (!list_is_empty(&job->tasks)) {
@@ -81,7 +81,7 @@ void job_end(struct head *head, struct job *job)
         list_remove(&task->of_job);
         task->job = NULL;
         if (task->state != TASK_DONE) {
-            task_fail(head, task, failure_ref(why));
+            head_task_fail(head, task, failure_ref(why));
         }
     }
     failure_unref(why);
@@ -100,20 +100,20 @@ void job_end(struct head *head, struct job *job)
     free_job(job);
 }
 
-void jobs_node_dead(struct head *head, uint32_t node)
+void head_jobs_node_dead(struct head *head, uint32_t node)
 {
     LIST_EACH_SAFE (at, &head->jobs) {
         struct job *job = CONTAINER_OF(at, struct job, all);
         numbers_remove(&job->told, node);
         if (job->node == node) {
-            job_end(head, job);
+            head_job_end(head, job);
         }
     }
 }
 
-void job_output(struct head *head, const struct proto_output *output)
+void head_job_output(struct head *head, const struct proto_output *output)
 {
-    struct job *job = job_find(head, output->job);
+    struct job *job = head_job_find(head, output->job);
     struct member *member = job == NULL || !head_has_room(head) ? NULL : member_at(head, job->node);
     struct proto_message *message = member == NULL ? NULL : head_send(head, member, PROTO_OUTPUT);
     if (message != NULL) {
@@ -123,7 +123,7 @@ void job_output(struct head *head, const struct proto_output *output)
     }
 }
 
-void jobs_fini(struct head *head)
+void head_jobs_fini(struct head *head)
 {
     LIST_EACH_SAFE (at, &head->jobs) {
         free_job(CONTAINER_OF(at, struct job, all));

@@ -3,10 +3,11 @@
  * Owns what one member has listed so far, and the count of those that have not.
  *
  * Happy path: LIST_BEGIN -> tasks -> LIST_PLACED -> objects -> LIST_END: what the head had of this node and the list
- * has not is gone; attempts that it does not have are lost. Failures:   a list that begins voids the one before.
- * Mentions that the list had not seen stand (rule 2). Attempts under an old number are canceled at the agent. What
- * nobody names any more is freed there. Invariants: until every member of the ledger has listed or died, nothing is
- * freed or declared lost (rule 5). Thread:     the core's.
+ *             has not is gone; attempts that it does not have are lost.
+ * Failures:   a list that begins voids the one before. Mentions that the list had not seen stand (rule 2). Attempts
+ *             under an old number are canceled at the agent. What nobody names any more is freed there.
+ * Invariants: until every member of the ledger has listed or died, nothing is freed or declared lost (rule 5).
+ * Thread:     the core's.
  */
 #include "scheduler/core/head_internal.h"
 
@@ -51,9 +52,9 @@ void list_begin(struct head *head, struct member *member, uint32_t list, uint32_
 static void link_returns(struct task *task, const struct head *head)
 {
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        struct object *object = task->returns[i] != NULL ? NULL : object_find(head, result_id(task->id, i));
+        struct object *object = task->returns[i] != NULL ? NULL : head_object_find(head, result_id(task->id, i));
         if (object != NULL && (object->more == NULL || object->more->producer == NULL)) {
-            object_more(object)->producer = task;
+            head_object_more(object)->producer = task;
             task->returns[i] = object;
             task->returns_alive++;
         }
@@ -62,11 +63,12 @@ static void link_returns(struct task *task, const struct head *head)
 
 static struct task *listed_task(struct head *head, struct member *member, const struct proto_list_task *listed)
 {
-    struct task *task = task_find(head, listed->task);
+    struct task *task = head_task_find(head, listed->task);
     if (task == NULL && listed->spec.size > 0) {
-        struct spec *spec = task_spec_copy(head, listed->task, &listed->spec);
-        task = spec == NULL ? NULL
-                            : task_make(head, member, spec, listed->state == PROTO_TASK_LOCAL ? TASK_LOCAL : TASK_HOME);
+        struct spec *spec = head_task_spec_copy(head, listed->task, &listed->spec);
+        task = spec == NULL
+                   ? NULL
+                   : head_task_make(head, member, spec, listed->state == PROTO_TASK_LOCAL ? TASK_LOCAL : TASK_HOME);
     }
     if (task != NULL) {
         link_returns(task, head);
@@ -142,13 +144,13 @@ void list_placed(struct head *head, struct member *member, uint32_t list)
 /* NULL: its end had come before; the member hears of it. */
 static struct object *listed_object(struct head *head, struct member *member, const struct proto_list_object *listed)
 {
-    struct object *object = object_find(head, listed->object);
+    struct object *object = head_object_find(head, listed->object);
     bool is_its_own = listed->held && (listed->stored || !task_id_is_none(listed->task));
     if (object != NULL) {
         return object;
     }
     if (head_in_census(head) || is_its_own) {
-        return object_make(head, listed->object, OBJECT_UNKNOWN); /* or its PUBLISH was lost with the session */
+        return head_object_make(head, listed->object, OBJECT_UNKNOWN); /* or its PUBLISH was lost with the session */
     }
     if (listed->stored) {
         free_name_at(head, member, listed->object);
@@ -179,14 +181,14 @@ static void learn(struct head *head, struct member *member, struct object *objec
     } else if (listed->stored && is_result_of(object, member, listed->content.version)) {
         struct proto_objects none = { NULL, 0 };
         publish_contained(head, member, object, &none);
-        object_seal(head, object, &listed->content);
-        object_locate(head, object, member->number);
+        head_object_seal(head, object, &listed->content);
+        head_object_locate(head, object, member->number);
     } else if (object->state == OBJECT_UNKNOWN && !task_id_is_none(listed->task)) {
-        object_set_state(head, object, OBJECT_PENDING);
+        head_object_set_state(head, object, OBJECT_PENDING);
     }
     if (!task_id_is_none(listed->task)) {
         object->home = (uint16_t)member->number;
-        struct task *task = task_find(head, listed->task);
+        struct task *task = head_task_find(head, listed->task);
         if (task != NULL) {
             link_returns(task, head);
         }
@@ -204,7 +206,7 @@ void list_objects(struct head *head, struct member *member, const struct proto_l
         }
         uint32_t flags = LISTED | (listed->held ? LISTED_HELD : 0) | (listed->stored ? LISTED_STORED : 0);
         if (listed->held) {
-            object_hold(head, object, member->number, 0);
+            head_object_hold(head, object, member->number, 0);
         }
         learn(head, member, object, listed);
         list_note(head, member->number, listed->object, flags, 0);
@@ -217,16 +219,16 @@ void list_objects(struct head *head, struct member *member, const struct proto_l
 static void forget_unlisted(struct head *head, struct member *member)
 {
     for (uint32_t i = 0; i < head->directory.used; i++) {
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
         }
         uintptr_t flags = flags_of(member, object->id);
-        if ((flags & LISTED_HELD) == 0 && object_is_held_by(object, member->number)) {
-            object_drop(head, object, member, member->list_seen);
+        if ((flags & LISTED_HELD) == 0 && head_object_is_held_by(object, member->number)) {
+            head_object_drop(head, object, member, member->list_seen);
         }
         if ((flags & LISTED_STORED) == 0) {
-            object_unlocate(head, object, member->number, "does not have it any more");
+            head_object_unlocate(head, object, member->number, "does not have it any more");
         }
     }
 }
@@ -251,12 +253,12 @@ static void lose_attempts(struct head *head, struct member *member)
             continue;
         }
         if (has_given_all(task)) {
-            task_leave_node(head, task);
-            task_release_inputs(head, task);
-            task_set_state(head, task, TASK_DONE);
+            head_task_leave_node(head, task);
+            head_task_release_inputs(head, task);
+            head_task_set_state(head, task, TASK_DONE);
             head->counts.completed++;
         } else {
-            attempt_lost(head, task, false, why);
+            head_attempt_lost(head, task, false, why);
         }
     }
     failure_unref(why);
@@ -272,16 +274,16 @@ static void decide_home(struct head *head, struct task *task)
     }
     for (uint32_t i = 0; is_wanted && i < task->returns_count; i++) {
         if (task->returns[i] != NULL && task->returns[i]->state == OBJECT_UNKNOWN) {
-            object_set_state(head, task->returns[i], OBJECT_PENDING);
+            head_object_set_state(head, task->returns[i], OBJECT_PENDING);
         }
     }
     if (is_wanted) {
         task->attempt++; /* whatever ran before the head's end */
-        task_enter(head, task);
+        head_task_enter(head, task);
     } else {
-        task_set_state(head, task, TASK_DONE);
+        head_task_set_state(head, task, TASK_DONE);
         if (task->returns_alive == 0) {
-            task_forget(head, task);
+            head_task_forget(head, task);
         }
     }
 }
@@ -295,16 +297,16 @@ static void census_ends(struct head *head)
             decide_home(head, task);
         } else if (task->job == NULL && task->state != TASK_DONE && task->state != TASK_LOCAL) {
             if (task->node != HEAD_NOBODY) {
-                attempt_send_cancel(head, task, true);
+                head_attempt_send_cancel(head, task, true);
             }
-            task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
+            head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
         }
     }
     for (uint32_t i = 0; i < head->directory.used; i++) { /* what a live attempt makes is not lost */
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object != NULL && object->state == OBJECT_UNKNOWN && object->more != NULL &&
             object->more->producer != NULL && object->more->producer->state != TASK_DONE) {
-            object_set_state(head, object, OBJECT_PENDING);
+            head_object_set_state(head, object, OBJECT_PENDING);
         }
     }
     free_census_ended(head);

@@ -4,8 +4,9 @@
  *
  * Happy path: HELLO -> WELCOME, NODES, the deaths it has not echoed -> messages keep it ALIVE.
  * Failures:   silence -> SUSPECT (nothing new is placed there) -> DEAD: out of all lists, its attempts go elsewhere,
- * DEAD to all, and nothing is freed before all have echoed it (rule 4). session lost -> the same life may come back and
- * list; silence decides. dead but alive -> its messages are dropped; its next HELLO begins a new incarnation.
+ *             DEAD to all, and nothing is freed before all have echoed it (rule 4).
+ *             session lost -> the same life may come back and list; silence decides.
+ *             dead but alive -> its messages are dropped; its next HELLO begins a new incarnation.
  * Invariants: a member is known to the placement while it lives; echoes_missing counts the living members that have not
  *             echoed the last notice; hearing is ordered by heard_ns.
  * Thread:     the core's.
@@ -372,9 +373,9 @@ static void new_life(struct head *head, struct member *member)
 static void reset_marks(struct head *head, struct member *member)
 {
     for (uint32_t i = 0; i < head->directory.used; i++) {
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object != NULL) {
-            object_reset_marks(object, member->number);
+            head_object_reset_marks(object, member->number);
         }
     }
     member->mark = 0;
@@ -466,16 +467,16 @@ static void move_tasks(struct head *head, struct member *member)
                                        member->number, member_name(head, member->number));
     while (!list_is_empty(&member->tasks)) {
         struct task *task = CONTAINER_OF(member->tasks.next, struct task, of_node);
-        attempt_lost(head, task, task->state == TASK_PLACED, why);
+        head_attempt_lost(head, task, task->state == TASK_PLACED, why);
     }
     LIST_EACH_SAFE (at, &member->homed) {
         struct task *task = CONTAINER_OF(at, struct task, of_home);
         list_remove(at);
         task->home = HEAD_NOBODY;
         if (task->state == TASK_LOCAL || (task->state == TASK_HOME && !head_in_census(head))) {
-            attempt_lost(head, task, task->state == TASK_LOCAL, why);
+            head_attempt_lost(head, task, task->state == TASK_LOCAL, why);
         } else if (task->state == TASK_REFUSED) {
-            task_fail(head, task, failure_ref(why));
+            head_task_fail(head, task, failure_ref(why));
         }
     }
     failure_unref(why);
@@ -485,12 +486,12 @@ static void move_tasks(struct head *head, struct member *member)
 static void leave_objects(struct head *head, struct member *member)
 {
     for (uint32_t i = 0; i < head->directory.used; i++) {
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
         }
-        object_release(head, object, member->number);
-        object_unlocate(head, object, member->number, "died");
+        head_object_release(head, object, member->number);
+        head_object_unlocate(head, object, member->number, "died");
         if (object->more != NULL) {
             numbers_remove(&object->more->wants, member->number);
             numbers_remove(&object->more->coming, member->number);
@@ -498,10 +499,10 @@ static void leave_objects(struct head *head, struct member *member)
         bool is_orphan = object->home == member->number && object->state == OBJECT_PENDING &&
                          (object->more == NULL || object->more->producer == NULL);
         if (is_orphan && (!head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS))) {
-            object_fail(head, object, OBJECT_LOST,
-                        failure_make(ROOST_ENODE, member_name(head, member->number),
-                                     "node %u (%s), which was to make it, died", member->number,
-                                     member_name(head, member->number)));
+            head_object_fail(head, object, OBJECT_LOST,
+                             failure_make(ROOST_ENODE, member_name(head, member->number),
+                                          "node %u (%s), which was to make it, died", member->number,
+                                          member_name(head, member->number)));
         }
         object->home = object->home == member->number ? HEAD_NOBODY : object->home;
     }
@@ -546,7 +547,7 @@ void member_die(struct head *head, struct member *member, const char *why)
         member->is_placed = false;
     }
     move_tasks(head, member);
-    jobs_node_dead(head, member->number);
+    head_jobs_node_dead(head, member->number);
     leave_objects(head, member);
     add_death(head, member->number, member->incarnation);
     tell_all(head);

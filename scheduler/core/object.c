@@ -71,7 +71,7 @@ static uint32_t take_record(struct directory *directory)
     return directory->used++;
 }
 
-struct object *object_find(const struct head *head, struct object_id id)
+struct object *head_object_find(const struct head *head, struct object_id id)
 {
     const struct directory *directory = &head->directory;
     if (directory->count == 0) {
@@ -81,20 +81,20 @@ struct object *object_find(const struct head *head, struct object_id id)
     return number == 0 ? NULL : record(directory, number - 1);
 }
 
-struct object *object_number(const struct head *head, uint32_t number)
+struct object *head_object_number(const struct head *head, uint32_t number)
 {
     struct object *object = number < head->directory.used ? record(&head->directory, number) : NULL;
     return object == NULL || object_id_is_none(object->id) ? NULL : object;
 }
 
-void object_touch(struct head *head, const struct object *object)
+void head_object_touch(struct head *head, const struct object *object)
 {
     if (head->touched_count < HEAD_TOUCHED_MAX) {
         head->touched[head->touched_count++] = object->id;
     }
 }
 
-struct object *object_make(struct head *head, struct object_id id, enum object_state state)
+struct object *head_object_make(struct head *head, struct object_id id, enum object_state state)
 {
     struct directory *directory = &head->directory;
     if (directory->count >= directory->index_capacity / 4 * 3) {
@@ -107,17 +107,17 @@ struct object *object_make(struct head *head, struct object_id id, enum object_s
     struct object *object = record(directory, number);
     *object = (struct object){ .id = id, .state = (uint8_t)state };
     head_record(head, 'o', id.lo, state);
-    object_check_named(head, object); /* until somebody names it, it is on the line of those that go */
+    head_object_check_named(head, object); /* until somebody names it, it is on the line of those that go */
     return object;
 }
 
-struct object *object_named(struct head *head, struct object_id id)
+struct object *head_object_named(struct head *head, struct object_id id)
 {
-    struct object *object = object_find(head, id);
-    return object != NULL || !head_in_census(head) ? object : object_make(head, id, OBJECT_UNKNOWN);
+    struct object *object = head_object_find(head, id);
+    return object != NULL || !head_in_census(head) ? object : head_object_make(head, id, OBJECT_UNKNOWN);
 }
 
-struct object_more *object_more(struct object *object)
+struct object_more *head_object_more(struct object *object)
 {
     if (object->more == NULL) {
         object->more = head_alloc(sizeof *object->more);
@@ -142,7 +142,7 @@ static void free_more(struct object_more *more)
     free(more);
 }
 
-void object_trim(struct object *object)
+void head_object_trim(struct object *object)
 {
     const struct object_more *more = object->more;
     if (more != NULL && (object->flags & OBJECT_BUSY) == 0 && object->nodes_count != OBJECT_MANY &&
@@ -154,7 +154,7 @@ void object_trim(struct object *object)
     }
 }
 
-void object_forget(struct head *head, struct object *object)
+void head_object_forget(struct head *head, struct object *object)
 {
     struct directory *directory = &head->directory;
     uint32_t mask = directory->index_capacity - 1, gap = slot_of(directory, object->id);
@@ -180,17 +180,17 @@ uint64_t directory_bytes(const struct directory *directory)
     return (uint64_t)directory->used * sizeof(struct object) + (uint64_t)directory->index_capacity * sizeof(uint32_t);
 }
 
-void objects_fini(struct head *head)
+void head_objects_fini(struct head *head)
 {
     struct directory *directory = &head->directory;
     for (uint32_t i = 0; i < directory->used; i++) { /* gathers are linked to other objects */
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object != NULL) {
             gather_free(object);
         }
     }
     for (uint32_t i = 0; i < directory->used; i++) {
-        struct object *object = object_number(head, i);
+        struct object *object = head_object_number(head, i);
         if (object != NULL) {
             free_more(object->more);
         }
@@ -223,30 +223,30 @@ static bool may_become(enum object_state from, enum object_state to)
     return false;
 }
 
-void object_set_state(struct head *head, struct object *object, enum object_state state)
+void head_object_set_state(struct head *head, struct object *object, enum object_state state)
 {
     ROOST_PRE(may_become((enum object_state)object->state, state));
     trace_add("object state", object->id.lo, object->state, state);
     object->state = (uint8_t)state;
     head_record(head, 's', object->id.lo, state);
-    object_touch(head, object);
+    head_object_touch(head, object);
 }
 
-void object_seal(struct head *head, struct object *object, const struct proto_content *content)
+void head_object_seal(struct head *head, struct object *object, const struct proto_content *content)
 {
-    object_set_state(head, object, OBJECT_SEALED);
+    head_object_set_state(head, object, OBJECT_SEALED);
     object->size = content->size;
     object->fingerprint = content->fingerprint;
     object->version = content->version;
     object->columns = content->columns;
     object->format = (uint8_t)content->format;
     head_record(head, 'v', object->size, object->version);
-    object_changed(head, object, true);
+    head_object_changed(head, object, true);
 }
 
-void object_set_value(struct object *object, const struct proto_bytes *value)
+void head_object_set_value(struct object *object, const struct proto_bytes *value)
 {
-    struct object_more *more = object_more(object);
+    struct object_more *more = head_object_more(object);
     free(more->value);
     more->value = head_alloc(value->size + 1);
     more->has_value = true;
@@ -256,16 +256,16 @@ void object_set_value(struct object *object, const struct proto_bytes *value)
     }
 }
 
-void object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure)
+void head_object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure)
 {
-    struct object_more *more = object_more(object);
+    struct object_more *more = head_object_more(object);
     failure_unref(more->failure);
     more->failure = failure;
-    object_set_state(head, object, state);
-    object_changed(head, object, true);
+    head_object_set_state(head, object, state);
+    head_object_changed(head, object, true);
 }
 
-void object_changed(struct head *head, struct object *object, bool all)
+void head_object_changed(struct head *head, struct object *object, bool all)
 {
     object->flags |= all ? OBJECT_TOLD_ALL : 0;
     if ((object->flags & OBJECT_CHANGED) == 0) {
@@ -274,7 +274,7 @@ void object_changed(struct head *head, struct object *object, bool all)
     }
 }
 
-struct proto_content object_content(const struct object *object)
+struct proto_content head_object_content(const struct object *object)
 {
     if (object->state != OBJECT_SEALED) {
         return (struct proto_content){ 0 };
@@ -285,12 +285,12 @@ struct proto_content object_content(const struct object *object)
 
 /* ------------------------------------------------------------------------------------------------ holders */
 
-uint32_t object_holders_count(const struct object *object)
+uint32_t head_object_holders_count(const struct object *object)
 {
     return object->nodes_count == OBJECT_MANY ? object->more->holders_count : object->nodes_count;
 }
 
-struct holder object_holder(const struct object *object, uint32_t i)
+struct holder head_object_holder(const struct object *object, uint32_t i)
 {
     return object->nodes_count == OBJECT_MANY ? object->more->holders[i]
                                               : (struct holder){ object->mark[i], object->node[i] };
@@ -299,20 +299,20 @@ struct holder object_holder(const struct object *object, uint32_t i)
 /* The place of `node` among the holders, or where it would go. */
 static uint32_t holder_place(const struct object *object, uint32_t node, bool *is_there_out)
 {
-    uint32_t low = 0, high = object_holders_count(object), count = high;
+    uint32_t low = 0, high = head_object_holders_count(object), count = high;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (object_holder(object, middle).node < node) {
+        if (head_object_holder(object, middle).node < node) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    *is_there_out = low < count && object_holder(object, low).node == node;
+    *is_there_out = low < count && head_object_holder(object, low).node == node;
     return low;
 }
 
-bool object_is_held_by(const struct object *object, uint32_t node)
+bool head_object_is_held_by(const struct object *object, uint32_t node)
 {
     bool is_there;
     holder_place(object, node, &is_there);
@@ -322,7 +322,7 @@ bool object_is_held_by(const struct object *object, uint32_t node)
 /* From the record's own two to the array, which has room for one more afterwards. */
 static void holders_spill(struct object *object)
 {
-    struct object_more *more = object_more(object);
+    struct object_more *more = head_object_more(object);
     if (object->nodes_count != OBJECT_MANY) {
         more->holders_capacity = more->holders_capacity == 0 ? 8 : more->holders_capacity;
         more->holders = head_grow(more->holders, more->holders_capacity, sizeof *more->holders);
@@ -362,7 +362,7 @@ static uint32_t *holder_mark(struct object *object, uint32_t place)
     return object->nodes_count == OBJECT_MANY ? &object->more->holders[place].mark : &object->mark[place];
 }
 
-void object_hold(struct head *head, struct object *object, uint32_t node, uint32_t mark)
+void head_object_hold(struct head *head, struct object *object, uint32_t node, uint32_t mark)
 {
     bool is_there;
     uint32_t place = holder_place(object, node, &is_there);
@@ -374,10 +374,10 @@ void object_hold(struct head *head, struct object *object, uint32_t node, uint32
         return;
     }
     head_record(head, 'h', object->id.lo, (uint64_t)node << 32 | mark);
-    object_touch(head, object);
+    head_object_touch(head, object);
 }
 
-void object_release(struct head *head, struct object *object, uint32_t node)
+void head_object_release(struct head *head, struct object *object, uint32_t node)
 {
     bool is_there;
     uint32_t place = holder_place(object, node, &is_there);
@@ -404,11 +404,11 @@ void object_release(struct head *head, struct object *object, uint32_t node)
         }
     }
     head_record(head, 'r', object->id.lo, node);
-    object_touch(head, object);
-    object_check_named(head, object);
+    head_object_touch(head, object);
+    head_object_check_named(head, object);
 }
 
-void object_drop(struct head *head, struct object *object, const struct member *member, uint32_t seen)
+void head_object_drop(struct head *head, struct object *object, const struct member *member, uint32_t seen)
 {
     bool is_there;
     uint32_t place = holder_place(object, member->number, &is_there);
@@ -416,10 +416,10 @@ void object_drop(struct head *head, struct object *object, const struct member *
         head->counts.void_drops++;
         return;
     }
-    object_release(head, object, member->number);
+    head_object_release(head, object, member->number);
 }
 
-void object_reset_marks(struct object *object, uint32_t node)
+void head_object_reset_marks(struct object *object, uint32_t node)
 {
     bool is_there;
     uint32_t place = holder_place(object, node, &is_there);
@@ -430,17 +430,17 @@ void object_reset_marks(struct object *object, uint32_t node)
 
 /* ------------------------------------------------------------------------------------------------ locations */
 
-uint32_t object_locations_count(const struct object *object)
+uint32_t head_object_locations_count(const struct object *object)
 {
     return object->locations_count == OBJECT_MANY ? object->more->locations.count : object->locations_count;
 }
 
-uint32_t object_location(const struct object *object, uint32_t i)
+uint32_t head_object_location(const struct object *object, uint32_t i)
 {
     return object->locations_count == OBJECT_MANY ? object->more->locations.at[i] : object->location[i];
 }
 
-bool object_is_at(const struct object *object, uint32_t node)
+bool head_object_is_at(const struct object *object, uint32_t node)
 {
     if (object->locations_count == OBJECT_MANY) {
         return numbers_has(&object->more->locations, node);
@@ -456,7 +456,7 @@ bool object_is_at(const struct object *object, uint32_t node)
 static void add_location(struct object *object, uint32_t node)
 {
     if (object->locations_count >= 2) {
-        struct numbers *many = &object_more(object)->locations;
+        struct numbers *many = &head_object_more(object)->locations;
         for (uint32_t i = 0; i < 2 && object->locations_count == 2; i++) {
             numbers_add(many, object->location[i]);
         }
@@ -472,26 +472,26 @@ static void add_location(struct object *object, uint32_t node)
     object->locations_count++;
 }
 
-void object_locate(struct head *head, struct object *object, uint32_t node)
+void head_object_locate(struct head *head, struct object *object, uint32_t node)
 {
     if (object->more != NULL) {
         numbers_remove(&object->more->coming, node);
     }
-    if (object_is_at(object, node)) {
+    if (head_object_is_at(object, node)) {
         return;
     }
     add_location(object, node);
     gather_object_moved(object);
     head_record(head, 'l', object->id.lo, node);
-    object_touch(head, object);
-    if (object_locations_count(object) == 1) {
-        object_changed(head, object, false);
+    head_object_touch(head, object);
+    if (head_object_locations_count(object) == 1) {
+        head_object_changed(head, object, false);
     }
 }
 
-void object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why)
+void head_object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why)
 {
-    if (!object_is_at(object, node)) {
+    if (!head_object_is_at(object, node)) {
         return;
     }
     if (object->locations_count == OBJECT_MANY) {
@@ -510,73 +510,74 @@ void object_unlocate(struct head *head, struct object *object, uint32_t node, co
     }
     gather_object_moved(object);
     head_record(head, 'u', object->id.lo, node);
-    object_touch(head, object);
+    head_object_touch(head, object);
     bool has_value = object->more != NULL && object->more->has_value;
     bool may_lose = !head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS);
-    if (object_locations_count(object) == 0 && !has_value && object->state == OBJECT_SEALED && may_lose) {
-        object_fail(head, object, OBJECT_LOST,
-                    failure_make(ROOST_ELOST, member_name(head, node), "its last copy was on node %u (%s), which %s",
-                                 node, member_name(head, node), why));
+    if (head_object_locations_count(object) == 0 && !has_value && object->state == OBJECT_SEALED && may_lose) {
+        head_object_fail(head, object, OBJECT_LOST,
+                         failure_make(ROOST_ELOST, member_name(head, node),
+                                      "its last copy was on node %u (%s), which %s", node, member_name(head, node),
+                                      why));
     } else {
-        object_changed(head, object, false);
+        head_object_changed(head, object, false);
     }
 }
 
 /* ------------------------------------------------------------------------------------------------ names */
 
-bool object_is_named(const struct head *head, const struct object *object)
+bool head_object_is_named(const struct head *head, const struct object *object)
 {
     return object->nodes_count > 0 || object->queued > 0 ||
            (object->containers > 0 && head_keeps(head, HEAD_RULE_FREE));
 }
 
-void object_name(uint32_t *counter)
+void head_object_name(uint32_t *counter)
 {
     ROOST_PRE(*counter < UINT32_MAX);
     (*counter)++;
 }
 
-void object_unname(struct head *head, struct object *object, uint32_t *counter)
+void head_object_unname(struct head *head, struct object *object, uint32_t *counter)
 {
     ROOST_PRE(*counter > 0);
     (*counter)--;
-    object_touch(head, object);
-    object_check_named(head, object);
+    head_object_touch(head, object);
+    head_object_check_named(head, object);
 }
 
-void object_check_named(struct head *head, struct object *object)
+void head_object_check_named(struct head *head, struct object *object)
 {
-    if (!object_is_named(head, object) && (object->flags & OBJECT_UNNAMED) == 0) {
+    if (!head_object_is_named(head, object) && (object->flags & OBJECT_UNNAMED) == 0) {
         object->flags |= OBJECT_UNNAMED;
         line_add(&head->unnamed, object);
     }
 }
 
-void object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count)
+void head_object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count)
 {
-    struct object_more *more = object_more(object);
+    struct object_more *more = head_object_more(object);
     ROOST_PRE(more->contained == NULL);
     more->contained = contained;
     more->contained_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        object_name(&contained[i]->containers);
+        head_object_name(&contained[i]->containers);
         head_record(head, 'c', object->id.lo, contained[i]->id.lo);
     }
 }
 
-bool object_is_valid(const struct head *head, const struct object *object)
+bool head_object_is_valid(const struct head *head, const struct object *object)
 {
-    for (uint32_t i = 0; i < object_holders_count(object); i++) {
-        const struct member *member = member_at(head, object_holder(object, i).node);
+    for (uint32_t i = 0; i < head_object_holders_count(object); i++) {
+        const struct member *member = member_at(head, head_object_holder(object, i).node);
         if (member == NULL || !member_lives(member) ||
-            (i > 0 && object_holder(object, i - 1).node >= object_holder(object, i).node)) {
+            (i > 0 && head_object_holder(object, i - 1).node >= head_object_holder(object, i).node)) {
             return false;
         }
     }
-    for (uint32_t i = 0; i < object_locations_count(object); i++) {
-        const struct member *member = member_at(head, object_location(object, i));
+    for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
+        const struct member *member = member_at(head, head_object_location(object, i));
         if (member == NULL || !member_lives(member) ||
-            (i > 0 && object_location(object, i - 1) >= object_location(object, i))) {
+            (i > 0 && head_object_location(object, i - 1) >= head_object_location(object, i))) {
             return false;
         }
     }
@@ -587,7 +588,7 @@ bool object_is_valid(const struct head *head, const struct object *object)
     case OBJECT_PENDING:
         break;
     case OBJECT_SEALED:
-        if (object_locations_count(object) == 0 && !has_value && !head_in_census(head)) {
+        if (head_object_locations_count(object) == 0 && !has_value && !head_in_census(head)) {
             return false;
         }
         break;
@@ -598,5 +599,5 @@ bool object_is_valid(const struct head *head, const struct object *object)
         }
         break;
     }
-    return object_is_named(head, object) || (object->flags & OBJECT_UNNAMED) != 0;
+    return head_object_is_named(head, object) || (object->flags & OBJECT_UNNAMED) != 0;
 }

@@ -58,7 +58,7 @@ static void measure(struct head *head, const struct task *task, size_t *inputs_o
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         const struct input *input = &task->inputs[i];
         struct object *object = input->object;
-        *nodes_out += object_locations_count(object) + (object->more == NULL ? 0 : object->more->coming.count);
+        *nodes_out += head_object_locations_count(object) + (object->more == NULL ? 0 : object->more->coming.count);
         *inputs_out += 1;
         if (input->kind == ROOST_IN_GATHER && object->state == OBJECT_SEALED) {
             struct gather *gather = gather_of(head, object);
@@ -73,8 +73,8 @@ static uint32_t *add_object(struct placement_input *to, const struct input *inpu
 {
     const struct object *object = input->object;
     *to = (struct placement_input){ .bytes = bytes_of(object, input->bytes), .copies = nodes };
-    for (uint32_t i = 0; i < object_locations_count(object); i++) {
-        *nodes++ = object_location(object, i);
+    for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
+        *nodes++ = head_object_location(object, i);
         to->copies_count++;
     }
     to->coming = nodes;
@@ -165,11 +165,11 @@ struct placement_request place_request(struct head *head, const struct task *tas
 
 static struct proto_holders holders_of(struct head *head, const struct object *object, uint32_t most)
 {
-    uint32_t count = object_locations_count(object);
+    uint32_t count = head_object_locations_count(object);
     count = count < most ? count : most;
     uint32_t *nodes = core_alloc(head->out, count * sizeof *nodes);
     for (uint32_t i = 0; i < count; i++) {
-        nodes[i] = object_location(object, i);
+        nodes[i] = head_object_location(object, i);
     }
     return (struct proto_holders){ nodes, count };
 }
@@ -187,9 +187,9 @@ static void fill_args(struct head *head, const struct task *task, struct proto_t
         }
         struct proto_task_arg *arg = &args[to->args_count++];
         arg->object = object->id;
-        arg->content = object_content(object);
+        arg->content = head_object_content(object);
         if (object->state == OBJECT_SEALED) {
-            arg->holders = object_locations_count(object) > 0 ? holders_of(head, object, most) : arg->holders;
+            arg->holders = head_object_locations_count(object) > 0 ? holders_of(head, object, most) : arg->holders;
             if (has_value(object) && value_bytes + object->size <= PLACE_VALUE_BYTES_MAX) {
                 arg->has_value = true;
                 arg->value = (struct proto_bytes){ head_copy(head, object->more->value, object->size), object->size };
@@ -205,11 +205,11 @@ static void mention_all(struct head *head, struct task *task, struct member *mem
 {
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         const struct input *input = &task->inputs[i];
-        object_hold(head, input->object, member->number, mark);
+        head_object_hold(head, input->object, member->number, mark);
         list_note(head, member->number, input->object->id, LISTED | LISTED_HELD, 0);
         if (input->kind != ROOST_IN_HANDLE && !has_value(input->object) &&
-            !object_is_at(input->object, member->number)) {
-            numbers_add(&object_more(input->object)->coming, member->number);
+            !head_object_is_at(input->object, member->number)) {
+            numbers_add(&head_object_more(input->object)->coming, member->number);
         }
     }
 }
@@ -217,7 +217,7 @@ static void mention_all(struct head *head, struct task *task, struct member *mem
 static void send_task(struct head *head, struct task *task, uint32_t node, enum task_state state)
 {
     struct member *member = member_at(head, node);
-    job_tell(head, task->job, member);
+    head_job_tell(head, task->job, member);
     mention_all(head, task, member, member_mark(head, member));
     struct proto_message *message = head_send(head, member, PROTO_TASK);
     if (message != NULL) {
@@ -229,10 +229,10 @@ static void send_task(struct head *head, struct task *task, uint32_t node, enum 
     task->node = node;
     task->is_relisted = true; /* a list that is on its way cannot know it */
     list_append(&member->tasks, &task->of_node);
-    task_set_state(head, task, state);
+    head_task_set_state(head, task, state);
     head_record(head, 'p', task->id.lo, node);
     if (state == TASK_PLACED) {
-        task_release_inputs(head, task);
+        head_task_release_inputs(head, task);
     }
 }
 
@@ -274,7 +274,7 @@ static void infeasible(struct head *head, struct task *task)
     char text[512];
     place_describe_lack(head, task, text, sizeof text);
     struct proto_failure what = { .status = ROOST_EINFEASIBLE, .function = spec_function(task->spec), .text = text };
-    task_fail(head, task, failure_copy(&what));
+    head_task_fail(head, task, failure_copy(&what));
 }
 
 static void park(struct head *head, struct task *task, uint32_t node)
@@ -411,8 +411,8 @@ void place_early_ready(struct head *head, struct task *task)
     struct placement_request request = place_request(head, task);
     placement_release(head->placement, &task->booking);
     ROOST_INVARIANT(placement_assign(head->placement, &request, task->node, &task->booking) == 0);
-    task_set_state(head, task, TASK_PLACED);
-    task_release_inputs(head, task);
+    head_task_set_state(head, task, TASK_PLACED);
+    head_task_release_inputs(head, task);
 }
 
 void place_listed(struct head *head, struct task *task, struct member *member)
@@ -424,6 +424,6 @@ void place_listed(struct head *head, struct task *task, struct member *member)
     }
     task->node = member->number;
     list_append(&member->tasks, &task->of_node);
-    task_set_state(head, task, TASK_PLACED);
-    task_release_inputs(head, task);
+    head_task_set_state(head, task, TASK_PLACED);
+    head_task_release_inputs(head, task);
 }

@@ -4,8 +4,10 @@
  *
  * Happy path: PUBLISH enters an object, its names and its maker's spec; HOLD and DROP say which nodes name it.
  * Failures:   HOLD or WANT of what is gone -> GONE. A DROP that has not seen a mention -> void (rule 2). A copy of
- * another version -> refused; of the same version with other lines -> the object FAILED with ROOST_ECHANGED. Names that
- * nobody has entered -> left out, counted. Invariants: those of object.c. Thread:     the core's.
+ *             another version -> refused; of the same version with other lines -> the object FAILED with
+ *             ROOST_ECHANGED. Names that nobody has entered -> left out, counted.
+ * Invariants: those of object.c.
+ * Thread:     the core's.
  */
 #include "scheduler/core/head_internal.h"
 
@@ -69,7 +71,7 @@ static uint32_t look_up(struct head *head, const struct object_id *ids, size_t c
 {
     uint32_t known = 0;
     for (size_t i = 0; i < count; i++) {
-        struct object *object = object_named(head, ids[i]);
+        struct object *object = head_object_named(head, ids[i]);
         if (object == NULL || object == container) {
             head->counts.bad_messages++; /* against rule 1 */
         } else {
@@ -89,7 +91,7 @@ void publish_contained(struct head *head, struct member *member, struct object *
         struct object **found = head_alloc(count * sizeof(struct object *));
         uint32_t known = edges == NULL ? 0 : look_up(head, edges->ids, before, object, found);
         known += look_up(head, contained->ids, contained->count, object, found + known);
-        object_contain(head, object, found, known);
+        head_object_contain(head, object, found, known);
     }
     edges_drop(member, object->id);
 }
@@ -108,19 +110,19 @@ bool publish_copy(struct head *head, struct member *member, struct object *objec
     }
     if (content->fingerprint != object->fingerprint || content->size != object->size) {
         head->counts.refused_copies++;
-        object_fail(head, object, OBJECT_FAILED,
-                    failure_make(ROOST_ECHANGED, member_name(head, member->number),
-                                 "the copy on node %u has %llu bytes that differ from those already seen",
-                                 member->number, (unsigned long long)content->size));
+        head_object_fail(head, object, OBJECT_FAILED,
+                         failure_make(ROOST_ECHANGED, member_name(head, member->number),
+                                      "the copy on node %u has %llu bytes that differ from those already seen",
+                                      member->number, (unsigned long long)content->size));
         return false;
     }
     if (object->state == OBJECT_LOST) {
         failure_unref(object->more->failure);
         object->more->failure = NULL;
-        object_set_state(head, object, OBJECT_SEALED);
-        object_changed(head, object, true);
+        head_object_set_state(head, object, OBJECT_SEALED);
+        head_object_changed(head, object, true);
     }
-    object_locate(head, object, member->number);
+    head_object_locate(head, object, member->number);
     list_note(head, member->number, object->id, LISTED_STORED, 0);
     return true;
 }
@@ -130,16 +132,16 @@ bool publish_copy(struct head *head, struct member *member, struct object *objec
 static void take_spec(struct head *head, struct member *member, struct object *object,
                       const struct proto_publish *publish)
 {
-    struct task *task = task_find(head, publish->task);
+    struct task *task = head_task_find(head, publish->task);
     if (task == NULL && publish->spec.size > 0) {
-        struct spec *spec = task_spec_copy(head, publish->task, &publish->spec);
-        task = spec == NULL ? NULL : task_make(head, member, spec, TASK_LOCAL);
+        struct spec *spec = head_task_spec_copy(head, publish->task, &publish->spec);
+        task = spec == NULL ? NULL : head_task_make(head, member, spec, TASK_LOCAL);
     }
     for (uint32_t i = 0; task != NULL && i < task->returns_count; i++) {
         if (task->returns[i] == NULL && object_id_eq(result_id(task->id, i), object->id)) {
             task->returns[i] = object;
             task->returns_alive++;
-            object_more(object)->producer = task;
+            head_object_more(object)->producer = task;
         }
     }
 }
@@ -154,7 +156,7 @@ static void home_is_done(struct head *head, struct object *object)
                 return;
             }
         }
-        task_set_state(head, task, TASK_DONE);
+        head_task_set_state(head, task, TASK_DONE);
     }
 }
 
@@ -163,20 +165,20 @@ static void learn(struct head *head, struct member *member, struct object *objec
     bool is_open = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
     if (publish->state == PROTO_SEALED && is_open) {
         publish_contained(head, member, object, &publish->contained);
-        object_seal(head, object, &publish->content);
+        head_object_seal(head, object, &publish->content);
         if (publish->has_value) {
-            object_set_value(object, &publish->value);
+            head_object_set_value(object, &publish->value);
         }
         if (publish->located) {
-            object_locate(head, object, member->number);
+            head_object_locate(head, object, member->number);
             list_note(head, member->number, object->id, LISTED_STORED, 0);
         }
     } else if (publish->state == PROTO_SEALED && publish->located) {
         publish_copy(head, member, object, &publish->content);
     } else if (publish->state == PROTO_FAILED && is_open && publish->failure != NULL) {
-        object_fail(head, object, OBJECT_FAILED, failure_copy(publish->failure));
+        head_object_fail(head, object, OBJECT_FAILED, failure_copy(publish->failure));
     } else if (publish->state == PROTO_PENDING && object->state == OBJECT_UNKNOWN) {
-        object_set_state(head, object, OBJECT_PENDING);
+        head_object_set_state(head, object, OBJECT_PENDING);
     }
 }
 
@@ -187,14 +189,14 @@ void publish_entry(struct head *head, struct member *member, const struct proto_
         head->counts.bad_messages++;
         return;
     }
-    struct object *object = object_find(head, publish->object);
+    struct object *object = head_object_find(head, publish->object);
     bool is_new = object == NULL;
     if (is_new) {
-        object = object_make(head, publish->object, is_sealed ? OBJECT_UNKNOWN : OBJECT_PENDING);
+        object = head_object_make(head, publish->object, is_sealed ? OBJECT_UNKNOWN : OBJECT_PENDING);
     }
     if (is_new || object->state == OBJECT_UNKNOWN) {
         object->home = (uint16_t)member->number;
-        object_hold(head, object, member->number, 0); /* who publishes a name has it */
+        head_object_hold(head, object, member->number, 0); /* who publishes a name has it */
         list_note(head, member->number, object->id, LISTED_HELD, 0);
     }
     if (!task_id_is_none(publish->task)) {
@@ -233,18 +235,18 @@ void publish_hold(struct head *head, struct member *member, const struct proto_n
 {
     struct too_late late = { NULL, 0 };
     for (size_t i = 0; i < names->objects.count; i++) {
-        struct object *object = object_named(head, names->objects.ids[i]);
+        struct object *object = head_object_named(head, names->objects.ids[i]);
         if (object == NULL) {
             note_gone(head, &late, names, i);
             continue;
         }
-        object_hold(head, object, member->number, 0);
+        head_object_hold(head, object, member->number, 0);
         list_note(head, member->number, object->id, LISTED | LISTED_HELD, 0);
         bool has_ended = object->state == OBJECT_FAILED || object->state == OBJECT_LOST;
         if (has_ended && head_has_room(head)) {
             publish_found(head, member, object); /* no change will come that it could wait for */
         } else if (has_ended) {
-            object_changed(head, object, true);
+            head_object_changed(head, object, true);
         }
     }
     send_gone(head, member, &late);
@@ -253,9 +255,9 @@ void publish_hold(struct head *head, struct member *member, const struct proto_n
 void publish_drop(struct head *head, struct member *member, const struct proto_names *names, uint32_t seen)
 {
     for (size_t i = 0; i < names->objects.count; i++) {
-        struct object *object = object_find(head, names->objects.ids[i]);
+        struct object *object = head_object_find(head, names->objects.ids[i]);
         if (object != NULL) {
-            object_drop(head, object, member, seen);
+            head_object_drop(head, object, member, seen);
             list_note(head, member->number, object->id, 0, LISTED_HELD);
         }
     }
@@ -265,17 +267,17 @@ void publish_want(struct head *head, struct member *member, const struct proto_n
 {
     struct too_late late = { NULL, 0 };
     for (size_t i = 0; i < names->objects.count; i++) {
-        struct object *object = object_named(head, names->objects.ids[i]);
+        struct object *object = head_object_named(head, names->objects.ids[i]);
         if (object == NULL) {
             note_gone(head, &late, names, i);
             continue;
         }
-        numbers_add(&object_more(object)->wants, member->number);
+        numbers_add(&head_object_more(object)->wants, member->number);
         head_record(head, 'w', object->id.lo, member->number);
         if (head_has_room(head)) {
             publish_found(head, member, object);
         } else {
-            object_changed(head, object, false);
+            head_object_changed(head, object, false);
         }
     }
     send_gone(head, member, &late);
@@ -284,7 +286,7 @@ void publish_want(struct head *head, struct member *member, const struct proto_n
 void publish_unwant(struct head *head, struct member *member, const struct proto_names *names)
 {
     for (size_t i = 0; i < names->objects.count; i++) {
-        struct object *object = object_find(head, names->objects.ids[i]);
+        struct object *object = head_object_find(head, names->objects.ids[i]);
         if (object != NULL && object->more != NULL) {
             numbers_remove(&object->more->wants, member->number);
             head_record(head, 'W', object->id.lo, member->number);
@@ -296,7 +298,7 @@ void publish_locations(struct head *head, struct member *member, const struct pr
 {
     for (size_t i = 0; i < locations->count; i++) {
         const struct proto_location *location = &locations->items[i];
-        struct object *object = object_find(head, location->object);
+        struct object *object = head_object_find(head, location->object);
         if (object == NULL) {
             if (location->added && !head_in_census(head)) {
                 free_name_at(head, member, location->object); /* the copy came after the end */
@@ -304,7 +306,7 @@ void publish_locations(struct head *head, struct member *member, const struct pr
         } else if (location->added) {
             publish_copy(head, member, object, &location->content);
         } else {
-            object_unlocate(head, object, member->number, "gave it up");
+            head_object_unlocate(head, object, member->number, "gave it up");
             list_note(head, member->number, object->id, 0, LISTED_STORED);
         }
     }
@@ -340,13 +342,13 @@ static const struct proto_failure *copy_failure(struct head *head, const struct 
 /* Up to `most` of its places; those under suspicion last. */
 static struct proto_holders holders_of(struct head *head, const struct object *object)
 {
-    uint32_t count = object_locations_count(object), filled = 0;
+    uint32_t count = head_object_locations_count(object), filled = 0;
     uint32_t *nodes = core_alloc(head->out, (count < PROTO_HOLDERS_MAX ? count : PROTO_HOLDERS_MAX) * sizeof *nodes);
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < count && filled < PROTO_HOLDERS_MAX; i++) {
-            bool is_suspect = member_at(head, object_location(object, i))->state == PROTO_NODE_SUSPECT;
+            bool is_suspect = member_at(head, head_object_location(object, i))->state == PROTO_NODE_SUSPECT;
             if (is_suspect == (pass == 1)) {
-                nodes[filled++] = object_location(object, i);
+                nodes[filled++] = head_object_location(object, i);
             }
         }
     }
@@ -356,7 +358,9 @@ static struct proto_holders holders_of(struct head *head, const struct object *o
 /* For all that hear of it in this step alike. */
 static struct proto_found describe(struct head *head, const struct object *object)
 {
-    struct proto_found found = { .object = object->id, .state = state_of(object), .content = object_content(object) };
+    struct proto_found found = { .object = object->id,
+                                 .state = state_of(object),
+                                 .content = head_object_content(object) };
     const struct object_more *more = object->more;
     if (object->state == OBJECT_SEALED) {
         found.holders = holders_of(head, object);
@@ -387,12 +391,12 @@ void publish_found(struct head *head, struct member *member, const struct object
 /* Who has the bytes of what is sealed made them known, and needs no telling. */
 static bool knows_already(const struct object *object, uint32_t node)
 {
-    return object->state == OBJECT_SEALED && object_is_at(object, node);
+    return object->state == OBJECT_SEALED && head_object_is_at(object, node);
 }
 
 void publish_tell(struct head *head, struct object *object, bool all)
 {
-    uint32_t holders = all ? object_holders_count(object) : 0;
+    uint32_t holders = all ? head_object_holders_count(object) : 0;
     uint32_t wants = object->more == NULL ? 0 : object->more->wants.count;
     if (holders == 0 && wants == 0) {
         return;
@@ -402,7 +406,7 @@ void publish_tell(struct head *head, struct object *object, bool all)
         send_found(head, member_at(head, object->more->wants.at[i]), &found);
     }
     for (uint32_t i = 0; i < holders; i++) {
-        uint32_t node = object_holder(object, i).node;
+        uint32_t node = head_object_holder(object, i).node;
         bool is_wanted = object->more != NULL && numbers_has(&object->more->wants, node);
         if (!is_wanted && !knows_already(object, node)) {
             send_found(head, member_at(head, node), &found);

@@ -299,7 +299,7 @@ static void fill_task(struct rows *rows, const struct task *task)
     reason_of(rows->head, task, why, sizeof why);
     cell(rows, "%s", task_id_print(task->id, text));
     cell(rows, "%s", task->spec == NULL ? "" : spec_name(task->spec));
-    cell(rows, "%s", task_state_name(task->state));
+    cell(rows, "%s", head_task_state_name(task->state));
     cell(rows, "%u", task->node);
     cell(rows, "%u", task->attempt);
     cell(rows, "%" PRIu64, (rows->head->now_ns - task->since_ns) / 1000000);
@@ -318,13 +318,14 @@ static void fill_object(struct rows *rows, const struct object *object)
 {
     char text[ID_TEXT_BYTES], held[ROWS_CELL_BYTES] = "", at[ROWS_CELL_BYTES] = "";
     size_t used = 0;
-    for (uint32_t i = 0; i < object_holders_count(object) && used + 16 < sizeof held; i++) {
+    for (uint32_t i = 0; i < head_object_holders_count(object) && used + 16 < sizeof held; i++) {
         used += (size_t)snprintf(held + used, sizeof held - used, "%s%u", i > 0 ? "," : "",
-                                 object_holder(object, i).node);
+                                 head_object_holder(object, i).node);
     }
     used = 0;
-    for (uint32_t i = 0; i < object_locations_count(object) && used + 16 < sizeof at; i++) {
-        used += (size_t)snprintf(at + used, sizeof at - used, "%s%u", i > 0 ? "," : "", object_location(object, i));
+    for (uint32_t i = 0; i < head_object_locations_count(object) && used + 16 < sizeof at; i++) {
+        used += (size_t)snprintf(at + used, sizeof at - used, "%s%u", i > 0 ? "," : "",
+                                 head_object_location(object, i));
     }
     cell(rows, "%s", object_id_print(object->id, text));
     cell(rows, "%s", object_state(object));
@@ -339,7 +340,7 @@ static void fill_object(struct rows *rows, const struct object *object)
 static void fill_objects(struct rows *rows)
 {
     for (uint32_t i = 0; i < rows->head->directory.used; i++) {
-        const struct object *object = object_number(rows->head, i);
+        const struct object *object = head_object_number(rows->head, i);
         if (object != NULL) {
             fill_object(rows, object);
         }
@@ -349,15 +350,15 @@ static void fill_objects(struct rows *rows)
 static void fill_why(struct rows *rows, struct id_key key)
 {
     char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES];
-    const struct task *task = task_find(rows->head, task_id_from(key));
-    const struct object *object = object_find(rows->head, object_id_from(key));
+    const struct task *task = head_task_find(rows->head, task_id_from(key));
+    const struct object *object = head_object_find(rows->head, object_id_from(key));
     if (object != NULL) {
         const struct object_more *more = object->more;
         cell(rows, "%s", id_print(key, text));
         cell(rows, "object");
         cell(rows, "%s", object_state(object));
-        cell(rows, "held by %u nodes, %u tasks, %u objects; on %u nodes%s%s", object_holders_count(object),
-             object->queued, object->containers, object_locations_count(object),
+        cell(rows, "held by %u nodes, %u tasks, %u objects; on %u nodes%s%s", head_object_holders_count(object),
+             object->queued, object->containers, head_object_locations_count(object),
              more != NULL && more->failure != NULL ? "; " : "",
              more != NULL && more->failure != NULL ? more->failure->what.text : "");
         end_row(rows);
@@ -367,7 +368,7 @@ static void fill_why(struct rows *rows, struct id_key key)
         reason_of(rows->head, task, why, sizeof why);
         cell(rows, "%s", task_id_print(task->id, text));
         cell(rows, "task");
-        cell(rows, "%s", task_state_name(task->state));
+        cell(rows, "%s", head_task_state_name(task->state));
         cell(rows, "%s", why);
         end_row(rows);
     }

@@ -5,9 +5,10 @@
  *
  * Happy path: SUBMIT -> arguments held, returns entered -> WAITING -> QUEUED -> PLACED (place.c) -> DONE (attempt.c).
  * Failures:   an input failed, was lost or freed -> FAILED with the same reason. Over the budget -> REFUSED: the spec
- * goes back to its home, the arguments stay held; asked for again when there is room. Invariants: a task holds its
- * arguments (object->queued, its inputs linked) exactly while it is WAITING, QUEUED, EARLY or REFUSED; missing is the
- * number of inputs that are not ready; spec_bytes is the sum over those counted. Thread:     the core's.
+ *             goes back to its home, the arguments stay held; asked for again when there is room.
+ * Invariants: a task holds its arguments (object->queued, its inputs linked) exactly while it is WAITING, QUEUED, EARLY
+ *             or REFUSED; missing is the number of inputs that are not ready; spec_bytes is the sum over those counted.
+ * Thread:     the core's.
  */
 #include "common/error.h"
 #include "common/trace.h"
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *task_state_name(enum task_state state)
+const char *head_task_state_name(enum task_state state)
 {
     static const char *const names[] = {
         "", "waiting", "queued", "early", "placed", "refused", "local", "home", "done"
@@ -25,7 +26,7 @@ const char *task_state_name(enum task_state state)
     return names[state];
 }
 
-struct task *task_find(const struct head *head, struct task_id id)
+struct task *head_task_find(const struct head *head, struct task_id id)
 {
     return task_id_is_none(id) ? NULL : id_map_get(&head->tasks_by_id, task_id_key(id));
 }
@@ -65,7 +66,7 @@ static void count_spec(struct head *head, struct task *task, bool counts)
     }
 }
 
-void task_set_state(struct head *head, struct task *task, enum task_state state)
+void head_task_set_state(struct head *head, struct task *task, enum task_state state)
 {
     ROOST_PRE((moves_from(task->state) & 1u << state) != 0);
     trace_add("task state", task->id.lo, task->state, state);
@@ -127,7 +128,7 @@ static bool take_inputs(struct head *head, struct task *task, struct object_id *
         if (!spec_arg_ref(&args[i], &ref)) {
             continue;
         }
-        struct object *object = object_named(head, object_id_of(ref));
+        struct object *object = head_object_named(head, object_id_of(ref));
         if (object == NULL) {
             *gone_out = object_id_of(ref);
             free(inputs);
@@ -141,23 +142,23 @@ static bool take_inputs(struct head *head, struct task *task, struct object_id *
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         struct input *input = &inputs[i];
         input->task = task;
-        list_append(&object_more(input->object)->inputs, &input->of_object);
+        list_append(&head_object_more(input->object)->inputs, &input->of_object);
         if (head_keeps(head, HEAD_RULE_ORDER)) {
-            object_name(&input->object->queued);
+            head_object_name(&input->object->queued);
         }
     }
     return true;
 }
 
-void task_release_inputs(struct head *head, struct task *task)
+void head_task_release_inputs(struct head *head, struct task *task)
 {
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         struct object *object = task->inputs[i].object;
         list_remove(&task->inputs[i].of_object);
         if (head_keeps(head, HEAD_RULE_ORDER)) {
-            object_unname(head, object, &object->queued);
+            head_object_unname(head, object, &object->queued);
         }
-        object_trim(object);
+        head_object_trim(object);
     }
     free(task->inputs);
     task->inputs = NULL;
@@ -189,7 +190,7 @@ static struct object *look_at(struct head *head, struct input *input)
     return NULL;
 }
 
-void task_input_changed(struct head *head, struct input *input)
+void head_task_input_changed(struct head *head, struct input *input)
 {
     struct task *task = input->task;
     if (!is_queued_here(task->state) && task->state != TASK_EARLY) {
@@ -203,9 +204,9 @@ void task_input_changed(struct head *head, struct input *input)
             place_early_ready(head, task);
         } /* of what has failed its node is told too, and completes it */
     } else if (bad != NULL) {
-        task_fail(head, task, failure_ref(bad->more->failure));
+        head_task_fail(head, task, failure_ref(bad->more->failure));
     } else if (task->missing == 0 && task->state == TASK_WAITING) {
-        task_set_state(head, task, TASK_QUEUED);
+        head_task_set_state(head, task, TASK_QUEUED);
     } else if (task->missing > 0 && task->state == TASK_WAITING) {
         place_early(head, task);
     }
@@ -213,7 +214,7 @@ void task_input_changed(struct head *head, struct input *input)
 
 /* ------------------------------------------------------------------------------------------------ entering */
 
-struct spec *task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes)
+struct spec *head_task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes)
 {
     struct spec *spec = bytes->size < sizeof *spec ? NULL : malloc(bytes->size);
     if (spec == NULL) {
@@ -229,7 +230,7 @@ struct spec *task_spec_copy(struct head *head, struct task_id id, const struct p
     return spec;
 }
 
-struct task *task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state)
+struct task *head_task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state)
 {
     struct task *task = head_alloc(sizeof *task);
     task->id = spec->task;
@@ -241,7 +242,7 @@ struct task *task_make(struct head *head, struct member *home, struct spec *spec
     task->since_ns = head->now_ns;
     task->returns_count = spec->returns;
     task->returns = head_alloc((spec->returns + (size_t)1) * sizeof(struct object *));
-    task->job = job_find(head, spec->job);
+    task->job = head_job_find(head, spec->job);
     list_init(&task->of_job);
     list_init(&task->of_node);
     list_init(&task->waiting);
@@ -256,20 +257,20 @@ struct task *task_make(struct head *head, struct member *home, struct spec *spec
     return task;
 }
 
-struct object *task_return(struct head *head, struct task *task, uint32_t index, bool may_make)
+struct object *head_task_return(struct head *head, struct task *task, uint32_t index, bool may_make)
 {
     if (index >= task->returns_count || task->returns[index] != NULL || !may_make) {
         return index < task->returns_count ? task->returns[index] : NULL;
     }
     struct object_id id = result_id(task->id, index);
-    struct object *object = object_find(head, id);
+    struct object *object = head_object_find(head, id);
     if (object == NULL) {
-        object = object_make(head, id, OBJECT_PENDING);
+        object = head_object_make(head, id, OBJECT_PENDING);
     } else if (object->state == OBJECT_UNKNOWN) {
-        object_set_state(head, object, OBJECT_PENDING);
+        head_object_set_state(head, object, OBJECT_PENDING);
     }
     object->home = (uint16_t)task->home;
-    object_more(object)->producer = task;
+    head_object_more(object)->producer = task;
     task->returns[index] = object;
     task->returns_alive++;
     return object;
@@ -278,38 +279,39 @@ struct object *task_return(struct head *head, struct task *task, uint32_t index,
 static void enter_returns(struct head *head, struct task *task, struct member *member)
 {
     for (uint32_t i = 0; (task->spec->flags & SPEC_UNHELD) == 0 && i < task->returns_count; i++) {
-        object_hold(head, task_return(head, task, i, true), member->number, 0);
+        head_object_hold(head, head_task_return(head, task, i, true), member->number, 0);
         list_note(head, member->number, task->returns[i]->id, LISTED | LISTED_HELD, 0);
     }
 }
 
-void task_enter(struct head *head, struct task *task)
+void head_task_enter(struct head *head, struct task *task)
 {
     if (task->state != TASK_WAITING) {
-        task_set_state(head, task, TASK_WAITING);
+        head_task_set_state(head, task, TASK_WAITING);
     }
     count_spec(head, task, true);
     struct object_id gone;
     if (task->job == NULL && !head_in_census(head)) {
-        task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
+        head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
         return;
     }
     if (task->inputs == NULL && !take_inputs(head, task, &gone)) {
         char text[ID_TEXT_BYTES];
-        task_fail(head, task, failure_make(ROOST_EFREED, "", "argument %s was given up", object_id_print(gone, text)));
+        head_task_fail(head, task,
+                       failure_make(ROOST_EFREED, "", "argument %s was given up", object_id_print(gone, text)));
         return;
     }
     task->missing = 0;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         struct object *bad = look_at(head, &task->inputs[i]);
         if (bad != NULL) {
-            task_fail(head, task, failure_ref(bad->more->failure));
+            head_task_fail(head, task, failure_ref(bad->more->failure));
             return;
         }
         task->missing += task->inputs[i].is_ready ? 0 : 1;
     }
     if (task->missing == 0) {
-        task_set_state(head, task, TASK_QUEUED);
+        head_task_set_state(head, task, TASK_QUEUED);
     } else {
         place_early(head, task);
     }
@@ -327,14 +329,14 @@ static void send_handback(struct head *head, struct task *task, enum proto_handb
 /* Its arguments stay held; its spec is at home. */
 static void refuse(struct head *head, struct task *task)
 {
-    task_set_state(head, task, TASK_REFUSED);
+    head_task_set_state(head, task, TASK_REFUSED);
     free(task->spec);
     task->spec = NULL;
     list_append(&head->refused, &task->waiting);
     send_handback(head, task, PROTO_HANDBACK_ROOM, "the head's budget for specs is used up");
 }
 
-void task_ask_again(struct head *head)
+void head_task_ask_again(struct head *head)
 {
     uint64_t low = head->config.spec_bytes_max / 4 * 3;
     while (!list_is_empty(&head->refused) && head->spec_bytes < low && head_has_room(head)) {
@@ -355,21 +357,21 @@ static void submit_again(struct head *head, struct task *task, struct spec *spec
     }
     free(task->spec);
     task->spec = spec;
-    task_enter(head, task);
+    head_task_enter(head, task);
 }
 
-void task_submit(struct head *head, struct member *member, const struct proto_submit *submit)
+void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit)
 {
-    struct spec *spec = task_spec_copy(head, submit->task, &submit->spec);
+    struct spec *spec = head_task_spec_copy(head, submit->task, &submit->spec);
     if (spec == NULL) {
         return;
     }
-    struct task *task = task_find(head, submit->task);
+    struct task *task = head_task_find(head, submit->task);
     if (task != NULL) {
         submit_again(head, task, spec);
         return;
     }
-    task = task_make(head, member, spec, TASK_WAITING);
+    task = head_task_make(head, member, spec, TASK_WAITING);
     task->handbacks = submit->handed_back ? 1 : 0;
     enter_returns(head, task, member);
     bool is_over = head->spec_bytes > 0 && head->spec_bytes + task->spec_bytes > head->config.spec_bytes_max;
@@ -378,12 +380,12 @@ void task_submit(struct head *head, struct member *member, const struct proto_su
         refuse(head, task);
         return;
     }
-    task_enter(head, task);
+    head_task_enter(head, task);
 }
 
 /* ------------------------------------------------------------------------------------------------ leaving */
 
-void task_leave_node(struct head *head, struct task *task)
+void head_task_leave_node(struct head *head, struct task *task)
 {
     struct member *member = member_at(head, task->node);
     placement_release(head->placement, &task->booking);
@@ -391,10 +393,10 @@ void task_leave_node(struct head *head, struct task *task)
     for (uint32_t i = 0; task->spec != NULL && i < task->spec->args_count; i++) {
         roost_ref ref;
         if (spec_arg_ref(&spec_args(task->spec)[i], &ref)) {
-            struct object *object = object_find(head, object_id_of(ref));
+            struct object *object = head_object_find(head, object_id_of(ref));
             if (object != NULL && object->more != NULL) {
                 numbers_remove(&object->more->coming, task->node);
-                object_trim(object);
+                head_object_trim(object);
             }
         }
     }
@@ -405,27 +407,27 @@ void task_leave_node(struct head *head, struct task *task)
     }
 }
 
-void task_fail(struct head *head, struct task *task, struct failure *failure)
+void head_task_fail(struct head *head, struct task *task, struct failure *failure)
 {
     if (task->node != HEAD_NOBODY) {
-        task_leave_node(head, task);
+        head_task_leave_node(head, task);
     }
-    task_release_inputs(head, task);
-    task_set_state(head, task, TASK_DONE);
+    head_task_release_inputs(head, task);
+    head_task_set_state(head, task, TASK_DONE);
     head->counts.failed++;
     for (uint32_t i = 0; i < task->returns_count; i++) {
         struct object *object = task->returns[i];
         if (object != NULL && object->state != OBJECT_SEALED && object->state != OBJECT_FAILED) {
-            object_fail(head, object, OBJECT_FAILED, failure_ref(failure));
+            head_object_fail(head, object, OBJECT_FAILED, failure_ref(failure));
         }
     }
     failure_unref(failure);
     if (task->returns_alive == 0) {
-        task_forget(head, task);
+        head_task_forget(head, task);
     }
 }
 
-void task_return_freed(struct head *head, struct task *task, const struct object *object)
+void head_task_return_freed(struct head *head, struct task *task, const struct object *object)
 {
     for (uint32_t i = 0; i < task->returns_count; i++) {
         if (task->returns[i] == object) {
@@ -435,7 +437,7 @@ void task_return_freed(struct head *head, struct task *task, const struct object
     }
     bool is_kept_for_returns = task->state == TASK_DONE || task->state == TASK_LOCAL || task->state == TASK_HOME;
     if (task->returns_alive == 0 && is_kept_for_returns) {
-        task_forget(head, task);
+        head_task_forget(head, task);
     }
 }
 
@@ -447,7 +449,7 @@ static void free_task(struct task *task)
     free(task);
 }
 
-void task_forget(struct head *head, struct task *task)
+void head_task_forget(struct head *head, struct task *task)
 {
     ROOST_PRE(task->inputs == NULL && task->returns_alive == 0);
     placement_release(head->placement, &task->booking);
@@ -463,7 +465,7 @@ void task_forget(struct head *head, struct task *task)
     free_task(task);
 }
 
-void tasks_fini(struct head *head)
+void head_tasks_fini(struct head *head)
 {
     LIST_EACH_SAFE (at, &head->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, all);
@@ -473,7 +475,7 @@ void tasks_fini(struct head *head)
     id_map_fini(&head->tasks_by_id);
 }
 
-bool task_is_valid(const struct head *head, const struct task *task)
+bool head_task_is_valid(const struct head *head, const struct task *task)
 {
     bool holds = is_queued_here(task->state) || task->state == TASK_EARLY || task->state == TASK_REFUSED;
     bool is_at_node = task->state == TASK_EARLY || task->state == TASK_PLACED;

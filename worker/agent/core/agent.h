@@ -2,8 +2,8 @@
  *
  * Events and commands are core.h's. What the agent adds to them:
  *
- *   CORE_CLIENT_UP     a client has connected; for a worker, u.client.token is the spawn's, for a driver data is its
- * job CORE_RING_ENTRY    a wire entry that wire_check() accepted; SUBMIT arrives as struct agent_submit
+ *   CORE_CLIENT_UP     a client has connected; for a worker, u.client.token is the spawn's, for a driver data is its job
+ *   CORE_RING_ENTRY    a wire entry that wire_check() accepted; SUBMIT arrives as struct agent_submit
  *   CORE_CLIENT_GONE   the process is dead and everything that it committed has been read; status: its wait status
  *   CORE_DRAINED       every ring has been read to the end that it had at some moment after the previous CORE_DRAINED
  *   CORE_DONE          token kinds below
@@ -15,8 +15,7 @@
  *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
  *   CORE_KILL          token: the spawn's; to: the signal
  *   CORE_DRAIN         run a turn that reads every ring
- *   CORE_SEND          to: core_peer_key(); node 0 is the head
- *   CORE_SEND          body: struct proto_message, to a peer
+ *   CORE_SEND          body: struct proto_message; to: core_peer_key(), node 0 is the head
  *   CORE_PULL          body: struct agent_pull
  *
  * Thread: the agent's loop. */
