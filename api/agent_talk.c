@@ -293,8 +293,6 @@ static int post(struct agent_link *link, struct agent_ask *ask, bool is_again)
     int status = is_again ? client_unwait(link->core, &ask->ask) : client_ask(link->core, &ask->ask);
     if (status == 0) {
         status = link_say_all(link);
-    } else {
-        error_set(status, "no memory for a question");
     }
     pthread_mutex_unlock(&link->lock);
     return status;

@@ -595,7 +595,7 @@ static int agent_watch(struct roost *rt, struct watch *watch)
         free(asked);
     }
     pthread_mutex_unlock(&link->lock);
-    return status == 0 ? 0 : no_memory("a watch");
+    return status;
 }
 
 void agent_watches_free(struct agent_link *link)

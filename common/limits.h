@@ -30,6 +30,9 @@ enum {
     CLIENT_DOORBELLS = 64,               /* threads of one client that can wait at once */
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
+    CLIENT_WAITED_MAX = 4 << 20,         /* refs that a client waits for at once; then ROOST_EBUSY */
+    CLIENT_TOLD_MAX = 4096,              /* objects whose refs were told and that did not follow yet; then it is ended */
+    CLIENT_ROOM_REQUESTS_MAX = 128,      /* unanswered: one a waiting thread, one a slab asked for ahead */
     CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
     CLIENT_LATE_BYTES_MAX = 16 << 20,    /* answers that a client has not read beyond its ring; then it is ended */
 

@@ -259,6 +259,21 @@ int store_retire(struct store *store, uint32_t index, uint64_t token)
     return status;
 }
 
+void store_revive(struct store *store, uint32_t index)
+{
+    struct table_entry entry = table_peek(&store->table, index);
+    ROOST_PRE(entry.state == TABLE_FREED);
+    for (uint32_t i = store->waiting_count; i > 0; i--) { /* the youngest that removes it is the only one */
+        struct store_waiting *waiting = &store->waiting[i - 1];
+        if (waiting->is_entry && waiting->index == index) {
+            waiting->is_entry = false;
+            break;
+        }
+    }
+    entry.state = TABLE_LOST;
+    table_update(&store->table, index, &entry);
+}
+
 bool store_scan_is_due(const struct store *store)
 {
     uint32_t enough = store->pins_seen > SCAN_MIN / 2 ? 2 * store->pins_seen : SCAN_MIN;

@@ -73,6 +73,10 @@ int store_move(struct store *store, uint32_t index, const struct table_entry *en
  * leaves the table and `token` comes out of store_scan. ROOST_ENOMEM: nothing changed. */
 int store_retire(struct store *store, uint32_t index, uint64_t token);
 
+/* The retired object's id is named again: its entry stays, for readers to ask the agent, until it is written anew. The
+ * token of the retired bytes comes out of store_scan as before. */
+void store_revive(struct store *store, uint32_t index);
+
 /* Is a scan worth it? When at least twice as many wait as pins were seen, or room is wanted. */
 bool store_scan_is_due(const struct store *store);
 

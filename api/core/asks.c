@@ -9,7 +9,9 @@
  * Thread:     whoever holds the host's lock. */
 #include "api/core/client_core_internal.h"
 #include "common/contract.h"
+#include "common/error.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +20,16 @@ static struct id_key key_of(uint64_t token) { return (struct id_key){ 1, token }
 int client_ask(struct client_core *core, struct client_ask *ask)
 {
     ROOST_PRE(ask->kind == WIRE_ROOM || ask->kind == WIRE_WAIT || ask->kind == WIRE_LOCATE || ask->kind == WIRE_NODES);
+    if (ask->kind == WIRE_WAIT && core->waited + ask->total > CLIENT_WAITED_MAX) {
+        return error_set(ROOST_EBUSY,
+                         "%" PRIu64 " refs are waited for at once, and %u more would be over the limit of %d",
+                         core->waited, ask->total, CLIENT_WAITED_MAX);
+    }
     ask->token = core->tokens + 1;
     if (id_map_put(&core->asks_by_token, key_of(ask->token), ask) != 0) {
-        return ROOST_ENOMEM;
+        return error_set(ROOST_ENOMEM, "no memory for a question");
     }
+    core->waited += ask->kind == WIRE_WAIT ? ask->total : 0;
     core->tokens++;
     ask->items = NULL;
     ask->items_count = ask->items_capacity = ask->said = ask->answered = 0;
@@ -36,7 +44,7 @@ int client_unwait(struct client_core *core, const struct client_ask *ask)
 {
     struct say_entry *entry = say_entry_new(WIRE_UNWAIT, sizeof entry->u.ask);
     if (entry == NULL) {
-        return ROOST_ENOMEM;
+        return error_set(ROOST_ENOMEM, "no memory for a question");
     }
     entry->u.head.token = ask->token;
     say(core, &entry->say, SAY_ENTRY);
@@ -54,9 +62,17 @@ int client_prefetch(struct client_core *core, roost_ref ref)
     return 0;
 }
 
+/* It is open no more: answered, or given up. */
+static void strike(struct client_core *core, const struct client_ask *ask)
+{
+    if (id_map_remove(&core->asks_by_token, key_of(ask->token)) != NULL && ask->kind == WIRE_WAIT) {
+        core->waited -= ask->total;
+    }
+}
+
 void client_forget(struct client_core *core, struct client_ask *ask)
 {
-    id_map_remove(&core->asks_by_token, key_of(ask->token));
+    strike(core, ask);
     list_remove(&ask->say.node); /* half-said waits are never answered, as they stay incomplete */
     free(ask->items);
     ask->items = NULL;
@@ -64,7 +80,7 @@ void client_forget(struct client_core *core, struct client_ask *ask)
 
 static void finish(struct client_core *core, struct client_ask *ask, int status)
 {
-    id_map_remove(&core->asks_by_token, key_of(ask->token));
+    strike(core, ask);
     ask->status = status;
     core_note(core, 51, ask->token);
     ask->done = true;

@@ -141,7 +141,7 @@ struct client_ask {
     uint32_t said, answered, items_capacity;
 };
 
-/* Said with the next entries. ROOST_ENOMEM. */
+/* Said with the next entries. ROOST_ENOMEM; ROOST_EBUSY for a wait beyond CLIENT_WAITED_MAX. */
 int client_ask(struct client_core *core, struct client_ask *ask);
 /* "Answer that wait now." ROOST_ENOMEM. */
 int client_unwait(struct client_core *core, const struct client_ask *ask);

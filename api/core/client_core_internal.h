@@ -100,6 +100,7 @@ struct client_core {
     struct pin_slot *pins;
     uint32_t pins_count, pins_free;
     uint64_t tokens;
+    uint64_t waited; /* refs in the waits that are open */
     int ended;
     char ended_text[WIRE_TEXT_BYTES_MAX + 1];
     uint64_t hash;

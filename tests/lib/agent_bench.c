@@ -8,7 +8,7 @@
 static struct bench_entry *entry_of(struct bench *bench, struct object_id id)
 {
     for (size_t i = 0; i < bench->entries_count; i++) {
-        if (object_id_eq(bench->entries[i].entry.object.id, id)) {
+        if (!bench->entries[i].is_behind && object_id_eq(bench->entries[i].entry.object.id, id)) {
             return &bench->entries[i];
         }
     }
@@ -47,8 +47,19 @@ static void run_entry(struct bench *bench, const struct core_command *command)
         return;
     }
     CHECK(entry != NULL);
-    CHECK(entry->retire_token == 0);
-    entry->retire_token = command->token;
+    if (body->op == AGENT_ENTRY_RETIRE) {
+        CHECK(entry->retire_token == 0);
+        entry->retire_token = command->token;
+        return;
+    }
+    /* the entry stays and says "ask"; the bytes that were there wait behind it */
+    CHECK(bench->entries_count < BENCH_ENTRIES_MAX);
+    CHECK((body->op == AGENT_ENTRY_REVIVE) == (entry->retire_token != 0));
+    struct bench_entry *behind = &bench->entries[bench->entries_count++];
+    *behind = *entry;
+    behind->is_behind = true;
+    behind->retire_token = body->op == AGENT_ENTRY_REVIVE ? entry->retire_token : command->token;
+    *entry = (struct bench_entry){ .entry = *body };
 }
 
 static void run(struct bench *bench, const struct core_command *command)
@@ -354,12 +365,17 @@ void bench_pin(struct bench *bench, struct object_id id)
 
 void bench_unpin(struct bench *bench, struct object_id id)
 {
-    struct bench_entry *entry = entry_of(bench, id);
-    CHECK(entry != NULL);
-    entry->is_pinned = false;
-    if (entry->retire_token != 0) {
-        reclaim(bench, entry);
+    for (size_t i = 0; i < bench->entries_count; i++) {
+        struct bench_entry *entry = &bench->entries[i];
+        if (object_id_eq(entry->entry.object.id, id) && entry->is_pinned) {
+            entry->is_pinned = false;
+            if (entry->retire_token != 0) {
+                reclaim(bench, entry);
+            }
+            return;
+        }
     }
+    CHECK(false);
 }
 
 int bench_room(struct bench *bench, struct core_client client, uint64_t scope, enum wire_room purpose, uint64_t bytes,
@@ -436,7 +452,7 @@ struct task_id bench_submit(struct bench *bench, struct core_client client, uint
     if (task_id_is_none(full.parent)) {
         full.parent = task_id_from(job_id_key(bench->job));
     }
-    full.call = ++bench->next_call;
+    full.call = full.call == 0 ? ++bench->next_call : full.call;
     full.cpus_hundredths = full.cpus_hundredths == 0 ? 100 : full.cpus_hundredths;
     size_t bytes;
     CHECK_EQ(spec_measure(&full, &bytes), 0);

@@ -47,6 +47,7 @@ struct bench_entry { /* of the shared table */
     struct agent_entry entry;
     uint64_t retire_token; /* not 0: retired, waits for bench_reclaim() when pinned */
     bool is_pinned;
+    bool is_behind; /* another entry has its id by now */
 };
 
 struct bench {
@@ -93,7 +94,7 @@ void bench_time(struct bench *bench, uint64_t now_ns); /* and the timer, if it i
 /* The newest entry of `kind` said to the client, or NULL. */
 const void *bench_said(const struct bench *bench, struct core_client client, enum wire_kind kind);
 size_t bench_said_count(const struct bench *bench, struct core_client client, enum wire_kind kind);
-/* The published entry of an object, or NULL. */
+/* The entry of an object, or NULL. */
 const struct agent_entry *bench_find(const struct bench *bench, struct object_id id);
 void bench_pin(struct bench *bench, struct object_id id);
 void bench_unpin(struct bench *bench, struct object_id id);

@@ -154,7 +154,7 @@ static void publish(struct daemon *daemon, const struct agent_entry *body)
         entry.offset = (uint64_t)(int64_t)body->status;
     }
     uint32_t index;
-    bool is_there = table_find(&daemon->store->table, object->id, &index) == TABLE_FOUND; /* it was evicted */
+    bool is_there = table_find(&daemon->store->table, object->id, &index) == TABLE_FOUND; /* evicted, or revived */
     int status = is_there ? store_update(daemon->store, index, &entry) : store_publish(daemon->store, &entry, &index);
     if (status != 0) {
         char id[ID_TEXT_BYTES], text[ERROR_TEXT_BYTES + 2];
@@ -185,6 +185,15 @@ static void retire(struct daemon *daemon, const struct agent_entry *body, uint64
     }
     int status = store_retire(daemon->store, index, token);
     ROOST_INVARIANT(status == 0); /* a few bytes of memory: a node without them cannot go on */
+}
+
+/* Its id is named again: what waits for its pins goes on waiting, the entry is the new object's. */
+static void revive(struct daemon *daemon, const struct agent_entry *body)
+{
+    uint32_t index;
+    if (table_find(&daemon->store->table, body->object.id, &index) == TABLE_FOUND) {
+        store_revive(daemon->store, index);
+    }
 }
 
 /* The copy here is given up: readers that come now ask the agent, those that are there go on. */
@@ -220,6 +229,9 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
             break;
         case AGENT_ENTRY_EVICT:
             evict(daemon, body, command->token);
+            break;
+        case AGENT_ENTRY_REVIVE:
+            revive(daemon, body);
             break;
         }
         break;

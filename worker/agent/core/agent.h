@@ -72,12 +72,14 @@ struct agent_task {
     const struct spec *spec; /* valid until the attempt has ended */
 };
 
-/* PUBLISH may follow EVICT of the same object: then the entry is there, and says "ask". */
-enum agent_entry_op { AGENT_ENTRY_PUBLISH = 1, AGENT_ENTRY_RETIRE, AGENT_ENTRY_EVICT };
+/* PUBLISH may follow EVICT or REVIVE of the same id: then the entry is there, and says "ask". REVIVE: the id is named
+ * again while bytes that were retired under it wait for their last reader. The entry stays, readers that come now ask;
+ * the retired bytes are answered as before. */
+enum agent_entry_op { AGENT_ENTRY_PUBLISH = 1, AGENT_ENTRY_RETIRE, AGENT_ENTRY_EVICT, AGENT_ENTRY_REVIVE };
 
 struct agent_entry {
     enum agent_entry_op op;
-    struct wire_object object; /* id alone for RETIRE */
+    struct wire_object object; /* id alone but for PUBLISH */
     int32_t status;            /* of an object that failed without an error object; then there is no place */
     uint32_t version;
 };

@@ -25,7 +25,8 @@ struct pull;
 /* ------------------------------------------------------------------ objects (object.c) */
 
 /*  UNKNOWN --> PENDING --> HERE <--> ELSEWHERE      a value's way; FAILED has a status and no bytes.
- *     |           |          |           |          DYING: nothing names it, its bytes wait for the last pin.
+ *     |           |          |           |          DYING: nothing names it, its bytes or its entry wait for the last
+ *     |           |          |           |          pin. An id that is named again gets a new record.
  *     +-----------+----------+-----------+--> DYING */
 enum object_state {
     OBJECT_UNKNOWN = 1, /* somebody asked for it before anybody made it known */
@@ -61,6 +62,8 @@ struct object {
     bool is_copy;       /* the bytes here can be had elsewhere: evictable */
     bool is_freed;      /* it said FREE */
     bool says_nothing;  /* its value came from the head, which need not be told */
+    bool has_entry;     /* in the shared table, under its id */
+    bool is_replaced;   /* DYING, and another record has its id by now */
     uint32_t version;   /* the attempt that made it */
     uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
     uint32_t holders_count;
@@ -154,6 +157,8 @@ void room_fini(struct agent *agent);
 void room_ask(struct agent *agent, struct client *client, const struct wire_room_request *request);
 void room_give_back(struct agent *agent, struct client *client, const struct wire_place *place);
 void room_client_gone(struct agent *agent, struct client *client);
+/* Does it take bytes of the store at all, its trailer included? */
+bool room_is_needed(const struct wire_object *object);
 /* The lease of `client` in which `object` lies, whole, or NULL. */
 struct lease *room_lease_of(struct agent *agent, struct client *client, const struct wire_object *object);
 /* An object now lives in the lease; an OBJECT lease is cut to its size and passes to the agent. */
@@ -201,7 +206,10 @@ struct client {
     struct list_node leases; /* struct lease.of_client */
     struct list_node refs;   /* struct pending_refs */
     struct list_node waits;  /* struct wait.of_client */
-    uint64_t refs_count;     /* in all pending_refs */
+    struct id_map refs_by_container, waits_by_token;
+    uint64_t refs_count;    /* in all pending_refs */
+    uint64_t waited_count;  /* refs in all waits */
+    uint32_t room_requests; /* not answered yet */
     enum worker_state worker;
     struct worker *as_worker; /* NULL for a driver */
 };
@@ -323,8 +331,8 @@ void task_try_again(struct agent *agent, struct task *task);
 void task_done(struct agent *agent, struct task *task);
 struct task *task_find(struct agent *agent, struct task_id id);
 struct task *task_create(struct agent *agent, struct job *job, const struct spec *spec);
-/* Each result is pending from now on, held by `scope` (NULL: by nobody here). False: an id is already something else.
- */
+/* Each result that is not there is pending from now on, held by `scope` (NULL: by nobody here). False: an id is already
+ * something else, which then is no result of this task. */
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope);
 /* Looks at every argument; the task is ready, waits, fails or leaves. */
 void task_begin(struct agent *agent, struct task *task);

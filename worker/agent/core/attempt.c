@@ -101,6 +101,7 @@ static void end(struct agent *agent, struct attempt *attempt)
         struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
         wait->blocked = wait->blocked == attempt ? NULL : wait->blocked;
     }
+    agent->counts.tasks_blocked -= attempt->blocked > 0; /* it ended while another of its threads waited */
     task->attempt = NULL;
     attempt->worker->attempt = NULL;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
@@ -147,8 +148,9 @@ void attempt_result(struct agent *agent, struct client *client, const struct wir
         return;
     }
     struct given *given = &attempt->given[result->index];
-    struct lease *lease = result->object.size > 0 ? room_lease_of(agent, client, &result->object) : NULL;
-    if (lease == NULL && result->object.size > 0) {
+    bool needs_room = room_is_needed(&result->object);
+    struct lease *lease = needs_room ? room_lease_of(agent, client, &result->object) : NULL;
+    if (lease == NULL && needs_room) {
         client_broken(agent, client, "RESULT in memory that it does not hold");
         return;
     }

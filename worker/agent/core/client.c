@@ -91,28 +91,37 @@ struct scope *client_scope(struct agent *agent, struct client *client, uint64_t 
 
 static struct pending_refs *pending_find(struct client *client, struct object_id container)
 {
-    LIST_EACH (at, &client->refs) {
-        struct pending_refs *pending = CONTAINER_OF(at, struct pending_refs, of_client);
-        if (object_id_eq(pending->container, container)) {
-            return pending;
-        }
-    }
-    return NULL;
+    return id_map_get(&client->refs_by_container, object_id_key(container));
 }
 
 static void pending_destroy(struct client *client, struct pending_refs *pending)
 {
     client->refs_count -= pending->count;
     list_remove(&pending->of_client);
+    id_map_remove(&client->refs_by_container, object_id_key(pending->container));
     free(pending->refs);
     free(pending);
+}
+
+static bool names_nothing(const struct wire_refs *refs)
+{
+    bool none = object_id_is_none(refs->container);
+    for (uint32_t i = 0; i < refs->count; i++) {
+        none = none || object_id_is_none(object_id_of(refs->refs[i]));
+    }
+    return none;
 }
 
 static void on_refs(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
     const struct wire_refs *refs = (const struct wire_refs *)entry;
-    if (client->refs_count + refs->count > 2u * ROOST_GATHER_MAX) {
-        client_broken(agent, client, "more REFS than an object may contain");
+    if (client->refs_count + refs->count > 2u * ROOST_GATHER_MAX ||
+        client->refs_by_container.count == CLIENT_TOLD_MAX) {
+        client_broken(agent, client, "more REFS than an object may contain, or of more objects than it may announce");
+        return;
+    }
+    if (names_nothing(refs)) {
+        client_broken(agent, client, "REFS of nothing");
         return;
     }
     struct pending_refs *pending = pending_find(client, refs->container);
@@ -120,6 +129,7 @@ static void on_refs(struct agent *agent, struct client *client, const struct wir
         pending = agent_alloc(sizeof *pending);
         pending->container = refs->container;
         list_append(&client->refs, &pending->of_client);
+        ROOST_INVARIANT(id_map_put(&client->refs_by_container, object_id_key(pending->container), pending) == 0);
     }
     if (pending->count + refs->count > pending->capacity) {
         uint32_t capacity = pending->capacity * 2 > pending->count + refs->count ? pending->capacity * 2
@@ -172,8 +182,9 @@ static void on_announce(struct agent *agent, struct client *client, const struct
         return;
     }
     struct lease *lease = room_lease_of(agent, client, &value);
-    struct object *object = object_demand(agent, value.id);
-    if ((lease == NULL && value.size > 0) || object->state != OBJECT_UNKNOWN || value.format > TABLE_USER) {
+    struct object *object = object_find(agent, value.id);
+    bool is_new = object == NULL || object->state == OBJECT_UNKNOWN;
+    if ((lease == NULL && room_is_needed(&value)) || !is_new || value.format > TABLE_USER) {
         free(refs);
         client_broken(agent, client, "ANNOUNCE of bytes that it does not hold, or twice");
         return;
@@ -181,6 +192,7 @@ static void on_announce(struct agent *agent, struct client *client, const struct
     if (lease != NULL) {
         room_settle(agent, lease, &value);
     }
+    object = object_demand(agent, value.id);
     scope_hold(agent, scope, object);
     object_arrive(agent, object, &value, lease, refs);
 }
@@ -396,9 +408,11 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status)
     }
     scope_fini(agent, &client->base);
     room_client_gone(agent, client);
+    id_map_fini(&client->waits_by_token);
     LIST_EACH_SAFE (at, &client->refs) {
         pending_destroy(client, CONTAINER_OF(at, struct pending_refs, of_client));
     }
+    id_map_fini(&client->refs_by_container);
     list_remove(&client->all);
     id_map_remove(&agent->clients_by_key, client_key(key));
     agent->counts.clients--;
@@ -422,6 +436,8 @@ void clients_fini(struct agent *agent)
             free(CONTAINER_OF(hold_at, struct hold, of_scope));
         }
         id_map_fini(&client->base.held);
+        id_map_fini(&client->refs_by_container);
+        id_map_fini(&client->waits_by_token);
         free(client);
     }
 }

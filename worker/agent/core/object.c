@@ -19,10 +19,11 @@
 #include <string.h>
 
 static const uint32_t allowed_moves[] = {
-    [OBJECT_UNKNOWN] = 1u << OBJECT_PENDING | 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED,
-    [OBJECT_PENDING] = 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED,
+    [OBJECT_UNKNOWN] = 1u << OBJECT_PENDING | 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED |
+                       1u << OBJECT_DYING,
+    [OBJECT_PENDING] = 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED | 1u << OBJECT_DYING,
     [OBJECT_HERE] = 1u << OBJECT_DYING | 1u << OBJECT_ELSEWHERE,
-    [OBJECT_ELSEWHERE] = 1u << OBJECT_HERE | 1u << OBJECT_FAILED | 1u << OBJECT_PENDING,
+    [OBJECT_ELSEWHERE] = 1u << OBJECT_HERE | 1u << OBJECT_FAILED | 1u << OBJECT_PENDING | 1u << OBJECT_DYING,
     [OBJECT_FAILED] = 1u << OBJECT_DYING,
     [OBJECT_DYING] = 0,
 };
@@ -59,13 +60,33 @@ static struct object *create(struct agent *agent, struct object_id id, enum obje
     return object;
 }
 
+static void put_entry(struct agent *agent, const struct object *object, enum agent_entry_op op, uint64_t token)
+{
+    struct agent_entry *entry = core_put(agent->out, CORE_TABLE, 0, token, sizeof *entry);
+    entry->op = op;
+    entry->object = object->value;
+    entry->object.id = object->id;
+    entry->status = object->status;
+}
+
+/* A new record takes over the id, and the entry, of one whose last readers have not gone. */
+static struct object *replace(struct agent *agent, struct object *dying, enum object_state state)
+{
+    dying->is_replaced = true;
+    id_map_remove(&agent->objects_by_id, object_id_key(dying->id));
+    struct object *object = create(agent, dying->id, state);
+    object->has_entry = true;
+    put_entry(agent, object, AGENT_ENTRY_REVIVE, 0);
+    return object;
+}
+
 struct object *object_demand(struct agent *agent, struct object_id id)
 {
     struct object *object = id_map_get(&agent->objects_by_id, object_id_key(id));
-    if (object != NULL) {
+    if (object != NULL && object->state != OBJECT_DYING) {
         return object;
     }
-    object = create(agent, id, OBJECT_UNKNOWN);
+    object = object == NULL ? create(agent, id, OBJECT_UNKNOWN) : replace(agent, object, OBJECT_UNKNOWN);
     object->drain = agent->drain;
     list_append(&agent->unknown, &object->unknown);
     core_put(agent->out, CORE_DRAIN, 0, 0, 0);
@@ -76,8 +97,8 @@ struct object *object_part(struct agent *agent, struct object *whole, roost_ref 
 {
     struct object_id id = part_id(ref);
     struct object *part = id_map_get(&agent->objects_by_id, object_id_key(id));
-    if (part == NULL) {
-        part = create(agent, id, OBJECT_ELSEWHERE);
+    if (part == NULL || part->state == OBJECT_DYING) {
+        part = part == NULL ? create(agent, id, OBJECT_ELSEWHERE) : replace(agent, part, OBJECT_ELSEWHERE);
         part->whole = whole;
         part->part_ref = ref;
         part->is_copy = true;
@@ -140,6 +161,9 @@ static void name_contents(struct agent *agent, struct object *object)
     for (uint32_t i = 0; i < value->refs; i++) {
         struct object *inner = object_demand(agent, object_id_of(object->refs[i]));
         object->contains[i] = inner;
+        if (inner == object) {
+            continue; /* its own name keeps nothing alive */
+        }
         object_name(agent, inner, &inner->containers);
         if (!object->is_public) {
             object_name(agent, inner, &inner->private_containers);
@@ -154,6 +178,9 @@ static void unname_contents(struct agent *agent, struct object *object)
 {
     for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
         struct object *inner = object->contains[i];
+        if (inner == object) {
+            continue;
+        }
         object_unname(agent, inner, &inner->containers);
         if (!object->is_public) {
             object_unname(agent, inner, &inner->private_containers);
@@ -169,7 +196,9 @@ void object_becomes_public(struct agent *agent, struct object *object)
 {
     object->is_public = true;
     for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
-        object_unname(agent, object->contains[i], &object->contains[i]->private_containers);
+        if (object->contains[i] != object) {
+            object_unname(agent, object->contains[i], &object->contains[i]->private_containers);
+        }
     }
 }
 
@@ -184,22 +213,6 @@ static void tell(struct agent *agent, struct object *object)
     wait_object_changed(agent, object);
 }
 
-static void put_entry(struct agent *agent, const struct object *object, enum agent_entry_op op, uint64_t token)
-{
-    struct agent_entry *entry = core_put(agent->out, CORE_TABLE, 0, token, sizeof *entry);
-    entry->op = op;
-    entry->object = object->value;
-    entry->object.id = object->id;
-    entry->status = object->status;
-}
-
-static void remember_serial(struct agent *agent, struct object *object)
-{
-    if (id_map_get(&agent->objects_by_serial, serial_key(object->serial)) == NULL) {
-        ROOST_INVARIANT(id_map_put(&agent->objects_by_serial, serial_key(object->serial), object) == 0);
-    }
-}
-
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs)
 {
@@ -208,7 +221,7 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
     object->lease = lease;
     object->refs = refs;
     name_contents(agent, object);
-    remember_serial(agent, object);
+    object->has_entry = true;
     put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
     if (!object->says_nothing) {
         link_value(agent, object);
@@ -224,7 +237,7 @@ void object_fail(struct agent *agent, struct object *object, int32_t status)
     ROOST_PRE(status < 0);
     set_state(agent, object, OBJECT_FAILED);
     object->status = status;
-    remember_serial(agent, object);
+    object->has_entry = true;
     put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
     if (!object->says_nothing) {
         link_value(agent, object);
@@ -299,7 +312,9 @@ static void destroy(struct agent *agent, struct object *object)
     if (object->whole != NULL) {
         list_remove(&object->parts);
     }
-    id_map_remove(&agent->objects_by_id, object_id_key(object->id));
+    if (!object->is_replaced) {
+        id_map_remove(&agent->objects_by_id, object_id_key(object->id));
+    }
     id_map_remove(&agent->objects_by_serial, serial_key(object->serial));
     agent->counts.objects--;
     free(object->contains);
@@ -313,9 +328,14 @@ static void retire(struct agent *agent, struct object *object)
 {
     set_state(agent, object, OBJECT_DYING);
     list_remove(&object->idle);
+    ROOST_INVARIANT(id_map_put(&agent->objects_by_serial, serial_key(object->serial), object) == 0);
     if (object->producer != NULL) {
         task_forget_result(agent, object->producer, object);
         object->producer = NULL;
+    }
+    if (object->whole != NULL) {
+        list_remove(&object->parts);
+        object->whole = NULL;
     }
     put_entry(agent, object, AGENT_ENTRY_RETIRE, agent_token(AGENT_TOKEN_RETIRE, object->serial));
 }
@@ -350,13 +370,12 @@ static void let_go(struct agent *agent, struct object *object)
     if (object->pull != NULL) {
         pull_cancel(agent, object->pull);
     }
-    bool was_published = object->state == OBJECT_HERE || object->state == OBJECT_FAILED;
     unname_contents(agent, object);
     if (object->whole == NULL) {
         drop_parts(agent, object);
     }
     link_forget(agent, object); /* a head that still lists this node is told by name */
-    if (was_published) {
+    if (object->has_entry) {
         retire(agent, object);
     } else {
         destroy(agent, object);

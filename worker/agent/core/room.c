@@ -120,6 +120,15 @@ static void enqueue(struct agent *agent, const struct room_request *request)
         place = place->previous;
     }
     list_insert_before(place->next, &queued->waiting);
+    request->client->room_requests++;
+}
+
+static void dequeue(struct agent *agent, struct room_request *request)
+{
+    request->client->room_requests--;
+    list_remove(&request->waiting);
+    free(request);
+    agent->room_due = true; /* the next may be smaller */
 }
 
 static bool can_ever_fit(const struct agent *agent, const struct room_request *request)
@@ -137,6 +146,10 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
     if (asked->bytes == 0 || asked->bytes > ROOST_OBJECT_BYTES_MAX * 2 || asked->purpose < WIRE_ROOM_SLAB ||
         asked->purpose > WIRE_ROOM_SPEC || asked->bell >= CLIENT_DOORBELLS) {
         client_broken(agent, client, "ROOM with a size, purpose or bell out of range");
+        return;
+    }
+    if (client->room_requests == CLIENT_ROOM_REQUESTS_MAX) {
+        client_broken(agent, client, "more ROOM requests than it has threads");
         return;
     }
     uint64_t patience = agent->config.patience_ns != 0 ? agent->config.patience_ns
@@ -169,8 +182,7 @@ void room_retry(struct agent *agent)
         if (!try_request(agent, request)) {
             return; /* nobody overtakes the first, or the largest would wait for ever */
         }
-        list_remove(&request->waiting);
-        free(request);
+        dequeue(agent, request);
     }
 }
 
@@ -192,11 +204,14 @@ void room_expire(struct agent *agent)
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->deadline_ns <= agent->now_ns) {
             answer(agent, request, ROOST_EFULL, NULL);
-            list_remove(&request->waiting);
-            free(request);
-            agent->room_due = true; /* the next may be smaller */
+            dequeue(agent, request);
         }
     }
+}
+
+bool room_is_needed(const struct wire_object *object)
+{
+    return object->size > 0 || object->columns > 0 || object->refs > 0;
 }
 
 static bool lies_in(const struct wire_object *object, const struct lease *lease)
@@ -204,7 +219,7 @@ static bool lies_in(const struct wire_object *object, const struct lease *lease)
     uint64_t bytes = wire_object_bytes(object->size, object->columns, object->refs);
     return object->place.segment == lease->place.segment && object->place.offset >= lease->place.offset &&
            range_is_inside(object->place.offset - lease->place.offset, bytes, lease->place.bytes) &&
-           (object->size == 0 || bytes > 0);
+           (!room_is_needed(object) || bytes > 0);
 }
 
 struct lease *room_lease_of(struct agent *agent, struct client *client, const struct wire_object *object)
@@ -319,9 +334,7 @@ void room_client_gone(struct agent *agent, struct client *client)
     LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->client == client) {
-            list_remove(&request->waiting);
-            free(request);
-            agent->room_due = true;
+            dequeue(agent, request);
         }
     }
     LIST_EACH_SAFE (at, &client->leases) {

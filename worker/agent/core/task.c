@@ -25,7 +25,7 @@ static const uint32_t allowed_moves[] = {
     [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_AWAY | 1u << TASK_DONE,
     [TASK_RUNNING] = 1u << TASK_WAITING | 1u << TASK_AWAY | 1u << TASK_DONE,
     [TASK_AWAY] = 1u << TASK_WAITING | 1u << TASK_DONE,
-    [TASK_DONE] = 0,
+    [TASK_DONE] = 1u << TASK_WAITING, /* a later attempt of its parent wants results that are gone by now */
 };
 
 static uint64_t *counter_of(struct agent *agent, enum task_state state)
@@ -301,16 +301,25 @@ static void collect_args(struct agent *agent, struct task *task)
     }
 }
 
-/* Each result is pending from now on; false when one of the ids is already something else. */
+/* A name may be here before the task that makes what it names: UNKNOWN when somebody asked, PENDING when the head has
+ * told. */
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope)
 {
     const struct spec *spec = task->spec;
+    bool are_all_new = true;
     for (uint32_t i = 0; i < spec->returns; i++) {
-        struct object *object = object_demand(agent, result_id(task->id, i));
-        if (object->state != OBJECT_UNKNOWN) {
-            return false;
+        if (task->results[i] != NULL) {
+            continue;
         }
-        object_expect(agent, object, task);
+        struct object *object = object_demand(agent, result_id(task->id, i));
+        if (object->state == OBJECT_UNKNOWN) {
+            object_expect(agent, object, task);
+        } else if (object->state == OBJECT_PENDING && object->producer == NULL) {
+            object->producer = task;
+        } else {
+            are_all_new = false;
+            continue;
+        }
         object_name(agent, object, &object->uses);
         task->results[i] = object;
         task->results_left++;
@@ -318,7 +327,7 @@ bool task_expect_results(struct agent *agent, struct task *task, struct scope *s
             scope_hold(agent, scope, object);
         }
     }
-    return true;
+    return are_all_new;
 }
 
 struct task *task_create(struct agent *agent, struct job *job, const struct spec *spec)
@@ -414,6 +423,31 @@ static bool parent_is_right(struct agent *agent, struct client *client, uint64_t
     return task_id_eq(spec->parent, parent);
 }
 
+/* A later attempt of the parent makes the same call again: it holds what the first one made, and what of that is gone
+ * is made once more. */
+static void submit_again(struct agent *agent, struct task *task, struct scope *scope)
+{
+    if ((task->spec->flags & SPEC_UNHELD) != 0) {
+        return;
+    }
+    bool is_made_again = task->state == TASK_DONE && task->results_left < task->spec->returns;
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *result = task->results[i];
+        if (result != NULL) {
+            scope_hold(agent, scope, result);
+        }
+        if (result != NULL && is_made_again) {
+            object_name(agent, result, &result->uses); /* as of every result of a task that is not done */
+        }
+    }
+    if (is_made_again) {
+        task_set_state(agent, task, TASK_WAITING);
+        task->is_from_head = false;
+        task_expect_results(agent, task, scope);
+        task_begin(agent, task);
+    }
+}
+
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit)
 {
     const struct spec *spec = submit->spec;
@@ -422,15 +456,13 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         client_broken(agent, client, "a task under a scope, a parent or a job that is not its own");
         return;
     }
-    if (task_find(agent, spec->task) != NULL) {
-        /* a later attempt of the parent makes the same call again: it holds what the first one made */
-        for (uint32_t i = 0; i < spec->returns && (spec->flags & SPEC_UNHELD) == 0; i++) {
-            scope_hold(agent, scope, object_demand(agent, result_id(spec->task, i)));
-        }
+    struct task *task = task_find(agent, spec->task);
+    if (task != NULL) {
+        submit_again(agent, task, scope);
         say_taken(agent, client, submit->head.token, spec->task);
         return;
     }
-    struct task *task = task_create(agent, client->job, spec);
+    task = task_create(agent, client->job, spec);
     task->is_home = true;
     if (!task_expect_results(agent, task, scope)) {
         client_broken(agent, client, "a task whose results exist");

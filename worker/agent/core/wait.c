@@ -18,13 +18,7 @@ enum { WAIT_REFS_MAX = 1 << 20, WAIT_READY_PER_ENTRY = 16384 };
 
 static struct wait *find(struct client *client, uint64_t token)
 {
-    LIST_EACH (at, &client->waits) {
-        struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
-        if (wait->token == token) {
-            return wait;
-        }
-    }
-    return NULL;
+    return id_map_get(&client->waits_by_token, serial_key(token));
 }
 
 static void answer(struct agent *agent, const struct wait *wait)
@@ -71,7 +65,9 @@ static void destroy(struct agent *agent, struct wait *wait)
     if (wait->blocked != NULL) {
         attempt_unblock(agent, wait->blocked);
     }
+    wait->client->waited_count -= wait->total;
     list_remove(&wait->of_client);
+    id_map_remove(&wait->client->waits_by_token, serial_key(wait->token));
     free(wait->refs);
     free(wait);
 }
@@ -144,6 +140,10 @@ static struct wait *begin(struct agent *agent, struct client *client, const stru
         client_broken(agent, client, "WAIT with counts or a bell out of range");
         return NULL;
     }
+    if (client->waited_count + entry->total > CLIENT_WAITED_MAX || client->waits_by_token.count == CLIENT_WAITED_MAX) {
+        client_broken(agent, client, "WAIT for more refs at once than a client may");
+        return NULL;
+    }
     struct wait *wait = agent_alloc(sizeof *wait);
     *wait = (struct wait){ .client = client,
                            .token = entry->head.token,
@@ -154,19 +154,22 @@ static struct wait *begin(struct agent *agent, struct client *client, const stru
                            .bell = entry->bell,
                            .refs = agent_alloc((entry->total + (size_t)1) * sizeof(struct wait_ref)) };
     list_append(&client->waits, &wait->of_client);
+    client->waited_count += wait->total;
+    ROOST_INVARIANT(id_map_put(&client->waits_by_token, serial_key(wait->token), wait) == 0);
     return wait;
 }
 
 void wait_entry(struct agent *agent, struct client *client, const struct wire_wait *entry)
 {
     struct wait *wait = find(client, entry->head.token);
-    if (wait == NULL) {
+    bool is_new = wait == NULL;
+    if (is_new) {
         wait = begin(agent, client, entry);
         if (wait == NULL) {
             return;
         }
     }
-    if (entry->count > wait->total - wait->arrived) {
+    if (entry->count > wait->total - wait->arrived || (!is_new && wait->arrived == wait->total)) {
         client_broken(agent, client, "WAIT with more refs than it announced");
         return;
     }

@@ -228,7 +228,43 @@ TEST(agent_link, a_range_outside_of_what_was_opened_is_refused)
     bench_end(&bench, true);
 }
 
-/* A job of another node, and a task of it that the head places here with one argument that is elsewhere. */
+/* A task of another node's job with one argument; two results. */
+static size_t write_spec(struct object_id argument, unsigned char *bytes, size_t capacity)
+{
+    roost_in in = roost_in_ref(object_ref(argument));
+    struct spec_draft draft = { .parent = { 3, 4 },
+                                .job = { 3, 4 },
+                                .function = "g",
+                                .returns = 2,
+                                .args = &in,
+                                .args_count = 1,
+                                .cpus_hundredths = 100 };
+    size_t spec_bytes;
+    CHECK_EQ(spec_measure(&draft, &spec_bytes), 0);
+    CHECK(spec_bytes <= capacity);
+    spec_write(&draft, bytes, spec_bytes);
+    return spec_bytes;
+}
+
+static unsigned char placed[1024] __attribute__((__aligned__(8)));
+
+static struct task_id placed_id(struct object_id argument)
+{
+    write_spec(argument, placed, sizeof placed);
+    return ((struct spec *)(void *)placed)->task;
+}
+
+/* The peer sends the argument that is being pulled. */
+static void give_argument(uint64_t size)
+{
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = size } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
+}
+
+/* The job, and the task, which the head places here; its argument is elsewhere. */
 static struct task_id place(struct object_id argument, uint64_t size)
 {
     static unsigned char job_bytes[256] __attribute__((__aligned__(8)));
@@ -238,23 +274,12 @@ static struct task_id place(struct object_id argument, uint64_t size)
         .kind = PROTO_JOB_OPEN, .u.job_open = { .job = { 3, 4 }, .name = "", .spec = { job_bytes, sizeof job_bytes } }
     };
     bench_message(&bench, head, &open);
-    roost_in in = roost_in_ref(object_ref(argument));
-    struct spec_draft draft = { .parent = { 3, 4 },
-                                .job = { 3, 4 },
-                                .function = "g",
-                                .returns = 1,
-                                .args = &in,
-                                .args_count = 1,
-                                .cpus_hundredths = 100 };
-    static unsigned char bytes[1024] __attribute__((__aligned__(8)));
-    size_t spec_bytes;
-    CHECK_EQ(spec_measure(&draft, &spec_bytes), 0);
-    spec_write(&draft, bytes, spec_bytes);
+    size_t spec_bytes = write_spec(argument, placed, sizeof placed);
     static const uint32_t holders[] = { BENCH_OTHER };
     struct proto_task_arg arg = { .object = argument, .content = { .size = size }, .holders = { holders, 1 } };
-    struct task_id id = ((struct spec *)(void *)bytes)->task;
+    struct task_id id = ((struct spec *)(void *)placed)->task;
     struct proto_message task = {
-        .kind = PROTO_TASK, .u.task = { .task = id, .spec = { bytes, spec_bytes }, .args = &arg, .args_count = 1 }
+        .kind = PROTO_TASK, .u.task = { .task = id, .spec = { placed, spec_bytes }, .args = &arg, .args_count = 1 }
     };
     bench_message(&bench, head, &task);
     return id;
@@ -269,18 +294,15 @@ TEST(agent_link, a_task_of_the_head_pulls_its_argument_runs_and_reports)
     const struct bench_sent *pull = bench_sent(&bench, PROTO_PULL);
     CHECK(pull != NULL);
     CHECK(!bench_sent_names(&bench, PROTO_HOLD, argument)); /* the TASK was a mention */
-    uint64_t transfer = pull->message.u.pull.token;
-    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
-                                    .u.pull_answer = { .token = transfer, .content = { .size = 500 } } };
-    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
-    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
+    give_argument(500);
     struct bench_task task = bench_take(&bench);
     CHECK(task_id_eq(task.id, id));
     bench_result(&bench, &task, 0, 300);
+    bench_result(&bench, &task, 1, 0);
     bench_complete(&bench, &task, 0, "");
     const struct bench_sent *complete = bench_sent(&bench, PROTO_COMPLETE);
     CHECK(complete != NULL && complete->message.u.complete.failure == NULL);
-    CHECK_EQ(complete->message.u.complete.returns_count, 1);
+    CHECK_EQ(complete->message.u.complete.returns_count, 2);
     bench_tick(&bench);
     CHECK(bench_sent_names(&bench, PROTO_DROP, argument));
     CHECK(bench_find(&bench, result_id(id, 0)) != NULL); /* until the head frees it */
@@ -296,10 +318,7 @@ TEST(agent_link, the_death_of_a_worker_in_a_task_of_the_head_is_for_the_head_to_
     bench_head_comes(&bench);
     struct object_id argument = { 77, 1 };
     place(argument, 0);
-    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
-    struct proto_message answer = { .kind = PROTO_PULL_ANSWER, .u.pull_answer = { .token = transfer } };
-    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
-    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
+    give_argument(0);
     struct bench_task task = bench_take(&bench);
     bench_gone(&bench, task.client, 9);
     const struct bench_sent *complete = bench_sent(&bench, PROTO_COMPLETE);
@@ -339,4 +358,33 @@ TEST(agent_link, a_name_that_the_head_does_not_know_either_is_freed)
     const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
     CHECK(ready != NULL && ready->head.token == token && ready->ready[0] == ROOST_EFREED);
     bench_end(&bench, true);
+}
+
+TEST(agent_link, a_task_whose_results_are_awaited_here_already_gives_all_of_them)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    /* the names of both results have come ahead of the task: one is asked for, of one the head has told */
+    struct object_id argument = { 77, 1 };
+    struct task_id id = placed_id(argument);
+    struct object_id first = result_id(id, 0), second = result_id(id, 1);
+    bench_names(&bench, driver, WIRE_HOLD, 0, first);
+    bench_names(&bench, driver, WIRE_HOLD, 0, second);
+    bench_drain(&bench);
+    struct proto_message told = { .kind = PROTO_FOUND, .u.found = { .object = first, .state = PROTO_PENDING } };
+    bench_message(&bench, head, &told);
+    uint64_t token = bench_wait(&bench, driver, 0, 0, 2, (struct object_id[]){ first, second }, 2);
+    CHECK(task_id_eq(place(argument, 0), id));
+    give_argument(0);
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    const struct proto_complete *complete = &bench_sent(&bench, PROTO_COMPLETE)->message.u.complete;
+    CHECK_EQ(complete->returns_count, 2);
+    CHECK(bench_find(&bench, first) != NULL && bench_find(&bench, second) != NULL);
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    CHECK(ready != NULL && ready->head.token == token && ready->ready[0] == 1 && ready->ready[1] == 1);
+    bench_end(&bench, false);
 }
