@@ -1134,6 +1134,16 @@ static void free_all(struct fake_agent *agent)
     }
 }
 
+void fake_agent_unlink(struct fake_agent *agent)
+{
+    char json[160];
+    snprintf(json, sizeof json, "%s/node.json", agent->node_folder);
+    unlink(json);
+    unlink(agent->path);
+    rmdir(agent->node_folder);
+    rmdir(agent->folder);
+}
+
 void fake_agent_free(struct fake_agent *agent)
 {
     fake_agent_die(agent);
@@ -1152,12 +1162,7 @@ void fake_agent_free(struct fake_agent *agent)
     close(agent->table_fd);
     close(agent->node_fd);
     close(agent->wake_fd);
-    unlink(agent->path);
-    char json[160];
-    snprintf(json, sizeof json, "%s/node.json", agent->node_folder);
-    unlink(json);
-    rmdir(agent->node_folder);
-    rmdir(agent->folder);
+    fake_agent_unlink(agent);
     pthread_mutex_destroy(&agent->lock);
     pthread_cond_destroy(&agent->changed);
     free(agent);

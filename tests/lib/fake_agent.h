@@ -25,6 +25,8 @@ void fake_agent_start(struct fake_agent *agent);
 void fake_agent_die(struct fake_agent *agent);
 /* Dies if it has not, waits for the workers, frees all. Fails the test when a worker ended badly. */
 void fake_agent_free(struct fake_agent *agent);
+/* Its folder and socket go, who is connected stays: for tests that end without fake_agent_free(). */
+void fake_agent_unlink(struct fake_agent *agent);
 
 /* ---- what the test sees and does; any thread ---- */
 

@@ -429,6 +429,7 @@ TEST(agent, lines_of_workers_are_printed_with_where_they_come_from)
 /* From here on this thread is killed, and the test with it, for any system call but exit_group and `allowed`. */
 static void forbid_system_calls(unsigned allowed)
 {
+    fake_agent_unlink(agent); /* nobody will be able to later */
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
