@@ -6,21 +6,23 @@
  *
  *              push (producer, store)          claim (any taker, compare-and-swap)
  *     FREE t-slots -----------------> QUEUED t -----------------------> CLAIMED t by X
- *        ^                                                                   |  ^ recover (agent, compare-and-swap): X
- * is dead, |                                                                   |  '--- CLAIMED t by agent
- *        '---------------------- FREE t <------------------------------------'
+ *        ^                                                                   |  ^  recover (agent, compare-and-swap):
+ *        |                                                                   |  |  X is dead, CLAIMED t by agent
+ *        '---------------------- FREE t <------------------------------------'--'
  *                             copied out (the taker, store)
  *
  * Happy path: push t -> claim t -> copy -> free; a taker walks the tickets upward with a private index, and needs no
  *             shared index at all: the word of slot t % slots says whether t is still to come, queued, or gone. So a
  *             task costs its taker the lines of its slot and no other.
- * Failures:   full                 -> ROOST_EBUSY. The producer looks at one word: is the slot of the next ticket free?
- *             lost compare-and-swap -> somebody else took it; the next ticket. killed producer      -> the slot is
- *             still FREE with the old ticket: the push never existed. killed taker         -> CLAIMED with its number:
- *             task_ring_recover(). FREE: it had its copy. hostile side         -> words that cannot be set `broken`;
- *             contents and lengths are copied, then checked. Slots are addressed by private indices modulo `slots`
- *             only, so nothing leads outside the memory. out of tickets       -> ROOST_EBUSY for ever, after 2^48
- *             pushes: most of a year of them. Another lease, then.
+ * Failures:   full                  -> ROOST_EBUSY. The producer looks at one word: is the slot of the next ticket free?
+ *             lost compare-and-swap -> somebody else took it; the next ticket.
+ *             killed producer       -> the slot is still FREE with the old ticket: the push never existed.
+ *             killed taker          -> CLAIMED with its number: task_ring_recover(). FREE: it had its copy.
+ *             hostile side          -> words that cannot be set `broken`; contents and lengths are copied, then checked.
+ *                                      Slots are addressed by private indices modulo `slots` only, so nothing leads
+ *                                      outside the memory.
+ *             out of tickets        -> ROOST_EBUSY for ever, after 2^48 pushes: most of a year of them. Another lease,
+ *                                      then.
  * Invariants: a ticket leaves QUEUED once. Tickets in the ring lie in [next - slots, next).
  * Thread:     one per handle.
  */

@@ -183,6 +183,21 @@ struct proto_locations {
     size_t count; /* at most PROTO_ITEMS_MAX */
 };
 
+/* What has become of an attempt that the head placed here, before its COMPLETE. */
+struct proto_progress_item {
+    struct task_id task;
+    uint32_t attempt;
+    uint32_t source; /* the node that sent `bytes` of its inputs; 0: it runs, and nothing more comes */
+    uint64_t bytes;
+};
+
+/* Agent to head, collected for LINK_LOAD_PAUSE_NS: what the head has booked of networks is free again. May be lost with
+ * a session: COMPLETE frees the rest. */
+struct proto_progress {
+    const struct proto_progress_item *items;
+    size_t count; /* at most PROTO_ITEMS_MAX */
+};
+
 /* Agent to head: a driver has opened a job on this node, also within a LIST. Head to agent: before the first task of a
  * job that the node has not seen. `spec` is a struct job_spec (common/job.h). */
 struct proto_job_open {
@@ -460,7 +475,8 @@ struct proto_stop {
     X(NAMES_ACK, 35, names_ack, proto_transit_ack)        \
     X(QUERY, 36, query, proto_query)                      \
     X(ROWS, 37, rows, proto_rows)                         \
-    X(STOP, 38, stop, proto_stop)
+    X(STOP, 38, stop, proto_stop)                         \
+    X(PROGRESS, 39, progress, proto_progress)
 
 enum proto_kind {
 #define PROTO_X_(kind, number, member, type) PROTO_##kind = number,

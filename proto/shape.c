@@ -299,6 +299,27 @@ static SHAPE(proto_locations, WIRE, roost__v1__locations__descriptor, NULL)
 #undef OURS
 #undef WIRE
 
+#define OURS struct proto_progress_item
+#define WIRE Roost__V1__ProgressItem
+    static const struct field proto_progress_item_fields[] = {
+        ID(task),
+        U32(attempt, 0, UINT32_MAX),
+        U32(source, 0, NODES_MAX - 1),
+        U64(bytes, 0, ROOST_OBJECT_BYTES_MAX * 2),
+    };
+static SHAPE(proto_progress_item, WIRE, roost__v1__progress_item__descriptor, NULL)
+#undef OURS
+#undef WIRE
+
+#define OURS struct proto_progress
+#define WIRE Roost__V1__Progress
+    static const struct field proto_progress_fields[] = {
+        LIST(items, count, proto_progress_item, PROTO_ITEMS_MAX),
+    };
+static SHAPE(proto_progress, WIRE, roost__v1__progress__descriptor, NULL)
+#undef OURS
+#undef WIRE
+
 #define OURS struct proto_job_open
 #define WIRE Roost__V1__JobOpen
     static const struct field proto_job_open_fields[] = {

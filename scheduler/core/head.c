@@ -160,6 +160,9 @@ static void from_agent(struct head *head, struct member *member, const struct pr
     case PROTO_LOAD:
         member_load(head, member, &message->u.load);
         break;
+    case PROTO_PROGRESS:
+        place_progress(head, member, &message->u.progress);
+        break;
     case PROTO_LIST_BEGIN:
         list_begin(head, member, message->u.list_begin.list, seen);
         break;

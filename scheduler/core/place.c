@@ -427,3 +427,19 @@ void place_listed(struct head *head, struct task *task, struct member *member)
     head_task_set_state(head, task, TASK_PLACED);
     head_task_release_inputs(head, task);
 }
+
+void place_progress(struct head *head, struct member *member, const struct proto_progress *progress)
+{
+    for (size_t i = 0; i < progress->count; i++) {
+        const struct proto_progress_item *item = &progress->items[i];
+        struct task *task = head_task_find(head, item->task);
+        if (task == NULL || task->node != member->number || task->attempt != item->attempt) {
+            head->counts.stale++; /* it has ended meanwhile, and with it what it had booked */
+        } else if (task->booking.state == PLACEMENT_ASSIGNED && item->source == HEAD_NOBODY) {
+            placement_started(head->placement, &task->booking);
+        } else if (task->booking.state == PLACEMENT_ASSIGNED) {
+            placement_transfer_done(head->placement, &task->booking, item->source, item->bytes);
+        }
+    }
+    head_turn_due(head);
+}

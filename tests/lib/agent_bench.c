@@ -114,6 +114,11 @@ static void run(struct bench *bench, const struct core_command *command)
             const struct proto_objects *objects = &sent->message.u.hold.objects;
             sent->ids_count = objects->count < ROOST_COUNT_OF(sent->ids) ? objects->count : ROOST_COUNT_OF(sent->ids);
             memcpy(sent->ids, objects->ids, sent->ids_count * sizeof *sent->ids);
+        } else if (kind == PROTO_PROGRESS) {
+            const struct proto_progress *progress = &sent->message.u.progress;
+            size_t count = progress->count < ROOST_COUNT_OF(sent->items) ? progress->count
+                                                                         : ROOST_COUNT_OF(sent->items);
+            memcpy(sent->items, progress->items, count * sizeof *sent->items);
         }
         break;
     }

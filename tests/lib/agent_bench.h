@@ -31,9 +31,11 @@ struct bench_task { /* one attempt pushed to a worker, not yet taken by the test
     struct task_id id;
 };
 
-struct bench_sent { /* one message to a peer; what it points to is gone, but for the ids of a list of names */
+struct
+    bench_sent { /* one message to a peer; what it points to is gone, but for the first of a list of names or progress */
     struct core_peer to;
     struct proto_message message;
+    struct proto_progress_item items[8];
     struct object_id ids[8];
     size_t ids_count;
 };

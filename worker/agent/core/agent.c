@@ -79,6 +79,7 @@ void agent_destroy(struct agent *agent)
         free(CONTAINER_OF(at, struct member, all));
     }
     free(agent->forgotten);
+    free(agent->progress);
     free(agent);
 }
 

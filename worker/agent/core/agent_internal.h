@@ -427,6 +427,8 @@ void link_submit(struct agent *agent, struct task *task);
 void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns, bool died,
                    const struct wire_failure *failure);
 void link_input_failed(struct agent *agent, struct task *task);
+/* `bytes` of the task's inputs have come from node `source`; 0: it runs. */
+void link_progress(struct agent *agent, const struct task *task, uint32_t source, uint64_t bytes);
 void link_job(struct agent *agent, struct job *job);
 void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
@@ -470,6 +472,8 @@ struct agent {
     size_t forgotten_count, forgotten_capacity;
     uint64_t load_said;
     bool load_is_due;
+    struct proto_progress_item *progress; /* to be said with the load; owned */
+    size_t progress_count, progress_capacity;
     uint64_t pulling_bytes; /* of pulls that have room */
     struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */

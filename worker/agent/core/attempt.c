@@ -87,6 +87,7 @@ bool attempt_start(struct agent *agent, struct task *task, struct worker *worker
         body->task.u.place = attempt->spec_lease->place;
     }
     task->attempts++;
+    link_progress(agent, task, 0, 0);
     return true;
 }
 

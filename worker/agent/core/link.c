@@ -213,7 +213,8 @@ void link_flush(struct agent *agent)
     }
     struct agent_counts counts = agent_counts(agent);
     uint64_t load = counts.tasks_ready << 40 | counts.tasks_running << 20 | counts.workers;
-    if (load != agent->load_said && !agent->load_is_due) {
+    bool has_news = load != agent->load_said || agent->progress_count > 0;
+    if (has_news && !agent->load_is_due) {
         agent->load_is_due = true;
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_LOAD), agent->now_ns + LINK_LOAD_PAUSE_NS);
     }
@@ -251,15 +252,41 @@ static void say_load(struct agent *agent)
     };
 }
 
+void link_progress(struct agent *agent, const struct task *task, uint32_t source, uint64_t bytes)
+{
+    if (!agent->head_is_up || !task->is_from_head || agent->progress_count == PROTO_ITEMS_MAX) {
+        return; /* what is not said is free when the task has ended */
+    }
+    if (agent->progress_count == agent->progress_capacity) {
+        agent->progress_capacity = agent->progress_capacity * 2 + 64;
+        agent->progress = realloc(agent->progress, agent->progress_capacity * sizeof *agent->progress);
+        ROOST_INVARIANT(agent->progress != NULL);
+    }
+    agent->progress[agent->progress_count++] = (struct proto_progress_item){ task->id, task->head_attempt, source,
+                                                                             bytes };
+}
+
+static void say_progress(struct agent *agent)
+{
+    if (agent->progress_count > 0) {
+        struct proto_progress_item *items = core_alloc(agent->out, agent->progress_count * sizeof *items);
+        memcpy(items, agent->progress, agent->progress_count * sizeof *items);
+        say(agent, PROTO_PROGRESS)->u.progress = (struct proto_progress){ items, agent->progress_count };
+        agent->progress_count = 0;
+    }
+}
+
 void link_timer(struct agent *agent, uint64_t which)
 {
     if (!agent->head_is_up) {
         agent->load_is_due = false;
+        agent->progress_count = 0;
         return;
     }
     if (which == AGENT_TIMER_DROPS) {
         say_drops(agent);
     } else if (which == AGENT_TIMER_LOAD) {
+        say_progress(agent);
         say_load(agent);
     } else if (which == AGENT_TIMER_LIST) {
         link_list(agent);
@@ -818,6 +845,7 @@ void link_message(struct agent *agent, const struct core_event *event)
         NOT_FOR_AGENTS_(PROTO_WANT)
         NOT_FOR_AGENTS_(PROTO_UNWANT)
         NOT_FOR_AGENTS_(PROTO_LOAD)
+        NOT_FOR_AGENTS_(PROTO_PROGRESS)
         NOT_FOR_AGENTS_(PROTO_LIST_BEGIN)
         NOT_FOR_AGENTS_(PROTO_LIST_TASKS)
         NOT_FOR_AGENTS_(PROTO_LIST_PLACED)

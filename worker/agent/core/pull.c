@@ -306,6 +306,9 @@ void pull_done(struct agent *agent, const struct core_event *event)
     }
     object->version = answer->content.version;
     agent->counts.pulled_bytes += pull->bytes;
+    LIST_EACH (at, &object->consumers) {
+        link_progress(agent, CONTAINER_OF(at, struct input, consumer)->task, pull->peer.node, pull->bytes);
+    }
     destroy(agent, pull);
     object_arrive(agent, object, &value, lease, refs);
     if (!object_is_named(object) && list_is_empty(&object->unnamed)) {

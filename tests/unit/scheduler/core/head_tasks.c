@@ -110,6 +110,65 @@ TEST(head_tasks, a_task_with_one_input_missing_is_placed_early_where_the_others_
     bench_end(&bench);
 }
 
+/* Nodes 0 and 3 hold an object each and have too few CPUs for who reads them. Node 1 pulls the first, node 2 is a little
+ * busier. Where does the reader of the second go? */
+static uint32_t reader_goes_to(bool has_come)
+{
+    bench_start(&bench, NULL);
+    bench_agent(&bench, 0, 1);
+    bench_agent(&bench, 1, 2);
+    bench_agent(&bench, 2, 2);
+    bench_agent(&bench, 3, 1);
+    bench_job(&bench, 0);
+    roost_in first = bench_ref(bench_put(&bench, 0, ROOST_GIB(1)));
+    roost_in second = bench_ref(bench_put(&bench, 3, ROOST_GIB(1)));
+    struct bench_call call = { .args = &first, .args_count = 1, .cpus_hundredths = 100, .returns = 1 };
+    call.flags = SPEC_NODE_ONLY;
+    call.node = bench.agents[1].id;
+    struct task_id puller = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, puller), 1);
+    call = (struct bench_call){ .cpus_hundredths = 100, .returns = 1, .flags = SPEC_NODE_ONLY };
+    call.node = bench.agents[2].id;
+    bench_submit(&bench, 0, &call);
+    bench_submit(&bench, 0, &call);
+    if (has_come) {
+        struct proto_progress_item item = { puller, 1, bench.agents[0].number, ROOST_GIB(1) };
+        struct proto_message message = { .kind = PROTO_PROGRESS, .u.progress = { &item, 1 } };
+        bench_say(&bench, 1, &message);
+    }
+    call = (struct bench_call){ .args = &second, .args_count = 1, .cpus_hundredths = 200, .returns = 1 };
+    uint32_t node = bench_placed(&bench, bench_submit(&bench, 0, &call));
+    bench_end(&bench);
+    return node;
+}
+
+TEST(head_tasks, bytes_that_have_come_in_no_longer_keep_the_network_of_their_node_busy)
+{
+    CHECK_EQ(reader_goes_to(false), 2);
+    CHECK_EQ(reader_goes_to(true), 1);
+}
+
+TEST(head_tasks, progress_of_an_attempt_that_is_over_or_of_another_node_changes_nothing)
+{
+    bench_start(&bench, NULL);
+    bench_agent(&bench, 0, 1);
+    bench_agent(&bench, 1, 1);
+    bench_job(&bench, 0);
+    struct bench_call call = {
+        .cpus_hundredths = 100, .returns = 1, .flags = SPEC_NODE_ONLY, .node = bench.agents[1].id
+    };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    uint64_t stale = head_counts(bench.head).stale;
+    struct proto_progress_item items[] = { { task, 2, 0, 0 }, { { 9, 9 }, 1, 1, 5 } };
+    struct proto_message message = { .kind = PROTO_PROGRESS, .u.progress = { items, 2 } };
+    bench_say(&bench, 1, &message);
+    items[0].attempt = 1;
+    bench_say(&bench, 0, &message);
+    CHECK_EQ(head_counts(bench.head).stale, stale + 4);
+    bench_complete(&bench, 1, task, 1, 1, 100);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_gather_waits_for_all_that_its_list_names)
 {
     start(2, 4);

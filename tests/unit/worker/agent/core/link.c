@@ -312,6 +312,27 @@ TEST(agent_link, a_task_of_the_head_pulls_its_argument_runs_and_reports)
     bench_end(&bench, false);
 }
 
+TEST(agent_link, the_head_is_told_what_has_come_for_its_task_and_that_it_runs)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    bench_tick(&bench);
+    struct task_id id = place((struct object_id){ 77, 1 }, 500);
+    give_argument(500);
+    bench_take(&bench);
+    CHECK(bench_sent(&bench, PROTO_PROGRESS) == NULL); /* in company, a little later */
+    bench_time(&bench, bench.now_ns + 100000000);
+    const struct bench_sent *sent = bench_sent(&bench, PROTO_PROGRESS);
+    CHECK(sent != NULL);
+    CHECK_EQ(sent->message.u.progress.count, 2);
+    const struct proto_progress_item *items = sent->items;
+    CHECK(task_id_eq(items[0].task, id) && task_id_eq(items[1].task, id));
+    CHECK_EQ(items[0].source, BENCH_OTHER);
+    CHECK_EQ(items[0].bytes, 500);
+    CHECK_EQ(items[1].source, 0);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, the_death_of_a_worker_in_a_task_of_the_head_is_for_the_head_to_judge)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
