@@ -115,6 +115,11 @@ static void run(struct bench *bench, const struct core_command *command)
             sent->ids_count = objects->count < ROOST_COUNT_OF(sent->ids) ? objects->count : ROOST_COUNT_OF(sent->ids);
             memcpy(sent->ids, objects->ids, sent->ids_count * sizeof *sent->ids);
         }
+        if (kind == PROTO_LOAD) {
+            size_t count = sent->message.u.load.pulled_count;
+            count = count < ROOST_COUNT_OF(sent->pulled) ? count : ROOST_COUNT_OF(sent->pulled);
+            memcpy(sent->pulled, sent->message.u.load.pulled, count * sizeof *sent->pulled);
+        }
         break;
     }
     case CORE_PULL:

@@ -431,6 +431,21 @@ void link_job(struct agent *agent, struct job *job);
 void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
 
+/* ------------------------------------------------------------------ what the head is told of the node (load.c) */
+
+struct pulled { /* from one peer */
+    uint64_t bytes;
+    uint32_t node; /* 0: from all those that have no place of their own */
+    bool is_told;
+};
+
+/* Bytes that have come from `node`. */
+void load_pulled(struct agent *agent, uint32_t node, uint64_t bytes);
+/* The step's end: what has changed is told after a pause, with what changes meanwhile. */
+void load_flush(struct agent *agent);
+void load_timer(struct agent *agent);
+void load_say(struct agent *agent, bool all);
+
 /* ------------------------------------------------------------------ pulls (pull.c) */
 
 /* Bring the bytes of `object` (whole or part) here; a pull that is under way takes the higher class. */
@@ -468,14 +483,24 @@ struct agent {
     uint32_t list_number;        /* of the list to say next */
     struct object_id *forgotten; /* held at the head, unknown here by now: to be dropped by name; owned */
     size_t forgotten_count, forgotten_capacity;
-    uint64_t load_said;
+    uint64_t memory_booked; /* by running attempts, blocked ones included */
+    uint64_t load_told;     /* hash of what the head was told last */
     bool load_is_due;
+    struct pulled *pulled; /* by peer, in the order of their first bytes; owned */
+    uint32_t pulled_count;
     uint64_t pulling_bytes; /* of pulls that have room */
     struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */
     uint64_t evicting_bytes;
     struct agent_counts counts;
 };
+
+/* Tasks that run may together have booked more than there is: nobody is sent away for want of it yet. */
+static inline uint64_t memory_free(const struct agent *agent)
+{
+    uint64_t all = agent->config.memory_bytes;
+    return agent->memory_booked < all ? all - agent->memory_booked : 0;
+}
 
 /* Memory for a small record, zeroed; a node without memory for that cannot go on. */
 void *agent_alloc(size_t bytes);
