@@ -111,6 +111,7 @@ enum {
     PULL_CHUNK_BYTES = 4 << 20,
     PULL_STREAMS_MAX = 4,        /* per peer and direction */
     PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
+    PULL_PEERS_COUNTED_MAX = 256, /* peers whose bytes an agent counts one by one; those of later ones together */
 
     /* scheduling (scheduling.md) */
     PLACEMENT_CANDIDATES = 4,      /* by bytes, and as many by load */

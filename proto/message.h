@@ -191,7 +191,7 @@ struct proto_progress_item {
     uint64_t bytes;
 };
 
-/* Agent to head, collected for LINK_LOAD_PAUSE_NS: what the head has booked of networks is free again. May be lost with
+/* Agent to head, collected for a moment: what the head has booked of networks is free again. May be lost with
  * a session: COMPLETE frees the rest. */
 struct proto_progress {
     const struct proto_progress_item *items;
@@ -212,11 +212,22 @@ struct proto_job_end {
     struct job_id job;
 };
 
+/* Bytes that have crossed from a peer's store into the sender's since the sender began: payloads and trailers, and all
+ * of a transfer that was stopped on its way. */
+struct proto_pulled {
+    uint32_t node; /* the peer; 0: those beyond PULL_PEERS_COUNTED_MAX, together */
+    uint64_t bytes;
+};
+
 /* Agent to head, when it changed: what assignments and completions do not tell. */
 struct proto_load {
     uint32_t cpus_free_hundredths;
-    uint64_t memory_free_bytes, store_free_bytes, store_used_bytes;
+    uint64_t memory_free_bytes; /* what running attempts have not booked */
+    uint64_t store_free_bytes, store_used_bytes;
     uint32_t queued, running, workers;
+    uint64_t attempts_done;            /* that succeeded, since the sender began */
+    const struct proto_pulled *pulled; /* peers whose count has changed since the last LOAD; in a LIST: all */
+    size_t pulled_count;               /* at most PULL_PEERS_COUNTED_MAX + 1 */
 };
 
 /* The full state of an agent: on a session that was not resumed, unasked, and when the head sends PROTO_LIST with a
@@ -405,7 +416,8 @@ enum proto_query_what {
     PROTO_QUERY_JOBS,
     PROTO_QUERY_TASKS,
     PROTO_QUERY_OBJECTS,
-    PROTO_QUERY_WHY /* `filter` is an id: why is it pending, who holds it */
+    PROTO_QUERY_WHY,  /* `filter` is an id: why is it pending, who holds it */
+    PROTO_QUERY_PULLS /* bytes that each node has pulled from each */
 };
 
 /* Answered by one or more PROTO_ROWS, the last of which says so. */

@@ -341,6 +341,16 @@ static SHAPE(proto_job_end, WIRE, roost__v1__job_end__descriptor, NULL)
 #undef OURS
 #undef WIRE
 
+#define OURS struct proto_pulled
+#define WIRE Roost__V1__Pulled
+    static const struct field proto_pulled_fields[] = {
+        U32(node, 0, NODES_MAX - 1),
+        U64(bytes, 0, ANY),
+    };
+static SHAPE(proto_pulled, WIRE, roost__v1__pulled__descriptor, NULL)
+#undef OURS
+#undef WIRE
+
 #define OURS struct proto_load
 #define WIRE Roost__V1__Load
     static const struct field proto_load_fields[] = {
@@ -351,6 +361,8 @@ static SHAPE(proto_job_end, WIRE, roost__v1__job_end__descriptor, NULL)
         U32(queued, 0, UINT32_MAX),
         U32(running, 0, UINT32_MAX),
         U32(workers, 0, UINT32_MAX),
+        U64(attempts_done, 0, ANY),
+        LIST(pulled, pulled_count, proto_pulled, PULL_PEERS_COUNTED_MAX + 1),
     };
 static SHAPE(proto_load, WIRE, roost__v1__load__descriptor, NULL)
 #undef OURS
@@ -643,7 +655,7 @@ static SHAPE(proto_transit_ack, WIRE, roost__v1__transit_ack__descriptor, NULL)
 #define WIRE Roost__V1__Query
     static const struct field proto_query_fields[] = {
         U32(query, 0, UINT32_MAX),
-        ENUM(what, PROTO_QUERY_WHY),
+        ENUM(what, PROTO_QUERY_PULLS),
         U32(limit, 0, PROTO_ROWS_MAX),
         TEXT(filter, PROTO_TEXT_BYTES_MAX),
     };

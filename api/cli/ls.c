@@ -27,8 +27,10 @@ static const struct option_spec ls_specs[] = {
 
 static const struct option_set ls_set = {
     .command = "ls",
-    .usage = "nodes|workers|tasks|objects|jobs [--filter COLUMN=VALUE] [--limit N] [--json]",
-    .text = "Lists what the head knows. On a terminal sizes and times are rounded, elsewhere they are exact.",
+    .usage = "nodes|workers|tasks|objects|jobs|pulls [--filter COLUMN=VALUE] [--limit N] [--json]",
+    .text = "Lists what the head knows. On a terminal sizes and times are rounded, elsewhere they are exact. Pulls are "
+            "bytes\n"
+            "that each node has copied from each other one, as the nodes count them.",
     .examples = "roost ls nodes\n"
                 "roost ls tasks --filter state=queued\n"
                 "roost ls objects --limit 100000 --json | jq 'map(.size) | add'",
@@ -57,11 +59,8 @@ static const struct option_set why_set = {
 static const struct {
     const char *name;
     enum proto_query_what what;
-} lists[] = { { "nodes", PROTO_QUERY_NODES },
-              { "workers", PROTO_QUERY_WORKERS },
-              { "tasks", PROTO_QUERY_TASKS },
-              { "objects", PROTO_QUERY_OBJECTS },
-              { "jobs", PROTO_QUERY_JOBS } };
+} lists[] = { { "nodes", PROTO_QUERY_NODES },     { "workers", PROTO_QUERY_WORKERS }, { "tasks", PROTO_QUERY_TASKS },
+              { "objects", PROTO_QUERY_OBJECTS }, { "jobs", PROTO_QUERY_JOBS },       { "pulls", PROTO_QUERY_PULLS } };
 
 /* "state=queued node=3". */
 static int join_filters(char out[FILTER_BYTES])

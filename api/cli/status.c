@@ -96,7 +96,9 @@ static void print_work(const struct rows *facts)
            fact(facts, "tasks_placed"), fact(facts, "tasks_queued"), fact(facts, "tasks_waiting"),
            fact(facts, "tasks_refused"), fact(facts, "tasks_completed"), fact(facts, "tasks_failed"),
            fact(facts, "retries"));
-    printf("jobs     %" PRIu64 "\nobjects  %" PRIu64 "\n", fact(facts, "jobs"), fact(facts, "objects"));
+    char pulled[32];
+    printf("jobs     %" PRIu64 "\nobjects  %" PRIu64 "\npulled   %s between nodes\n", fact(facts, "jobs"),
+           fact(facts, "objects"), size_print(fact(facts, "pulled_bytes"), pulled, sizeof pulled));
     if (fact(facts, "suspects") > 0) {
         printf("suspect  %" PRIu64 " nodes have been silent for a while\n", fact(facts, "suspects"));
     }

@@ -92,7 +92,9 @@ struct member {
     char *host, *address_messages, *address_bulk, *labels;
     uint64_t memory_domain, memory_bytes, store_bytes;
     uint32_t cpus_hundredths;
-    struct proto_load load;
+    struct proto_load load;      /* as it was told last; what it has pulled is kept apart, peer by peer: */
+    struct proto_pulled *pulled; /* PULL_PEERS_COUNTED_MAX + 1 places, or NULL: nothing yet; owned */
+    size_t pulled_count;
     struct list_node tasks;    /* struct task.of_node: EARLY and PLACED here */
     struct list_node homed;    /* struct task.of_home */
     struct list_node parked;   /* struct task.waiting: queued, and may run here only */

@@ -77,6 +77,7 @@ void members_fini(struct head *head)
             edges_drop_all(member);
             id_map_fini(&member->listed);
             free(member->freeing);
+            free(member->pulled);
             free(member);
         }
     }
@@ -365,6 +366,7 @@ static void new_life(struct head *head, struct member *member)
     member->incarnation++;
     set_state(head, member, PROTO_NODE_ALIVE);
     member->load = (struct proto_load){ 0 };
+    member->pulled_count = 0; /* it counts from its own beginning */
     member->deaths_sent = member->deaths_echoed = head->deaths_first + head->deaths_count;
     list_append(&head->hearing, &member->hearing);
     commit(head, member);
@@ -557,9 +559,44 @@ void member_die(struct head *head, struct member *member, const char *why)
 
 /* ------------------------------------------------------------------------------------------------ load, stop */
 
+static struct proto_pulled *pulled_from(struct member *member, uint32_t node)
+{
+    for (size_t i = 0; i < member->pulled_count; i++) {
+        if (member->pulled[i].node == node) {
+            return &member->pulled[i];
+        }
+    }
+    if (member->pulled == NULL) {
+        member->pulled = calloc(PULL_PEERS_COUNTED_MAX + 1, sizeof *member->pulled);
+        ROOST_INVARIANT(member->pulled != NULL);
+    }
+    if (member->pulled_count == PULL_PEERS_COUNTED_MAX + 1) {
+        return NULL;
+    }
+    struct proto_pulled *pulled = &member->pulled[member->pulled_count++];
+    *pulled = (struct proto_pulled){ node, 0 };
+    return pulled;
+}
+
+/* Totals, so that what is told twice counts once. */
+static void take_pulled(struct member *member, const struct proto_load *load)
+{
+    for (size_t i = 0; i < load->pulled_count; i++) {
+        struct proto_pulled *pulled = pulled_from(member, load->pulled[i].node);
+        if (pulled == NULL) {
+            log_error("event=pulled_from_too_many node=%u limit=%d", member->number, PULL_PEERS_COUNTED_MAX);
+            return;
+        }
+        pulled->bytes = load->pulled[i].bytes;
+    }
+}
+
 void member_load(struct head *head, struct member *member, const struct proto_load *load)
 {
+    take_pulled(member, load);
     member->load = *load;
+    member->load.pulled = NULL; /* borrowed for the step */
+    member->load.pulled_count = 0;
     struct placement_node_view view;
     if (!member->is_placed || !placement_node_get(head->placement, member->number, &view)) {
         return;

@@ -161,6 +161,18 @@ static const char *object_state(const struct object *object)
     return names[object->state];
 }
 
+static uint64_t pulled_bytes(const struct head *head)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        const struct member *member = head->members[i];
+        for (size_t p = 0; member != NULL && p < member->pulled_count; p++) {
+            bytes += member->pulled[p].bytes;
+        }
+    }
+    return bytes;
+}
+
 static void fill_status(struct rows *rows)
 {
     struct head_counts counts = head_counts(rows->head);
@@ -181,6 +193,7 @@ static void fill_status(struct rows *rows)
         { "tasks_failed", counts.failed },
         { "retries", counts.retries },
         { "spec_bytes", counts.spec_bytes },
+        { "pulled_bytes", pulled_bytes(rows->head) },
         { "echoes_missing", counts.echoes_missing },
         { "lists_missing", counts.lists_missing },
     };
@@ -212,6 +225,7 @@ static void fill_nodes(struct rows *rows)
         cell(rows, "%s", member->address_messages == NULL ? "" : member->address_messages);
         cell(rows, "%u.%02u", member->cpus_hundredths / 100, member->cpus_hundredths % 100);
         cell(rows, "%u.%02u", member->load.cpus_free_hundredths / 100, member->load.cpus_free_hundredths % 100);
+        cell(rows, "%" PRIu64, member->load.memory_free_bytes);
         cell(rows, "%" PRIu64, member->load.store_used_bytes);
         cell(rows, "%" PRIu64, member->store_bytes);
         cell(rows, "%s", member->labels == NULL ? "" : member->labels);
@@ -228,6 +242,20 @@ static void fill_workers(struct rows *rows)
             cell(rows, "%u", member->load.workers);
             cell(rows, "%u", member->load.running);
             cell(rows, "%u", member->load.queued);
+            cell(rows, "%" PRIu64, member->load.attempts_done);
+            end_row(rows);
+        }
+    }
+}
+
+static void fill_pulls(struct rows *rows)
+{
+    for (uint32_t i = 1; i < rows->head->members_count; i++) {
+        const struct member *member = rows->head->members[i];
+        for (size_t p = 0; member != NULL && p < member->pulled_count; p++) {
+            cell(rows, "%u", i);
+            cell(rows, "%u", member->pulled[p].node);
+            cell(rows, "%" PRIu64, member->pulled[p].bytes);
             end_row(rows);
         }
     }
@@ -388,11 +416,11 @@ static void set_columns(struct rows *rows)
         COLUMNS_("what", "value");
         break;
     case PROTO_QUERY_NODES:
-        COLUMNS_("node", "incarnation", "state", "host", "address", "cpus", "free", "used_bytes", "store_bytes",
-                 "labels");
+        COLUMNS_("node", "incarnation", "state", "host", "address", "cpus", "free", "free_bytes", "used_bytes",
+                 "store_bytes", "labels");
         break;
     case PROTO_QUERY_WORKERS:
-        COLUMNS_("node", "workers", "running", "queued");
+        COLUMNS_("node", "workers", "running", "queued", "done");
         break;
     case PROTO_QUERY_JOBS:
         COLUMNS_("job", "name", "node", "pid");
@@ -405,6 +433,9 @@ static void set_columns(struct rows *rows)
         break;
     case PROTO_QUERY_WHY:
         COLUMNS_("id", "kind", "state", "why");
+        break;
+    case PROTO_QUERY_PULLS:
+        COLUMNS_("node", "from", "pulled_bytes");
         break;
     }
 }
@@ -432,6 +463,9 @@ static void fill(struct rows *rows, struct id_key key)
         break;
     case PROTO_QUERY_WHY:
         fill_why(rows, key);
+        break;
+    case PROTO_QUERY_PULLS:
+        fill_pulls(rows);
         break;
     }
 }

@@ -349,7 +349,7 @@ part_head() {
     run 0 "$roost" ls nodes --json --filter state=alive --address "$address"
     says '"host": "first"'
     says '"host": "second"'
-    for list in nodes workers tasks objects jobs; do
+    for list in nodes workers tasks objects jobs pulls; do
         run 0 "$roost" ls "$list" --address "$address"
         run 0 "$roost" ls "$list" --json --limit 1
         [[ $out == "["*"]" ]] || fail "ls $list --json: $out"

@@ -120,6 +120,11 @@ static void run(struct bench *bench, const struct core_command *command)
                                                                          : ROOST_COUNT_OF(sent->items);
             memcpy(sent->items, progress->items, count * sizeof *sent->items);
         }
+        if (kind == PROTO_LOAD) {
+            size_t count = sent->message.u.load.pulled_count;
+            count = count < ROOST_COUNT_OF(sent->pulled) ? count : ROOST_COUNT_OF(sent->pulled);
+            memcpy(sent->pulled, sent->message.u.load.pulled, count * sizeof *sent->pulled);
+        }
         break;
     }
     case CORE_PULL:

@@ -31,13 +31,13 @@ struct bench_task { /* one attempt pushed to a worker, not yet taken by the test
     struct task_id id;
 };
 
-struct
-    bench_sent { /* one message to a peer; what it points to is gone, but for the first of a list of names or progress */
+struct bench_sent { /* one message to a peer; what it points to is gone, but for the first of some lists */
     struct core_peer to;
     struct proto_message message;
-    struct proto_progress_item items[8];
-    struct object_id ids[8];
+    struct proto_progress_item items[8]; /* of a PROGRESS */
+    struct object_id ids[8];             /* of a list of names */
     size_t ids_count;
+    struct proto_pulled pulled[4]; /* of a LOAD */
 };
 
 struct bench_pull {

@@ -80,6 +80,7 @@ void agent_destroy(struct agent *agent)
     }
     free(agent->forgotten);
     free(agent->progress);
+    free(agent->pulled);
     free(agent);
 }
 
@@ -203,6 +204,7 @@ static bool is_valid(const void *core)
         }
     }
     int64_t cpus = agent->config.cpus_hundredths;
+    uint64_t memory_booked = 0;
     LIST_EACH (at, &agent->tasks) {
         const struct task *task = CONTAINER_OF(at, struct task, all);
         if ((task->state == TASK_RUNNING) != (task->attempt != NULL)) {
@@ -211,8 +213,9 @@ static bool is_valid(const void *core)
         if (task->attempt != NULL && task->attempt->has_cpu) {
             cpus -= task->spec->cpus_hundredths;
         }
+        memory_booked += task->attempt != NULL ? task->spec->memory_bytes : 0;
     }
-    return cpus == agent->cpus_free;
+    return cpus == agent->cpus_free && memory_booked == agent->memory_booked;
 }
 
 static uint64_t hash(const void *core) { return ((const struct agent *)core)->state_hash; }

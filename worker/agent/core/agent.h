@@ -136,7 +136,8 @@ uint64_t agent_client_prefix(const struct agent *agent, struct core_client clien
 struct agent_counts {
     uint64_t objects, objects_here, bytes_used, bytes_total;
     uint64_t tasks_waiting, tasks_ready, tasks_running, tasks_blocked, tasks_away;
-    uint64_t tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls, pulled_bytes;
+    uint64_t tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls, pulled_bytes,
+        attempts_done;
     int64_t cpus_hundredths_free;
 };
 struct agent_counts agent_counts(const struct agent *agent);

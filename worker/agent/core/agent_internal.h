@@ -427,11 +427,26 @@ void link_submit(struct agent *agent, struct task *task);
 void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns, bool died,
                    const struct wire_failure *failure);
 void link_input_failed(struct agent *agent, struct task *task);
-/* `bytes` of the task's inputs have come from node `source`; 0: it runs. */
-void link_progress(struct agent *agent, const struct task *task, uint32_t source, uint64_t bytes);
 void link_job(struct agent *agent, struct job *job);
 void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
+
+/* ------------------------------------------------------------------ what the head is told of the node (load.c) */
+
+struct pulled { /* from one peer */
+    uint64_t bytes;
+    uint32_t node; /* 0: from all those that have no place of their own */
+    bool is_told;
+};
+
+/* Bytes that have come from `node`. */
+void load_pulled(struct agent *agent, uint32_t node, uint64_t bytes);
+/* `bytes` of a task's inputs have come from node `source`; 0: it runs. Only the head's tasks are told of. */
+void load_progress(struct agent *agent, const struct task *task, uint32_t source, uint64_t bytes);
+/* The step's end: what has changed is told after a pause, with what changes meanwhile. */
+void load_flush(struct agent *agent);
+void load_timer(struct agent *agent);
+void load_say(struct agent *agent, bool all);
 
 /* ------------------------------------------------------------------ pulls (pull.c) */
 
@@ -470,16 +485,26 @@ struct agent {
     uint32_t list_number;        /* of the list to say next */
     struct object_id *forgotten; /* held at the head, unknown here by now: to be dropped by name; owned */
     size_t forgotten_count, forgotten_capacity;
-    uint64_t load_said;
+    uint64_t memory_booked; /* by running attempts, blocked ones included */
+    uint64_t load_told;     /* hash of what the head was told last */
     bool load_is_due;
     struct proto_progress_item *progress; /* to be said with the load; owned */
     size_t progress_count, progress_capacity;
+    struct pulled *pulled; /* by peer, in the order of their first bytes; owned */
+    uint32_t pulled_count;
     uint64_t pulling_bytes; /* of pulls that have room */
     struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */
     uint64_t evicting_bytes;
     struct agent_counts counts;
 };
+
+/* Tasks that run may together have booked more than there is: nobody is sent away for want of it yet. */
+static inline uint64_t memory_free(const struct agent *agent)
+{
+    uint64_t all = agent->config.memory_bytes;
+    return agent->memory_booked < all ? all - agent->memory_booked : 0;
+}
 
 /* Memory for a small record, zeroed; a node without memory for that cannot go on. */
 void *agent_alloc(size_t bytes);

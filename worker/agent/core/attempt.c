@@ -5,7 +5,8 @@
  *
  * Happy path: start -> results -> complete.
  * Failures:   the function fails, or its worker dies -> what it gave is dropped, the task is tried again or fails.
- * Invariants: an attempt has its CPU unless it is blocked; cpus_free is the node's CPUs less those.
+ * Invariants: an attempt has its CPU unless it is blocked; cpus_free is the node's CPUs less those;
+ *             memory_booked is what the tasks of all attempts have asked for.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "attempt"
@@ -75,6 +76,7 @@ bool attempt_start(struct agent *agent, struct task *task, struct worker *worker
     task->attempt = attempt;
     worker->attempt = attempt;
     take_cpu(agent, attempt);
+    agent->memory_booked += task->spec->memory_bytes;
 
     struct agent_task *body = core_put(agent->out, CORE_TASK, core_client_key(worker->client->key), 0, sizeof *body);
     body->spec = task->spec;
@@ -87,7 +89,7 @@ bool attempt_start(struct agent *agent, struct task *task, struct worker *worker
         body->task.u.place = attempt->spec_lease->place;
     }
     task->attempts++;
-    link_progress(agent, task, 0, 0);
+    load_progress(agent, task, 0, 0);
     return true;
 }
 
@@ -98,6 +100,7 @@ static void end(struct agent *agent, struct attempt *attempt)
     if (attempt->has_cpu) {
         give_cpu(agent, attempt);
     }
+    agent->memory_booked -= task->spec->memory_bytes;
     LIST_EACH (at, &attempt->worker->client->waits) {
         struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
         wait->blocked = wait->blocked == attempt ? NULL : wait->blocked;
@@ -205,6 +208,7 @@ void attempt_complete(struct agent *agent, struct client *client, const struct w
     struct worker *worker = attempt->worker;
     if (complete->status == 0) {
         publish(agent, attempt);
+        agent->counts.attempts_done++;
     }
     struct wire_failure failure = { .status = complete->status,
                                     .app_code = complete->app_code,

@@ -299,7 +299,8 @@ static void describe_self(const struct agent *agent, struct wire_node *node)
     node->alive = 1;
     node->cpus_hundredths_total = agent->config.cpus_hundredths;
     node->cpus_hundredths_free = agent->cpus_free > 0 ? (uint32_t)agent->cpus_free : 0;
-    node->memory_bytes_total = node->memory_bytes_free = agent->config.memory_bytes;
+    node->memory_bytes_total = agent->config.memory_bytes;
+    node->memory_bytes_free = memory_free(agent);
     node->store_bytes_total = agent->counts.bytes_total;
     node->store_bytes_free = agent->counts.bytes_total - agent->counts.bytes_used;
     memcpy(node->host, agent->config.node_name, sizeof agent->config.node_name);

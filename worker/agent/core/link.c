@@ -19,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINK_LOAD_PAUSE_NS = 50000000 };
-
 static struct proto_message *say(struct agent *agent, enum proto_kind kind)
 {
     struct proto_message *message = core_put(agent->out, CORE_SEND, core_peer_key((struct core_peer){ 0, 0 }), 0,
@@ -211,13 +209,7 @@ void link_flush(struct agent *agent)
     if (!list_is_empty(&agent->drops) || agent->forgotten_count > 0) {
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_DROPS), agent->now_ns);
     }
-    struct agent_counts counts = agent_counts(agent);
-    uint64_t load = counts.tasks_ready << 40 | counts.tasks_running << 20 | counts.workers;
-    bool has_news = load != agent->load_said || agent->progress_count > 0;
-    if (has_news && !agent->load_is_due) {
-        agent->load_is_due = true;
-        core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_LOAD), agent->now_ns + LINK_LOAD_PAUSE_NS);
-    }
+    load_flush(agent);
 }
 
 static void say_drops(struct agent *agent)
@@ -235,59 +227,14 @@ static void say_drops(struct agent *agent)
     free(ids);
 }
 
-static void say_load(struct agent *agent)
-{
-    struct agent_counts counts = agent_counts(agent);
-    agent->load_is_due = false;
-    agent->load_said = counts.tasks_ready << 40 | counts.tasks_running << 20 | counts.workers;
-    struct proto_message *message = say(agent, PROTO_LOAD);
-    message->u.load = (struct proto_load){
-        .cpus_free_hundredths = agent->cpus_free > 0 ? (uint32_t)agent->cpus_free : 0,
-        .memory_free_bytes = agent->config.memory_bytes,
-        .store_free_bytes = counts.bytes_total - counts.bytes_used,
-        .store_used_bytes = counts.bytes_used,
-        .queued = (uint32_t)(counts.tasks_ready + counts.tasks_waiting),
-        .running = (uint32_t)counts.tasks_running,
-        .workers = (uint32_t)counts.workers,
-    };
-}
-
-void link_progress(struct agent *agent, const struct task *task, uint32_t source, uint64_t bytes)
-{
-    if (!agent->head_is_up || !task->is_from_head || agent->progress_count == PROTO_ITEMS_MAX) {
-        return; /* what is not said is free when the task has ended */
-    }
-    if (agent->progress_count == agent->progress_capacity) {
-        agent->progress_capacity = agent->progress_capacity * 2 + 64;
-        agent->progress = realloc(agent->progress, agent->progress_capacity * sizeof *agent->progress);
-        ROOST_INVARIANT(agent->progress != NULL);
-    }
-    agent->progress[agent->progress_count++] = (struct proto_progress_item){ task->id, task->head_attempt, source,
-                                                                             bytes };
-}
-
-static void say_progress(struct agent *agent)
-{
-    if (agent->progress_count > 0) {
-        struct proto_progress_item *items = core_alloc(agent->out, agent->progress_count * sizeof *items);
-        memcpy(items, agent->progress, agent->progress_count * sizeof *items);
-        say(agent, PROTO_PROGRESS)->u.progress = (struct proto_progress){ items, agent->progress_count };
-        agent->progress_count = 0;
-    }
-}
-
 void link_timer(struct agent *agent, uint64_t which)
 {
-    if (!agent->head_is_up) {
-        agent->load_is_due = false;
-        agent->progress_count = 0;
+    if (which == AGENT_TIMER_LOAD) {
+        load_timer(agent);
+    } else if (!agent->head_is_up) {
         return;
-    }
-    if (which == AGENT_TIMER_DROPS) {
+    } else if (which == AGENT_TIMER_DROPS) {
         say_drops(agent);
-    } else if (which == AGENT_TIMER_LOAD) {
-        say_progress(agent);
-        say_load(agent);
     } else if (which == AGENT_TIMER_LIST) {
         link_list(agent);
     }
@@ -506,7 +453,7 @@ void link_list(struct agent *agent)
 {
     uint32_t number = agent->list_number;
     say(agent, PROTO_LIST_BEGIN)->u.list_begin.list = number;
-    say_load(agent);
+    load_say(agent, true);
     LIST_EACH (at, &agent->jobs) {
         link_job(agent, CONTAINER_OF(at, struct job, all));
     }

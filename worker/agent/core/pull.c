@@ -226,9 +226,11 @@ static void tell_done(struct agent *agent, const struct pull *pull, int32_t stat
     message->u.pull_done = (struct proto_pull_done){ pull->transfer, status };
 }
 
-/* The host throws away what still comes; the place is free when it says so. */
+/* The host throws away what still comes; the place is free when it says so. How much had come or will come, only it
+ * knows: all of it counts, so that what is told is never less than what crossed. */
 static void stop_receiving(struct agent *agent, struct pull *pull)
 {
+    load_pulled(agent, pull->peer.node, pull->bytes);
     struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, room_let_evicted_go(agent, pull->lease), sizeof *body);
     *body = (struct agent_pull){ .op = AGENT_PULL_CANCEL, .peer = pull->peer, .transfer = pull->transfer };
 }
@@ -305,9 +307,9 @@ void pull_done(struct agent *agent, const struct core_event *event)
         memcpy(refs, event->u.done.data, event->u.done.bytes);
     }
     object->version = answer->content.version;
-    agent->counts.pulled_bytes += pull->bytes;
+    load_pulled(agent, pull->peer.node, pull->bytes);
     LIST_EACH (at, &object->consumers) {
-        link_progress(agent, CONTAINER_OF(at, struct input, consumer)->task, pull->peer.node, pull->bytes);
+        load_progress(agent, CONTAINER_OF(at, struct input, consumer)->task, pull->peer.node, pull->bytes);
     }
     destroy(agent, pull);
     object_arrive(agent, object, &value, lease, refs);

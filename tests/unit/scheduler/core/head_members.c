@@ -175,6 +175,41 @@ TEST(head_members, queries_answer_with_rows_that_match)
     bench_end(&bench);
 }
 
+static void say_pulled(uint32_t agent, uint32_t from, uint64_t bytes)
+{
+    struct proto_pulled pulled = { from, bytes };
+    struct proto_message load = { .kind = PROTO_LOAD,
+                                  .u.load = { .attempts_done = 5, .pulled = &pulled, .pulled_count = 1 } };
+    bench_say(&bench, agent, &load);
+}
+
+TEST(head_members, what_nodes_have_pulled_is_kept_by_peer_and_begins_anew_with_the_node)
+{
+    start(2);
+    say_pulled(0, 2, 700);
+    say_pulled(0, 0, 5);
+    say_pulled(0, 2, 900); /* totals: the newest counts */
+    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_PULLS, "")->text, "1|2|900|1|0|5|") == 0);
+    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_PULLS, "from=0")->text, "1|0|5|") == 0);
+    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_STATUS, "what=pulled_bytes")->text, "pulled_bytes|905|") == 0);
+    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_WORKERS, "node=1")->text, "1|0|0|0|5|") == 0);
+    bench_die(&bench, 0);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_PULLS, "")->total, 2);
+    bench_agent_again(&bench, 0);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_PULLS, "")->total, 0);
+    bench_end(&bench);
+}
+
+TEST(head_members, a_node_that_pulls_from_more_peers_than_it_may_name_is_not_believed_beyond)
+{
+    start(1);
+    for (uint32_t from = 0; from < PULL_PEERS_COUNTED_MAX + 10; from++) {
+        say_pulled(0, from, 1);
+    }
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_PULLS, "")->total, PULL_PEERS_COUNTED_MAX + 1);
+    bench_end(&bench);
+}
+
 TEST(head_members, the_same_events_give_the_same_hash)
 {
     uint64_t hashes[2];
