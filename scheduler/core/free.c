@@ -70,14 +70,11 @@ static void free_object(struct head *head, struct object *object)
             struct task *task = CONTAINER_OF(more->inputs.next, struct input, of_object)->task;
             head_task_fail(head, task, failure_make(ROOST_EFREED, "", "an argument was given up"));
         }
-        gather_free(object);
         LIST_EACH_SAFE (at, &more->watches) {
             list_remove(at); /* only with rule 6 switched off */
             CONTAINER_OF(at, struct watch, of_object)->object = NULL;
         }
-        for (uint32_t i = 0; i < more->contained_count; i++) {
-            head_object_unname(head, more->contained[i], &more->contained[i]->containers);
-        }
+        head_object_let_go(head, object);
         if (more->producer != NULL) {
             head_task_return_freed(head, more->producer, object);
         }

@@ -291,6 +291,9 @@ static void tick(struct head *head, uint64_t timer)
     case HEAD_TIMER_SILENCE:
         members_expire(head);
         break;
+    case HEAD_TIMER_CYCLES:
+        cycles_end(head);
+        break;
     }
 }
 
@@ -378,7 +381,7 @@ static bool sums_are_valid(const struct head *head)
         inputs += CONTAINER_OF(at, const struct task, all)->inputs_count;
     }
     bool holds = head_keeps(head, HEAD_RULE_ORDER), contains = head_keeps(head, HEAD_RULE_FREE);
-    return (queued == inputs || !holds) && (containers == contained || !contains);
+    return contained == head->contained_count && (queued == inputs || !holds) && (containers == contained || !contains);
 }
 
 static bool is_valid(const void *core)

@@ -36,7 +36,7 @@
 #include "common/core.h"
 #include "common/limits.h"
 
-enum head_timer { HEAD_TIMER_TURN = 1, HEAD_TIMER_SILENCE };
+enum head_timer { HEAD_TIMER_TURN = 1, HEAD_TIMER_SILENCE, HEAD_TIMER_CYCLES };
 
 /* What the ledger keeps of a node: enough to know whom to wait for after a restart. */
 struct head_fact {

@@ -146,7 +146,8 @@ enum object_flag {
     OBJECT_UNNAMED = 1 << 0,  /* on head.unnamed */
     OBJECT_CHANGED = 1 << 1,  /* on head.changed */
     OBJECT_TOLD_ALL = 1 << 2, /* of the change: holders are told too, not only those who want it */
-    OBJECT_BUSY = 1 << 3      /* its lists are being walked */
+    OBJECT_BUSY = 1 << 3,     /* its lists are being walked */
+    OBJECT_MARKED = 1 << 4    /* cycle.c: something outside names it */
 };
 
 enum { OBJECT_MANY = 3 }; /* more than two: in struct object_more */
@@ -239,6 +240,8 @@ void head_object_check_named(struct head *head, struct object *object);
 /* Sets what a sealed object contains: takes the array over. */
 void head_object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
 struct proto_content head_object_content(const struct object *object);
+/* What it contains goes on without it. */
+void head_object_let_go(struct head *head, struct object *object);
 bool head_object_is_valid(const struct head *head, const struct object *object);
 void head_object_touch(struct head *head, const struct object *object);
 /* For free.c's loop alone: the record goes, everything has let go of it. */
@@ -275,6 +278,12 @@ void free_name_at(struct head *head, struct member *member, struct object_id id)
 void free_send(struct head *head);
 /* Every member has listed: what has no bytes, or was never made known, is lost. */
 void free_census_ended(struct head *head);
+
+/* ------------------------------------------------------------------ cycles (cycle.c) */
+
+/* A job has ended: objects that only each other name are to be looked for. */
+void cycles_due(struct head *head);
+void cycles_end(struct head *head);
 
 /* ------------------------------------------------------------------ gathers (gather.c) */
 
@@ -469,6 +478,8 @@ struct head {
 
     struct list_node jobs;
     struct id_map jobs_by_id;
+    uint64_t contained_count; /* names in all objects together */
+    bool cycles_are_due;      /* the timer is armed */
 
     uint64_t tasks_in[TASK_DONE + 1];     /* by state */
     uint64_t *scratch_bytes;              /* by node number; zero between uses */

@@ -95,6 +95,7 @@ void head_job_end(struct head *head, struct job *job)
         }
     }
     head_record(head, 'J', job->id.lo, 0);
+    cycles_due(head);
     id_map_remove(&head->jobs_by_id, job_id_key(job->id));
     list_remove(&job->all);
     free_job(job);

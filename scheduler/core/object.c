@@ -559,10 +559,28 @@ void head_object_contain(struct head *head, struct object *object, struct object
     ROOST_PRE(more->contained == NULL);
     more->contained = contained;
     more->contained_count = count;
+    head->contained_count += count;
     for (uint32_t i = 0; i < count; i++) {
         head_object_name(&contained[i]->containers);
         head_record(head, 'c', object->id.lo, contained[i]->id.lo);
     }
+}
+
+void head_object_let_go(struct head *head, struct object *object)
+{
+    struct object_more *more = object->more;
+    if (more == NULL) {
+        return;
+    }
+    gather_free(object);
+    for (uint32_t i = 0; i < more->contained_count; i++) {
+        head_object_unname(head, more->contained[i], &more->contained[i]->containers);
+    }
+    head->contained_count -= more->contained_count;
+    free(more->contained);
+    more->contained = NULL;
+    more->contained_count = 0;
+    head_object_touch(head, object);
 }
 
 bool head_object_is_valid(const struct head *head, const struct object *object)

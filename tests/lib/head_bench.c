@@ -137,7 +137,7 @@ static void run(struct bench *bench, const struct core_command *command)
         note(bench, command->to, message);
         break;
     case CORE_ARM:
-        *(command->token == HEAD_TIMER_TURN ? &bench->turn_ns : &bench->silence_ns) = command->at_ns;
+        bench->timers[command->token] = command->at_ns;
         break;
     case CORE_CLOSE:
         CHECK(bench->closed_count < BENCH_AGENTS);
@@ -188,9 +188,9 @@ static void one_step(struct bench *bench, struct core_event *event)
 
 void bench_turn(struct bench *bench)
 {
-    while (bench->turn_ns <= bench->now_ns) {
+    while (bench->timers[HEAD_TIMER_TURN] <= bench->now_ns) {
         struct core_event event = { .kind = CORE_TICK, .u.timer.key = HEAD_TIMER_TURN };
-        bench->turn_ns = UINT64_MAX;
+        bench->timers[HEAD_TIMER_TURN] = UINT64_MAX;
         one_step(bench, &event);
     }
 }
@@ -212,7 +212,7 @@ void bench_start(struct bench *bench, const struct head_config *config)
     bench->config.cluster = (struct cluster_id){ 5, 5 };
     bench->config.epoch = 1;
     bench->now_ns = 1;
-    bench->turn_ns = bench->silence_ns = UINT64_MAX;
+    memset(bench->timers, 0xff, sizeof bench->timers);
     bench->job = (struct job_id){ 11, 12 };
     CHECK_EQ(head_create(&bench->head, &bench->config), 0);
     CHECK_EQ(core_out_init(&bench->out, head_core.out_bytes_max), 0);
@@ -237,7 +237,7 @@ void bench_restart(struct bench *bench)
     bench->config.epoch++;
     bench->config.facts = bench->facts;
     bench->config.facts_count = bench->facts_count;
-    bench->turn_ns = bench->silence_ns = UINT64_MAX;
+    memset(bench->timers, 0xff, sizeof bench->timers);
     for (uint32_t i = 0; i < BENCH_AGENTS; i++) {
         bench->agents[i].is_up = false;
     }
@@ -319,15 +319,20 @@ void bench_pass(struct bench *bench, uint64_t ms, bool alive)
     uint64_t end = bench->now_ns + ms * 1000000;
     while (bench->now_ns < end) {
         uint64_t next = bench->now_ns + HEARTBEAT_MS * UINT64_C(1000000);
-        next = bench->silence_ns > bench->now_ns && bench->silence_ns < next ? bench->silence_ns : next;
+        for (int timer = HEAD_TIMER_SILENCE; timer <= HEAD_TIMER_CYCLES; timer++) {
+            uint64_t at_ns = bench->timers[timer];
+            next = at_ns > bench->now_ns && at_ns < next ? at_ns : next;
+        }
         bench->now_ns = next < end ? next : end;
         if (alive) {
             bench_all_sign(bench);
         }
-        if (bench->silence_ns <= bench->now_ns) {
-            struct core_event event = { .kind = CORE_TICK, .u.timer.key = HEAD_TIMER_SILENCE };
-            bench->silence_ns = UINT64_MAX;
-            step(bench, &event);
+        for (uint64_t timer = HEAD_TIMER_SILENCE; timer <= HEAD_TIMER_CYCLES; timer++) {
+            if (bench->timers[timer] <= bench->now_ns) {
+                struct core_event event = { .kind = CORE_TICK, .u.timer.key = timer };
+                bench->timers[timer] = UINT64_MAX;
+                step(bench, &event);
+            }
         }
     }
 }

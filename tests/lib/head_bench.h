@@ -44,7 +44,7 @@ struct bench {
     struct head *head;
     struct head_config config;
     struct core_out out;
-    uint64_t now_ns, turn_ns, silence_ns; /* UINT64_MAX: not armed */
+    uint64_t now_ns, timers[HEAD_TIMER_CYCLES + 1]; /* by enum head_timer; UINT64_MAX: not armed */
     struct bench_agent agents[BENCH_AGENTS];
     struct bench_said *said;
     size_t said_count;

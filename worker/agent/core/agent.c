@@ -137,8 +137,13 @@ static void settle(struct agent *agent)
             agent->dispatch_due = false;
             worker_dispatch(agent);
         }
+        if (agent->cycles_are_due && list_is_empty(&agent->unnamed)) {
+            agent->cycles_are_due = false;
+            cycles_end(agent);
+        }
     } while (!list_is_empty(&agent->unnamed) || !list_is_empty(&agent->failing) || !list_is_empty(&agent->finished) ||
-             !list_is_empty(&agent->leaving) || agent->room_due || agent->pull_due || agent->dispatch_due);
+             !list_is_empty(&agent->leaving) || agent->room_due || agent->pull_due || agent->dispatch_due ||
+             agent->cycles_are_due);
     link_flush(agent);
     arm(agent);
 }

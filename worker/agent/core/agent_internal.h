@@ -62,6 +62,7 @@ struct object {
     bool is_copy;       /* the bytes here can be had elsewhere: evictable */
     bool is_freed;      /* it said FREE */
     bool says_nothing;  /* its value came from the head, which need not be told */
+    bool is_marked;     /* cycle.c: something outside names it */
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
     uint32_t version;   /* the attempt that made it */
@@ -99,6 +100,10 @@ static inline bool object_is_named(const struct object *object)
 {
     return object->scopes + object->tasks + object->containers + object->uses > 0;
 }
+static inline bool object_is_named_from_outside(const struct object *object)
+{
+    return object->scopes + object->tasks + object->uses + object->pins > 0;
+}
 static inline bool object_is_held(const struct object *object)
 {
     return object->scopes + object->tasks + object->private_containers > 0;
@@ -114,6 +119,8 @@ void object_evict(struct agent *agent, struct object *object);
 void object_is_elsewhere(struct agent *agent, struct object *object, const struct proto_content *content);
 /* The head knows it from now on; what it contains is kept there through it. */
 void object_becomes_public(struct agent *agent, struct object *object);
+/* What it contains goes on without it. */
+void object_let_go_of_contents(struct agent *agent, struct object *object);
 /* FREE: the head says that nobody names it. */
 void object_free(struct agent *agent, struct object *object);
 static inline bool object_is_error(const struct object *object)
@@ -130,6 +137,11 @@ bool object_is_valid(const struct object *object);
 /* An object that the agent makes itself, of a few bytes; false when the store has no room even for that. */
 bool object_write(struct agent *agent, struct object *object, uint32_t format, const void *data, size_t size,
                   const roost_ref *ref);
+
+/* ------------------------------------------------------------------ cycles (cycle.c) */
+
+/* A job is over: private objects that only each other name go. */
+void cycles_end(struct agent *agent);
 
 /* ------------------------------------------------------------------ room (room.c) */
 
@@ -478,7 +490,7 @@ struct agent {
     uint32_t workers_count;
     uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
-    bool dispatch_due, room_due, pull_due;
+    bool dispatch_due, room_due, pull_due, cycles_are_due;
     struct core_peer self;       /* as the head numbers this node; 0: not yet */
     bool head_is_up;             /* WELCOME has come, and the session stands */
     uint32_t nodes_count;        /* members, this node included */

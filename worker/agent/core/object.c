@@ -174,7 +174,7 @@ static void name_contents(struct agent *agent, struct object *object)
     }
 }
 
-static void unname_contents(struct agent *agent, struct object *object)
+void object_let_go_of_contents(struct agent *agent, struct object *object)
 {
     for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
         struct object *inner = object->contains[i];
@@ -370,7 +370,7 @@ static void let_go(struct agent *agent, struct object *object)
     if (object->pull != NULL) {
         pull_cancel(agent, object->pull);
     }
-    unname_contents(agent, object);
+    object_let_go_of_contents(agent, object);
     if (object->whole == NULL) {
         drop_parts(agent, object);
     }
@@ -403,7 +403,7 @@ void object_evict(struct agent *agent, struct object *object)
     list_remove(&object->idle);
     struct lease *lease = object->lease;
     object->lease = NULL;
-    unname_contents(agent, object);
+    object_let_go_of_contents(agent, object);
     set_state(agent, object, OBJECT_ELSEWHERE);
     put_entry(agent, object, AGENT_ENTRY_EVICT, room_let_evicted_go(agent, lease));
     if (object->is_public) {

@@ -104,9 +104,9 @@ struct job *job_open(struct agent *agent, struct job_id id, struct client *drive
 
 static void destroy_if_over(struct agent *agent, struct job *job)
 {
-    (void)agent;
     if (job->has_ended && list_is_empty(&job->workers) && list_is_empty(&job->tasks)) {
         list_remove(&job->all);
+        agent->cycles_are_due = true;
         free(job->broken);
         free(job->spec);
         free(job);

@@ -280,6 +280,62 @@ TEST(head_objects, a_long_chain_of_containers_is_freed_in_a_loop)
     bench_end(&bench);
 }
 
+/* Two objects of node 0 that contain each other, and a third that the first of them contains; held there. */
+static void make_cycle(struct object_id *first, struct object_id *second, struct object_id *third)
+{
+    *first = bench_pending(&bench, 0);
+    *third = bench_put(&bench, 0, 10);
+    *second = bench_box(&bench, 0, first, 1);
+    struct object_id inner[] = { *second, *third };
+    struct proto_message message = { .kind = PROTO_PUBLISH,
+                                     .u.publish = { .object = *first,
+                                                    .state = PROTO_SEALED,
+                                                    .content = { .size = 64 },
+                                                    .located = true,
+                                                    .contained = { inner, 2 } } };
+    bench_say(&bench, 0, &message);
+}
+
+TEST(head_objects, objects_that_only_each_other_name_go_after_the_end_of_a_job)
+{
+    bench_start(&bench, NULL);
+    bench_agent(&bench, 0, 1);
+    bench_job(&bench, 0);
+    struct object_id first, second, third;
+    make_cycle(&first, &second, &third);
+    struct object_id apart = bench_put(&bench, 0, 10), box = bench_box(&bench, 0, &apart, 1);
+    struct object_id *names[] = { &first, &second, &third, &apart };
+    for (size_t i = 0; i < ROOST_COUNT_OF(names); i++) {
+        bench_names(&bench, 0, PROTO_DROP, *names[i]);
+    }
+    bench_pass(&bench, 2 * HEAD_CYCLES_MS, true);
+    CHECK_EQ(head_counts(bench.head).objects, 5); /* while the job lasts somebody may come to name them */
+    bench_say(&bench, 0, &(struct proto_message){ .kind = PROTO_JOB_END, .u.job_end.job = bench.job });
+    bench_pass(&bench, 2 * HEAD_CYCLES_MS, true);
+    CHECK_EQ(head_counts(bench.head).objects, 2);
+    CHECK(bench_was_freed(&bench, 0, first) && bench_was_freed(&bench, 0, second) && bench_was_freed(&bench, 0, third));
+    CHECK(!bench_was_freed(&bench, 0, box) && !bench_was_freed(&bench, 0, apart));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_cycle_that_another_node_names_stays)
+{
+    bench_start(&bench, NULL);
+    bench_agent(&bench, 0, 1);
+    bench_agent(&bench, 1, 1);
+    bench_job(&bench, 0);
+    struct object_id first, second, third;
+    make_cycle(&first, &second, &third);
+    bench_names(&bench, 1, PROTO_HOLD, second);
+    bench_names(&bench, 0, PROTO_DROP, first);
+    bench_names(&bench, 0, PROTO_DROP, second);
+    bench_names(&bench, 0, PROTO_DROP, third);
+    bench_say(&bench, 0, &(struct proto_message){ .kind = PROTO_JOB_END, .u.job_end.job = bench.job });
+    bench_pass(&bench, 2 * HEAD_CYCLES_MS, true);
+    CHECK_EQ(head_counts(bench.head).objects, 3);
+    bench_end(&bench);
+}
+
 TEST(head_objects, edges_said_before_count_with_the_object_that_comes_next)
 {
     start(1);

@@ -101,6 +101,24 @@ TEST(agent_names, an_object_that_contains_its_own_name_goes_with_its_last_holder
     bench_end(&bench, true);
 }
 
+TEST(agent_names, objects_that_only_each_other_name_go_with_their_job)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    struct object_id ids[] = { own_id(driver), own_id(driver) };
+    for (int i = 0; i < 2; i++) {
+        struct wire_place place;
+        CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, wire_object_bytes(8, 0, 1), &place), 0);
+        tell_refs(driver, ids[i], object_ref(ids[1 - i]));
+        announce(driver, &(struct wire_object){ .id = ids[i], .place = place, .size = 8, .refs = 1 });
+    }
+    bench_names(&bench, driver, WIRE_FREE, 0, ids[0]);
+    bench_names(&bench, driver, WIRE_FREE, 0, ids[1]);
+    CHECK(bench_find(&bench, ids[0]) != NULL && bench_find(&bench, ids[1]) != NULL);
+    bench_gone(&bench, driver, 9);
+    bench_end(&bench, true);
+}
+
 TEST(agent_broken, refs_of_nothing_end_the_client)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
