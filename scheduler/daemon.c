@@ -158,7 +158,8 @@ static int make_core(struct daemon *daemon)
                                   .facts = daemon->ledger.facts,
                                   .facts_count = daemon->ledger.facts_count };
     int status = head_create(&daemon->core, &config);
-    return status != 0 || options->record == NULL ? status : record_open(&daemon->record, options->record, &config);
+    return status != 0 || options->record == NULL ? status
+                                                  : head_record_open(&daemon->record, options->record, &config);
 }
 
 static int make_host(struct daemon *daemon)

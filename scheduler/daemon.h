@@ -10,7 +10,7 @@
 struct head_options {
     const char *listen; /* HOST:PORT; NULL: 127.0.0.1:0. Port 0 takes a free one */
     const char *folder; /* existing; head.json is written there: address, cluster, pid. NULL: none */
-    const char *record; /* a file for every event of the core, for head_play(); NULL: none */
+    const char *record; /* a file for every event of the core, for playing it back (record.h); NULL: none */
     int ready_fd;    /* a line "HOST:PORT\n" is written here once agents can connect, then it is closed; ROOST_NONE */
     int lifeline_fd; /* the head ends when the other end of this pipe closes; ROOST_NONE */
     unsigned suspect_ms, dead_ms; /* of silence; 0: NODE_SUSPECT_MS, NODE_DEAD_MS */

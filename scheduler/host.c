@@ -20,8 +20,8 @@
 #include "common/list.h"
 #include "common/log.h"
 #include "proto/io/peers.h"
+#include "proto/io/record.h"
 #include "scheduler/marks.h"
-#include "scheduler/record.h"
 
 #include <stdlib.h>
 #include <string.h>

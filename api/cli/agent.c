@@ -8,8 +8,9 @@
 #include "common/io/address.h"
 #include "common/log.h"
 #include "worker/agent/daemon.h"
+#include "worker/agent/record.h"
 
-static const char *folder, *node_name, *address;
+static const char *folder, *node_name, *address, *record, *recorded;
 static uint64_t cpus, store_bytes, ready_fd = UINT64_MAX, lifeline_fd = UINT64_MAX;
 static bool removes_folder;
 
@@ -20,6 +21,8 @@ static const struct option_spec specs[] = {
     OPT_TEXT("name", "NAME", &node_name, "for people (default: the host's name)"),
     OPT_CPUS(&cpus, "CPUs that tasks may use, such as 4 or 0.5 (default: all)"),
     OPT_STORE_BYTES(&store_bytes, "of shared memory for objects (default: a share of what is free)"),
+    OPT_TEXT("record", "FILE", &record, "write every event of the agent there, for playing it back"),
+    OPT_TEXT("play", "FILE", &recorded, "give a recorded file to a fresh core, in this process, and end"),
     OPT_NUMBER("ready-fd", "FD", 0, 1 << 20, &ready_fd,
                "descriptor on which it writes a line, the path of its\nsocket, when clients can connect"),
     OPT_NUMBER("lifeline-fd", "FD", 0, 1 << 20, &lifeline_fd, "a pipe whose other end's closing ends the agent"),
@@ -29,7 +32,8 @@ static const struct option_spec specs[] = {
 
 static const struct option_set set = {
     .command = "agent",
-    .usage = "--folder DIR [--address HOST:PORT] [--name NAME] [--cpus C] [--store-bytes SIZE]",
+    .usage = "--folder DIR [--address HOST:PORT] [--name NAME] [--cpus C] [--store-bytes SIZE] [--record FILE]\n"
+             "--play FILE",
     .text = "Runs the agent of one node in the foreground: it owns the node's store and worker processes. It ends on\n"
             "SIGTERM or SIGINT, with its workers, and leaves its folder as it found it. Logs go to standard error.\n"
             "`roost start` runs it in the background.",
@@ -57,6 +61,9 @@ int command_agent(int argc, char **argv)
     if (code != OPTIONS_FINE) {
         return code;
     }
+    if (recorded != NULL) {
+        return command_play("agent", recorded, &agent_record);
+    }
     if (check() != 0) {
         return options_refuse(&set, "%s", error_text());
     }
@@ -69,6 +76,7 @@ int command_agent(int argc, char **argv)
                                      .ready_fd = ready_fd == UINT64_MAX ? ROOST_NONE : (int)ready_fd,
                                      .lifeline_fd = lifeline_fd == UINT64_MAX ? ROOST_NONE : (int)lifeline_fd,
                                      .parent_fd = ROOST_NONE,
+                                     .record = record,
                                      .populate = true };
     log_start("agent", LOG_INFO);
     int status = folder_enter(folder, "agent");

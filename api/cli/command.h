@@ -34,6 +34,10 @@ int command_stop(int argc, char **argv);
 int command_why(int argc, char **argv);
 int command_worker_exec(int argc, char **argv);
 
+struct record_core;
+/* Plays a daemon's recorded events (proto/io/record.h) and prints the hash of the state at their end; the exit code. */
+int command_play(const char *command, const char *path, const struct record_core *core);
+
 /* Says on stderr, after "roost COMMAND: ", the text of the last error. EXIT_NO_CLUSTER when `status` is that there is
  * none, else EXIT_FAILED. */
 int command_failed(const char *command, int status);

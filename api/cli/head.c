@@ -6,8 +6,9 @@
 #include "common/io/address.h"
 #include "common/log.h"
 #include "scheduler/daemon.h"
+#include "scheduler/record.h"
 
-static const char *folder, *listen_at = "127.0.0.1:0", *record;
+static const char *folder, *listen_at = "127.0.0.1:0", *record, *recorded;
 static uint64_t ready_fd = UINT64_MAX, lifeline_fd = UINT64_MAX;
 static bool removes_folder;
 
@@ -15,6 +16,7 @@ static const struct option_spec specs[] = {
     OPT_TEXT("listen", "HOST:PORT", &listen_at, "where agents connect (default: a free port of 127.0.0.1)"),
     OPT_TEXT("folder", "DIR", &folder, "an existing folder of yours, mode 0700, for head.json"),
     OPT_TEXT("record", "FILE", &record, "write every event of the scheduler there, for playing it back"),
+    OPT_TEXT("play", "FILE", &recorded, "give a recorded file to a fresh core, in this process, and end"),
     OPT_NUMBER("ready-fd", "FD", 0, 1 << 20, &ready_fd,
                "descriptor on which it writes a line, its address, when\nagents can connect"),
     OPT_NUMBER("lifeline-fd", "FD", 0, 1 << 20, &lifeline_fd, "a pipe whose other end's closing ends the head"),
@@ -24,7 +26,8 @@ static const struct option_spec specs[] = {
 
 static const struct option_set set = {
     .command = "head",
-    .usage = "[--listen HOST:PORT] [--folder DIR] [--record FILE]",
+    .usage = "[--listen HOST:PORT] [--folder DIR] [--record FILE]\n"
+             "--play FILE",
     .text =
         "Runs the head of a cluster in the foreground: it knows the nodes, where objects are, and places tasks. It\n"
         "ends on SIGTERM or SIGINT, and its agents with it. Logs go to standard error. `roost start --head` runs\n"
@@ -39,6 +42,9 @@ int command_head(int argc, char **argv)
     int code = options_start(&set, argc, argv, NULL);
     if (code != OPTIONS_FINE) {
         return code;
+    }
+    if (recorded != NULL) {
+        return command_play("head", recorded, &head_record);
     }
     if (address_parse(listen_at, &parsed) != 0) {
         return options_refuse(&set, "--listen: %s", error_text());

@@ -361,6 +361,31 @@ part_head() {
     run 3 "$roost" status --address "$address"
 }
 
+part_record_of_an_agent() { # what it did plays to the same state, twice; what is damaged, or another's, is refused
+    local folder=$ROOST_DIR/recorded record=$work/record first
+    mkdir -m 700 "$folder"
+    "$roost" agent --folder "$folder" --store-bytes 64M --cpus 1 --record "$record" 2>/dev/null &
+    local pid=$!
+    wait_for "the agent's file" test -s "$folder/node.json" || return
+    ROOST_AGENT=$folder/agent.sock run 0 "${roost%bin/roost}examples/hello"
+    kill "$pid"
+    wait_for "the agent's end" is_gone "$pid"
+    rmdir "$folder"
+    run 0 "$roost" agent --play "$record"
+    first=$out
+    [ ${#first} = 16 ] || fail "no hash: $first"
+    run 0 "$roost" agent --play "$record"
+    [ "$out" = "$first" ] || fail "$out after $first"
+    run 1 "$roost" head --play "$record"
+    says "$record is not a record of this build's head"
+    printf 'X' | dd of="$record" bs=1 seek=$(($(stat -c %s "$record") / 2)) conv=notrunc status=none
+    run 1 "$roost" agent --play "$record"
+    says "the line is damaged"
+    run 1 "$roost" agent --play "$work/none"
+    says "$work/none does not exist"
+    nothing_left
+}
+
 part_start_without_a_head() { # the agent that could not join is ended, and nothing of it stays
     run 3 "$roost" start --address 127.0.0.1:1 "${small[@]}"
     nothing_left

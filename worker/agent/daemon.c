@@ -11,6 +11,7 @@
 #include "common/io/nng_threads.h"
 #include "common/log.h"
 #include "worker/agent/daemon_internal.h"
+#include "worker/agent/record.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -89,6 +90,9 @@ static int make_core(struct daemon *daemon)
     config->prestart_workers = (config->cpus_hundredths + 99) / 100;
     config->workers_max = config->prestart_workers * WORKERS_PER_CPU_MAX;
     int status = agent_create(&daemon->core, config);
+    if (status == 0 && options->record != NULL) {
+        status = record_open(&daemon->record, options->record, &agent_record, config);
+    }
     return status != 0 ? status : core_out_init(&daemon->out, agent_core.out_bytes_max);
 }
 
@@ -326,6 +330,7 @@ static void end(struct daemon *daemon)
         pthread_join(daemon->populate_thread, NULL);
     }
     clear_folder(daemon);
+    record_close(daemon->record, daemon->core != NULL ? agent_core.hash(daemon->core) : 0);
     agent_destroy(daemon->core);
     core_out_fini(&daemon->out);
     store_close(daemon->store);

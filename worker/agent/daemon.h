@@ -16,10 +16,11 @@ struct agent_options {
     double cpus;              /* 0: the machine's */
     uint64_t store_bytes;     /* 0: from memory */
     uint64_t memory_bytes;    /* for tasks; 0: what is left beside the store */
-    int ready_fd;    /* a line "SOCKET\n" is written here once clients can connect, then it is closed; ROOST_NONE */
-    int lifeline_fd; /* the agent ends when the other end of this pipe closes; ROOST_NONE */
-    int parent_fd;   /* a pidfd: the agent ends with that process; ROOST_NONE */
-    bool populate;   /* fill the store's memory in the background */
+    int ready_fd;       /* a line "SOCKET\n" is written here once clients can connect, then it is closed; ROOST_NONE */
+    int lifeline_fd;    /* the agent ends when the other end of this pipe closes; ROOST_NONE */
+    int parent_fd;      /* a pidfd: the agent ends with that process; ROOST_NONE */
+    const char *record; /* a file for every event of the core, for playing it back (record.h); NULL: none */
+    bool populate;      /* fill the store's memory in the background */
 };
 
 /* Runs until a signal, the lifeline or a stop message; ends its workers and leaves nothing behind.

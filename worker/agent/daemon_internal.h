@@ -93,6 +93,7 @@ struct daemon {
     struct loop *loop;
     struct agent *core;
     struct core_out out;
+    struct record *record; /* of every event; NULL: none */
     struct store *store;
     struct unix_listener *listener;
     struct node_id node;

@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "worker/agent/daemon_internal.h"
+#include "worker/agent/record.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@ enum { TURN_ENTRIES_MAX = 100000, TURN_SCAN_MAX = 4096, TURN_LOOK_NS_MAX = 80000
 void daemon_step(struct daemon *daemon, struct core_event *event)
 {
     event->now_ns = loop_now_ns();
+    if (daemon->record != NULL) {
+        record_event(daemon->record, event, agent_core.hash(daemon->core));
+    }
     core_out_clear(&daemon->out);
     agent_core.step(daemon->core, event, &daemon->out);
     for (const struct core_command *c = core_next(&daemon->out, NULL); c != NULL; c = core_next(&daemon->out, c)) {
