@@ -559,7 +559,7 @@ static SHAPE(proto_cancel, WIRE, roost__v1__cancel__descriptor, NULL)
 {
     const roost_ref *ref = &((const struct proto_pull *)ours)->ref;
     if (ref->size == ROOST_WHOLE) {
-        return ref->offset == 0 ? NULL : "the whole of an object, but not from its start";
+        return ref->offset <= ROOST_OBJECT_BYTES_MAX ? NULL : "a rest outside every object";
     }
     if (ref->size == ROOST_COLUMN) {
         return ref->offset < ROOST_COLUMNS_MAX ? NULL : "no object has so many columns";

@@ -103,7 +103,8 @@ static inline bool object_is_held(const struct object *object)
 {
     return object->scopes + object->tasks + object->private_containers > 0;
 }
-/* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. */
+/* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. A part may have
+ * FAILED although its whole is well: there is no such range. */
 struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
@@ -397,7 +398,7 @@ void workers_fini(struct agent *agent);
 
 /* ------------------------------------------------------------------ the head (link.c) */
 
-enum { AGENT_TIMER_DEADLINES, AGENT_TIMER_DROPS, AGENT_TIMER_LOAD, AGENT_TIMER_LIST };
+enum { AGENT_TIMER_DEADLINES, AGENT_TIMER_DROPS, AGENT_TIMER_LOAD, AGENT_TIMER_LIST, AGENT_TIMER_PULLS };
 
 struct member {           /* another node, as the head describes it */
     struct list_node all; /* agent.members, in the order heard of */
@@ -459,7 +460,7 @@ void pull_peer_lost(struct agent *agent, struct core_peer peer);
 void pull_message(struct agent *agent, const struct core_event *event);
 void pull_done(struct agent *agent, const struct core_event *event);
 void pull_served(struct agent *agent, const struct core_event *event);
-/* Room has become free, or a transfer has ended: others may begin. */
+/* Room has become free, a transfer has ended or a pause: others may begin. */
 void pull_retry(struct agent *agent);
 void pulls_fini(struct agent *agent);
 

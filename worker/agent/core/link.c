@@ -12,6 +12,7 @@
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "link"
+#include "common/error.h"
 #include "common/log.h"
 #include "worker/agent/core/agent_internal.h"
 
@@ -322,10 +323,11 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
 
 void link_input_failed(struct agent *agent, struct task *task)
 {
-    struct wire_failure failure = { .status = task->bad_input->state == OBJECT_FAILED ? task->bad_input->status
-                                                                                      : ROOST_EFAILED };
+    const struct object *bad = task->bad_input;
+    struct wire_failure failure = { .status = bad->state == OBJECT_FAILED ? bad->status : ROOST_EFAILED };
     char id[ID_TEXT_BYTES];
-    snprintf(failure.text, sizeof failure.text, "its argument %s failed", object_id_print(task->bad_input->id, id));
+    object_id_print(bad->whole != NULL ? bad->whole->id : bad->id, id);
+    snprintf(failure.text, sizeof failure.text, "its argument %s failed: %s", id, error_name(failure.status));
     link_complete(agent, task, 0, false, &failure);
     task_give_up(agent, task);
 }
