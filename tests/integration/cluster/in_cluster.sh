@@ -132,7 +132,7 @@ if cat "$keep/err" "$work/logs"/* 2>/dev/null | grep -E -A 20 'Sanitizer|runtime
     echo "something of it reported that it is broken"
     failed=1
 fi
-if [ "$nodes" -gt 0 ] && grep -H level=warn "$work/logs"/* | grep -vE "${ROOST_TEST_WARNINGS-^$}"; then
+if [ "$nodes" -gt 0 ] && grep -H level=warn "$work/logs"/* | grep -vE "${ROOST_TEST_WARNINGS:-^$}"; then
     echo "a daemon has warned of what was not expected"
     failed=1
 fi
