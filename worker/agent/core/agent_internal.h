@@ -474,8 +474,9 @@ struct agent {
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
         clients, tasks, ready, jobs, room_requests;
-    uint32_t drain;    /* turns so far in which every ring was read */
-    int64_t cpus_free; /* hundredths; below zero when woken attempts wait for nobody */
+    uint32_t drain;              /* turns so far in which every ring was read */
+    int64_t cpus_free;           /* hundredths; below zero when woken attempts wait for nobody */
+    uint32_t blocked_hundredths; /* CPUs that attempts of the head's have given back */
     uint32_t workers_count;
     uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
@@ -488,6 +489,7 @@ struct agent {
     size_t forgotten_count, forgotten_capacity;
     uint64_t memory_booked; /* by running attempts, blocked ones included */
     uint64_t load_told;     /* hash of what the head was told last */
+    uint32_t blocked_told;  /* its blocked_hundredths */
     bool load_is_due;
     struct proto_progress_item *progress; /* to be said with the load; owned */
     size_t progress_count, progress_capacity;

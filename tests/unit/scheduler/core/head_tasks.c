@@ -488,6 +488,36 @@ TEST(head_tasks, over_its_budget_the_head_sends_specs_home_and_asks_for_them_aga
     bench_end(&bench);
 }
 
+TEST(head_tasks, tasks_that_wait_for_their_children_do_not_keep_them_out)
+{
+    start(1, 1);
+    struct bench_call call = { .returns = 1, .cpus_hundredths = 100 };
+    struct bench_call only = call;
+    only.node = bench.agents[0].id;
+    only.flags = SPEC_NODE_ONLY;
+    for (int i = 0; i < PLACEMENT_WINDOW_PER_CPU; i++) { /* the parents */
+        CHECK_EQ(bench_placed(&bench, bench_submit(&bench, 0, &call)), 0);
+    }
+    struct task_id child = bench_submit(&bench, 0, &call), bound = bench_submit(&bench, 0, &only);
+    CHECK_EQ(bench_placed(&bench, child), BENCH_AGENTS);
+    CHECK_EQ(bench_placed(&bench, bound), BENCH_AGENTS);
+    struct proto_message load = { .kind = PROTO_LOAD, .u.load = { .blocked_hundredths = 100 } };
+    bench_say(&bench, 0, &load);
+    CHECK_EQ(bench_placed(&bench, child), 0);
+    CHECK_EQ(bench_placed(&bench, bound), BENCH_AGENTS);
+    load.u.load.blocked_hundredths = 200;
+    bench_say(&bench, 0, &load);
+    CHECK_EQ(bench_placed(&bench, bound), 0);
+    load.u.load.blocked_hundredths = 0; /* woken: more than its share, and nothing new until some of it has ended */
+    bench_say(&bench, 0, &load);
+    struct task_id late = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, late), BENCH_AGENTS);
+    bench_complete(&bench, 0, child, 1, 1, 1);
+    bench_complete(&bench, 0, bound, 1, 1, 1);
+    CHECK_EQ(bench_placed(&bench, late), BENCH_AGENTS);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_task_of_a_damaged_spec_is_refused)
 {
     start(1, 4);

@@ -319,31 +319,6 @@ TEST(agent_link, a_holder_that_fails_in_the_middle_is_told_and_its_late_words_ar
     bench_end(&bench, false);
 }
 
-TEST(agent_link, a_copy_is_evicted_for_room_and_its_entry_goes_with_the_last_name)
-{
-    bench_start(&bench, ROOST_MIB(1), 1);
-    struct core_client driver = bench_driver(&bench);
-    bench_head_comes(&bench);
-    struct task_id id;
-    CHECK(busy_until_it_leaves(driver, &id) != NULL);
-    struct object_id result = result_id(id, 0);
-    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
-    found(result, 1000, 0);
-    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
-    answer_pull(transfer, 0);
-    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
-    CHECK(bench_find(&bench, result) != NULL);
-    size_t entries = bench.entries_count;
-    struct wire_place place;
-    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, ROOST_MIB(1), &place), 0); /* the whole store */
-    CHECK(bench_find(&bench, result) == NULL);
-    CHECK_EQ(bench.entries_count, entries); /* who looks for it is sent to the agent */
-    bench_names(&bench, driver, WIRE_FREE, 0, result);
-    names(PROTO_FREE, result);
-    CHECK_EQ(bench.entries_count, entries - 1);
-    bench_end(&bench, false);
-}
-
 TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -522,6 +497,26 @@ TEST(agent_link, the_head_is_told_what_has_come_for_its_task_and_that_it_runs)
     CHECK_EQ(items[0].source, BENCH_OTHER);
     CHECK_EQ(items[0].bytes, 500);
     CHECK_EQ(items[1].source, 0);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_task_of_the_head_that_blocks_says_so_at_once)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct core_client driver = bench_driver(&bench);
+    struct object_id id = bench_put(&bench, driver, 0, NULL, 0);
+    place(id, 0);
+    bench_workers_come(&bench);
+    struct bench_task task = bench_take(&bench);
+    uint64_t token = bench_wait(&bench, task.client, task.task.run, WIRE_WAIT_BLOCKS, 1,
+                                &(struct object_id){ 4711, 1 }, 1);
+    bench_tick(&bench); /* no time has passed */
+    CHECK_EQ(bench_sent(&bench, PROTO_LOAD)->message.u.load.blocked_hundredths, 100);
+    struct wire_unwait end = { .head = { WIRE_UNWAIT, sizeof end, token } };
+    bench_entry(&bench, task.client, &end.head);
+    bench_time(&bench, bench.now_ns + 1000000000);
+    CHECK_EQ(bench_sent(&bench, PROTO_LOAD)->message.u.load.blocked_hundredths, 0);
     bench_end(&bench, false);
 }
 
