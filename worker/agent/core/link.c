@@ -213,8 +213,23 @@ void link_flush(struct agent *agent)
     load_flush(agent);
 }
 
+/* What was named again meanwhile, by the head or here, is held by its new record: that one is dropped when its time
+ * comes. */
+static void keep_what_is_registered_again(struct agent *agent)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < agent->forgotten_count; i++) {
+        const struct object *object = object_find(agent, agent->forgotten[i]);
+        if (object == NULL || !object->is_registered) {
+            agent->forgotten[kept++] = agent->forgotten[i];
+        }
+    }
+    agent->forgotten_count = kept;
+}
+
 static void say_drops(struct agent *agent)
 {
+    keep_what_is_registered_again(agent);
     for (size_t at = 0; at < agent->forgotten_count; at += PROTO_OBJECTS_MAX) {
         size_t left = agent->forgotten_count - at;
         say_names(agent, PROTO_DROP, agent->forgotten + at, left < PROTO_OBJECTS_MAX ? left : PROTO_OBJECTS_MAX);

@@ -500,20 +500,36 @@ TEST(agent_link, the_head_is_told_what_has_come_for_its_task_and_that_it_runs)
     bench_end(&bench, false);
 }
 
+TEST(agent_link, a_name_that_is_forgotten_and_comes_again_before_the_drop_has_left_is_not_dropped)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_names(&bench, driver, WIRE_FREE, 0, result);
+    found(result, 1000, 0); /* the home is done with it: the record goes, a DROP is due */
+    place(result, 1000);    /* in the same batch: an argument of a task here */
+    bench_tick(&bench);
+    CHECK(!bench_sent_names(&bench, PROTO_DROP, result));
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_task_of_the_head_that_blocks_says_so_at_once)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
     bench_head_comes(&bench);
     struct core_client driver = bench_driver(&bench);
-    struct object_id id = bench_put(&bench, driver, 0, NULL, 0);
-    place(id, 0);
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    place(id, 100);
     bench_workers_come(&bench);
     struct bench_task task = bench_take(&bench);
-    uint64_t token = bench_wait(&bench, task.client, task.task.run, WIRE_WAIT_BLOCKS, 1,
-                                &(struct object_id){ 4711, 1 }, 1);
+    uint64_t token = bench_wait(&bench, task.client, task.task.run, WIRE_WAIT_BLOCKS, 1, &(struct object_id){ 4711, 1 },
+                                1);
     bench_tick(&bench); /* no time has passed */
     CHECK_EQ(bench_sent(&bench, PROTO_LOAD)->message.u.load.blocked_hundredths, 100);
-    struct wire_unwait end = { .head = { WIRE_UNWAIT, sizeof end, token } };
+    struct wire_ask end = { .head = { WIRE_UNWAIT, sizeof end, token } };
     bench_entry(&bench, task.client, &end.head);
     bench_time(&bench, bench.now_ns + 1000000000);
     CHECK_EQ(bench_sent(&bench, PROTO_LOAD)->message.u.load.blocked_hundredths, 0);
