@@ -110,6 +110,25 @@ TEST(head_tasks, a_task_with_one_input_missing_is_placed_early_where_the_others_
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_task_that_was_placed_early_and_fails_by_its_input_has_the_input_s_words)
+{
+    start(3, 4);
+    struct object_id big = bench_put(&bench, 2, ROOST_GIB(1)), late = bench_pending(&bench, 0);
+    struct task_id task = submit(0, (roost_in[]){ bench_ref(big), bench_ref(late) }, 2, 0);
+    CHECK_EQ(bench_placed(&bench, task), 2);
+    static const struct proto_failure words = {
+        .status = ROOST_EWORKER, .function = "first", .node = "there", .text = "the first words", .signal = 9
+    };
+    struct proto_message failed = { .kind = PROTO_PUBLISH };
+    failed.u.publish = (struct proto_publish){ .object = late, .state = PROTO_FAILED, .failure = &words };
+    bench_say(&bench, 0, &failed);
+    CHECK_EQ(bench_said_count(&bench, 2, PROTO_FOUND), 1);
+    bench_forget(&bench);
+    bench_fail(&bench, 2, task, 1, ROOST_EFAILED, false);
+    CHECK(strstr(bench_last(&bench, 0, PROTO_FOUND)->text, "the first words") != NULL);
+    bench_end(&bench);
+}
+
 /* Nodes 0 and 3 hold an object each and have too few CPUs for who reads them. Node 1 pulls the first, node 2 is a little
  * busier. Where does the reader of the second go? */
 static uint32_t reader_goes_to(bool has_come)
