@@ -55,15 +55,15 @@ strays() {
 }
 
 failed=0
-mkfifo "$work/ready"
 start() { # NAME ROLE OPTION...: a daemon in the folder NAME; what it says when it is ready is in $ready
     name=$1
     shift
     mkdir -m 700 "$ROOST_DIR/$name"
+    mkfifo "$work/ready-$name" # of its own: the one before may still have its end open
     env "ROOST_CLUSTER_TEST=$mark" "$roost" "$@" --folder "$ROOST_DIR/$name" --ready-fd 3 \
-        3>"$work/ready" 2>"$work/logs/$name" &
+        3>"$work/ready-$name" 2>"$work/logs/$name" &
     daemons="$daemons $name:$!"
-    if ! read -r ready <"$work/ready"; then
+    if ! read -r ready <"$work/ready-$name"; then
         echo "$name did not start:"
         cat "$work/logs/$name"
         exit 1

@@ -144,23 +144,54 @@ TEST(tasks, a_node_that_does_not_exist_is_said_soon)
     roost_free(rt, ran);
 }
 
-TEST(tasks, spread_uses_every_node)
+ROOST_TASK(pass_gate);
+int pass_gate(struct roost_task *task)
 {
-    enum { COUNT = 30 };
+    char byte;
+    const char *path = roost_arg_text(task, 0);
+    FILE *gate = fopen(path, "r");
+    if (gate == NULL || setvbuf(gate, NULL, _IONBF, 0) != 0 || fread(&byte, 1, 1, gate) != 1) {
+        return roost_fail(task, 1, "%s is no gate", path);
+    }
+    fclose(gate);
+    roost_node node = roost_here(roost_of(task));
+    return roost_return_value(task, 0, node);
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part)) {
+        count++;
+    }
+    return count;
+}
+
+TEST(tasks, spread_uses_every_node_alike)
+{
+    static char rows[65536];
+    enum { COUNT = 9 }; /* all at once: fewer than any node may have at hand */
     roost_ref refs[COUNT];
     int ran[NODES + 1] = { 0 };
+    const char *path = cluster_make_gate("spread");
     struct roost_task_options spread = { .size = sizeof spread, .spread = true };
     for (int i = 0; i < COUNT; i++) {
-        OK(roost_call_with(rt, here, &spread, &refs[i]));
+        OK(roost_call_with(rt, pass_gate, &spread, &refs[i], path));
+    }
+    uint64_t deadline = nodes_now_ms() + LONG_MS;
+    do { /* until each is with a node */
+        CHECK(nodes_now_ms() < deadline);
+        nodes_moment();
+        nodes_roost("ls tasks --json --filter state=placed --filter name=pass_gate", rows, sizeof rows);
+    } while (count_of(rows, "\"pass_gate\"") < COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        cluster_open_gate(path); /* a byte for each, at least */
     }
     for (int i = 0; i < COUNT; i++) {
         ran[where(refs[i])]++;
     }
     for (int node = 1; node <= NODES; node++) {
-        if (ran[node] < COUNT / NODES / 2) { /* a node that has no room at the moment is passed over */
-            fprintf(stderr, "node-%d ran %d of %d\n", node, ran[node], COUNT);
-        }
-        CHECK(ran[node] >= COUNT / NODES / 2);
+        CHECK_EQ(ran[node], COUNT / NODES);
     }
 }
 
