@@ -363,6 +363,7 @@ static SHAPE(proto_pulled, WIRE, roost__v1__pulled__descriptor, NULL)
         U32(workers, 0, UINT32_MAX),
         U64(attempts_done, 0, ANY),
         LIST(pulled, pulled_count, proto_pulled, PULL_PEERS_COUNTED_MAX + 1),
+        U32(blocked_hundredths, 0, UINT32_MAX),
     };
 static SHAPE(proto_load, WIRE, roost__v1__load__descriptor, NULL)
 #undef OURS
@@ -559,7 +560,7 @@ static SHAPE(proto_cancel, WIRE, roost__v1__cancel__descriptor, NULL)
 {
     const roost_ref *ref = &((const struct proto_pull *)ours)->ref;
     if (ref->size == ROOST_WHOLE) {
-        return ref->offset == 0 ? NULL : "the whole of an object, but not from its start";
+        return ref->offset <= ROOST_OBJECT_BYTES_MAX ? NULL : "a rest outside every object";
     }
     if (ref->size == ROOST_COLUMN) {
         return ref->offset < ROOST_COLUMNS_MAX ? NULL : "no object has so many columns";

@@ -23,12 +23,14 @@ enum { START_END_MS = 10000 };
 
 static const char *address, *listen_at, *name;
 static bool is_head, no_agent;
-static uint64_t cpus, store_bytes, timeout_ms = WAIT_MS_DEFAULT;
+static uint64_t cpus, store_bytes, suspect_ms, dead_ms, timeout_ms = WAIT_MS_DEFAULT;
 
 static const struct option_spec specs[] = {
     OPT_FLAG("head", &is_head, "start a head, and this machine's agent with it"),
     OPT_TEXT("listen", "HOST:PORT", &listen_at, "where the head listens (default: a free port of 127.0.0.1)"),
     OPT_FLAG("no-agent", &no_agent, "the head alone"),
+    OPT_SUSPECT(&suspect_ms),
+    OPT_DEAD(&dead_ms),
     OPT_TEXT("address", "HOST:PORT", &address, "start an agent that joins the head there"),
     OPT_TEXT("name", "NAME", &name, "of the node, for people (default: the host's name)"),
     OPT_CPUS(&cpus, "CPUs that tasks may use, such as 4 or 0.5 (default: all)"),
@@ -64,8 +66,13 @@ static int check(void)
         return error_set(ROOST_EINVAL, is_head ? "a head of its own (--head), or joining another (--address): not both"
                                                : "say --head for a new cluster, or --address HOST:PORT to join one");
     }
-    if (!is_head && (listen_at != NULL || no_agent)) {
-        return error_set(ROOST_EINVAL, "--%s is for --head only", listen_at != NULL ? "listen" : "no-agent");
+    const char *of_head = listen_at != NULL ? "listen"
+                          : no_agent        ? "no-agent"
+                          : suspect_ms > 0  ? "suspect"
+                          : dead_ms > 0     ? "dead"
+                                            : NULL;
+    if (!is_head && of_head != NULL) {
+        return error_set(ROOST_EINVAL, "--%s is for --head only", of_head);
     }
     if (no_agent && (cpus > 0 || store_bytes > 0)) {
         return error_set(ROOST_EINVAL, "--%s is the agent's, and --no-agent says that there is none",
@@ -74,6 +81,7 @@ static int check(void)
     if (name != NULL) {
         ROOST_TRY(folder_check_name(name));
     }
+    ROOST_TRY(silence_check(suspect_ms, dead_ms));
     ROOST_TRY(check_address("listen", listen_at));
     return check_address("address", address);
 }
@@ -105,6 +113,14 @@ static int start_head(struct launch *head, int stop_fd)
     if (listen_at != NULL) {
         launch_arg(head, "--listen");
         launch_arg(head, "%s", listen_at);
+    }
+    if (suspect_ms > 0) {
+        launch_arg(head, "--suspect");
+        launch_arg(head, "%" PRIu64 "ms", suspect_ms);
+    }
+    if (dead_ms > 0) {
+        launch_arg(head, "--dead");
+        launch_arg(head, "%" PRIu64 "ms", dead_ms);
     }
     ROOST_TRY(launch_start(head, false));
     return launch_wait(head, 1, timeout_ms, stop_fd);

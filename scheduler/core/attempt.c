@@ -110,6 +110,11 @@ static struct failure * final(const struct task *task, const struct proto_failur
 static void fail(struct head *head, struct task *task, const struct proto_complete *complete)
 {
     bool may = complete->died || (task->spec->flags & SPEC_RETRY_ON_FAILURE) != 0;
+    struct failure *of_input = head_task_failed_input(head, task);
+    if (of_input != NULL) { /* of one that was placed early: the first words in the chain are worth more than its own */
+        head_task_fail(head, task, of_input);
+        return;
+    }
     task->tries++;
     if (may && !task->is_canceled && (int64_t)task->tries <= task->spec->max_retries) {
         try_again(head, task);

@@ -380,6 +380,8 @@ void head_task_fail(struct head *head, struct task *task, struct failure *failur
 void head_task_set_state(struct head *head, struct task *task, enum task_state state);
 void head_task_input_changed(struct head *head, struct input *input);
 void head_task_release_inputs(struct head *head, struct task *task);
+/* Why an input failed for good, with a reference; NULL: none did. */
+struct failure *head_task_failed_input(struct head *head, const struct task *task);
 void head_task_return_freed(struct head *head, struct task *task, const struct object *object);
 void head_task_forget(struct head *head, struct task *task);
 void head_task_leave_node(struct head *head, struct task *task);

@@ -601,10 +601,16 @@ void member_load(struct head *head, struct member *member, const struct proto_lo
     if (!member->is_placed || !placement_node_get(head->placement, member->number, &view)) {
         return;
     }
-    uint64_t total = member->cpus_hundredths, ours = view.cpus_committed < total ? view.cpus_committed : total;
+    uint64_t total = member->cpus_hundredths;
+    uint64_t idle = load->blocked_hundredths, busy = view.cpus_committed > idle ? view.cpus_committed - idle : 0;
+    uint64_t ours = busy < total ? busy : total;
     uint64_t used = load->cpus_free_hundredths < total ? total - load->cpus_free_hundredths : 0;
     placement_node_set_local(head->placement, member->number, used > ours ? (uint32_t)(used - ours) : 0, 0,
                              PLACEMENT_PRIOR_NS);
+    placement_node_set_blocked(head->placement, member->number, load->blocked_hundredths);
+    if (load->blocked_hundredths > view.cpus_blocked) {
+        place_again(head, member, false); /* there is room for what waits for this node */
+    }
     head_turn_due(head);
 }
 

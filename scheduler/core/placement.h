@@ -76,11 +76,16 @@ void placement_node_set_bandwidth(struct placement *placement, uint32_t node, ui
 void placement_node_set_local(struct placement *placement, uint32_t node, uint32_t cpus, uint64_t memory_bytes,
                               uint64_t each_ns);
 
+/* Of the node's tasks some wait for others and have given back so many CPUs, which it may fill again: else tasks that
+ * wait for their children would keep them out. Replaces what was said before. */
+void placement_node_set_blocked(struct placement *placement, uint32_t node, uint32_t cpus);
+
 struct placement_node_view {
     bool suspended;
-    uint32_t cpus, cpus_committed; /* hundredths; committed: tasks of the head, queued there or running */
-    uint64_t wait_ns;              /* of one more small task */
-    uint64_t bytes_in, bytes_out;  /* booked */
+    uint32_t cpus, cpus_committed; /* hundredths; committed: tasks of the head, queued there or running or blocked */
+    uint32_t cpus_blocked;
+    uint64_t wait_ns;             /* of one more small task */
+    uint64_t bytes_in, bytes_out; /* booked */
 };
 
 /* False when there is no such node. */

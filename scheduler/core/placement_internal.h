@@ -16,6 +16,7 @@ struct node {
     struct load memory;                              /* KiB */
     struct load early;                               /* CPUs that soft assignments will want */
     uint64_t committed;                              /* hundredths, of the window */
+    uint64_t blocked;                                /* hundredths, by which the window is larger */
     uint64_t local_cpus, local_memory_kib, local_ns; /* already in cpus and memory */
     uint64_t bytes_in, bytes_out;
     uint64_t pace_in, pace_out;

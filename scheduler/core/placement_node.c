@@ -103,7 +103,7 @@ bool node_is_big_enough(const struct node *node, struct ranking_need need)
     return node->cpus.capacity >= need.cpus && node->memory.capacity >= need.memory_kib;
 }
 
-uint64_t node_window(const struct node *node) { return node->cpus.capacity * PLACEMENT_WINDOW_PER_CPU; }
+uint64_t node_window(const struct node *node) { return node->cpus.capacity * PLACEMENT_WINDOW_PER_CPU + node->blocked; }
 
 uint64_t node_wait_ns(const struct node *node, struct ranking_need need, bool early)
 {
@@ -368,6 +368,16 @@ void placement_node_set_local(struct placement *placement, uint32_t number, uint
     placement_record(placement, 'L', number, hash_mix(hash_mix(cpus, memory_bytes), each_ns));
 }
 
+void placement_node_set_blocked(struct placement *placement, uint32_t number, uint32_t cpus)
+{
+    struct node *node = node_at(placement, number);
+    if (node != NULL && node->blocked != cpus) {
+        node->blocked = cpus;
+        node_refresh(placement, number);
+        placement_record(placement, 'W', number, cpus);
+    }
+}
+
 bool placement_node_get(const struct placement *placement, uint32_t number, struct placement_node_view *view_out)
 {
     const struct node *node = node_at(placement, number);
@@ -378,6 +388,7 @@ bool placement_node_get(const struct placement *placement, uint32_t number, stru
         .suspended = node->suspended,
         .cpus = (uint32_t)node->cpus.capacity,
         .cpus_committed = (uint32_t)node->committed,
+        .cpus_blocked = (uint32_t)node->blocked,
         .wait_ns = node_wait_ns(node, (struct ranking_need){ 1, 0 }, false),
         .bytes_in = node->bytes_in,
         .bytes_out = node->bytes_out,

@@ -171,23 +171,33 @@ static bool is_bad(const struct object *object)
 }
 
 /* NULL, or the object whose failure is the task's. */
-static struct object *look_at(struct head *head, struct input *input)
+static struct object *bad_of(struct head *head, const struct input *input)
 {
     struct object *object = input->object;
-    input->is_ready = input->kind == ROOST_IN_HANDLE;
-    if (input->kind == ROOST_IN_HANDLE) {
-        return NULL;
+    if (input->kind == ROOST_IN_HANDLE || is_bad(object)) {
+        return input->kind == ROOST_IN_HANDLE ? NULL : object;
     }
-    if (is_bad(object)) {
-        return object;
+    bool is_list = object->state == OBJECT_SEALED && input->kind == ROOST_IN_GATHER;
+    return is_list ? gather_of(head, object)->failed : NULL;
+}
+
+struct failure *head_task_failed_input(struct head *head, const struct task *task)
+{
+    struct object *bad = NULL;
+    for (uint32_t i = 0; i < task->inputs_count && bad == NULL; i++) {
+        bad = bad_of(head, &task->inputs[i]);
     }
-    if (object->state == OBJECT_SEALED && input->kind == ROOST_IN_GATHER) {
-        const struct gather *gather = gather_of(head, object);
-        input->is_ready = gather->missing == 0;
-        return gather->failed;
-    }
-    input->is_ready = object->state == OBJECT_SEALED;
-    return NULL;
+    return bad == NULL ? NULL : failure_ref(bad->more->failure);
+}
+
+static struct object *look_at(struct head *head, struct input *input)
+{
+    const struct object *object = input->object;
+    bool is_sealed = object->state == OBJECT_SEALED;
+    bool is_list = is_sealed && input->kind == ROOST_IN_GATHER;
+    input->is_ready = input->kind == ROOST_IN_HANDLE ||
+                      (is_list ? gather_of(head, input->object)->missing == 0 : is_sealed);
+    return bad_of(head, input);
 }
 
 void head_task_input_changed(struct head *head, struct input *input)

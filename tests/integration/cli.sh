@@ -122,6 +122,14 @@ part_usage() {
     run 2 "$roost" start --address nowhere
     says "write HOST:PORT"
     run 2 "$roost" start --address 127.0.0.1:1 --no-agent
+    run 2 "$roost" start --address 127.0.0.1:1 --dead 9
+    says "--dead is for --head only"
+    run 2 "$roost" head --suspect 6 --dead 6
+    says "--dead is 6000 ms, wanted more than --suspect, which is 6000 ms"
+    run 2 "$roost" head --dead 0.9
+    says "--dead is 0.9, wanted 1 s to 86400 s"
+    run 2 "$roost" start --head --no-agent --suspect 6
+    says "wanted more than --suspect"
     run 2 "$roost" local
     run 2 "$roost" local --nodes 0 -- true
     run 2 "$roost" local --nodes 65 -- true

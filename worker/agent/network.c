@@ -26,6 +26,7 @@ struct neighbour { /* another agent, as the head describes it */
     struct list_node all;
     uint32_t number, incarnation;
     struct node_id id;
+    char host[64];               /* its name, for people */
     char messages[64], bulk[64]; /* "HOST:PORT" */
 };
 
@@ -144,6 +145,7 @@ static void learn_nodes(struct network *network, const struct proto_nodes *nodes
         }
         neighbour->incarnation = node->incarnation;
         neighbour->id = node->id;
+        snprintf(neighbour->host, sizeof neighbour->host, "%s", node->host);
         snprintf(neighbour->messages, sizeof neighbour->messages, "%s", node->address_messages);
         snprintf(neighbour->bulk, sizeof neighbour->bulk, "%s", node->address_bulk);
     }
@@ -159,8 +161,6 @@ static void show_output(struct network *network, const struct proto_output *outp
     }
     const struct neighbour *from = find_neighbour(network, output->node);
     const char *text = output->bytes.data, *end = text + output->bytes.size;
-    char name[64];
-    snprintf(name, sizeof name, "node-%u", output->node);
     while (text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         size_t bytes = newline == NULL ? (size_t)(end - text) : (size_t)(newline - text) + 1;
@@ -169,7 +169,7 @@ static void show_output(struct network *network, const struct proto_output *outp
                                     .node = from == NULL ? (struct node_id){ 0, 0 } : from->id,
                                     .pid = (int64_t)output->pid,
                                     .function = output->function,
-                                    .node_name = name,
+                                    .node_name = from == NULL ? "?" : from->host,
                                     .is_stderr = output->stream == PROTO_STDERR,
                                     .dropped = output->dropped };
         output_say(&line, text, bytes);

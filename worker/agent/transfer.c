@@ -5,8 +5,9 @@
  *
  * Happy path: OPEN -> what the ref means; SEND -> a range goes out; RECEIVE -> ranges come in -> all there: done.
  * Failures:   a connection breaks while a range comes in -> the transfer fails, the core asks another holder.
- *             a connection cannot be made, or breaks while sending -> the receiver's connection breaks too, or its
- *             session does; it asks elsewhere. Bytes for no transfer that is known are read and thrown away.
+ *             a connection cannot be made, or breaks -> every SEND that may not have arrived fails, and the core tells
+ *             its receiver, who knows nothing of a range whose header has not come. Bytes for no transfer that is
+ *             known are read and thrown away.
  * Invariants: a place is written only while its transfer is known; a canceled one is done when no range is under way.
  * Thread:     the loop's.
  */
@@ -21,7 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRANSFER_DIAL_MS = 5000, TRANSFER_FIRST_RANGE_MS = 10000, TRANSFER_CONNECTIONS_MAX = 4096 };
+enum {
+    TRANSFER_DIAL_MS = 5000,
+    TRANSFER_FIRST_RANGE_MS = 10000,
+    TRANSFER_CONNECTIONS_MAX = 4096,
+    TRANSFER_RECENT = BULK_QUEUE_MAX /* SENDs of a connection that are told when it breaks */
+};
 
 struct incoming {
     struct list_node all, due; /* transfers.incoming; transfers.due once there is something to say */
@@ -34,7 +40,7 @@ struct incoming {
     bool is_canceled, is_over;
 };
 
-struct answer { /* of OPEN, on its way to the core */
+struct answer { /* of OPEN, or of a SEND that failed, on its way to the core */
     struct list_node due;
     uint64_t token;
     int status;
@@ -45,6 +51,7 @@ struct queued { /* a range that waits for its connection, or for room in its que
     struct list_node of_outgoing;
     struct bulk_range range;
     const void *data;
+    uint64_t token;
 };
 
 struct outgoing {
@@ -54,6 +61,9 @@ struct outgoing {
     struct bulk *bulk;
     bool is_open;
     struct list_node queue;
+    uint32_t under_way;               /* ranges that its bulk has taken and not sent yet */
+    uint64_t recent[TRANSFER_RECENT]; /* tokens of the SENDs that its bulk took last; 0: none */
+    uint64_t taken;                   /* how many there were */
 };
 
 struct transfers {
@@ -239,6 +249,22 @@ static void cancel(struct transfers *transfers, uint64_t token, uint64_t transfe
 
 /* ------------------------------------------------------------------ out */
 
+static void answer(struct transfers *transfers, uint64_t token, int status, const struct agent_opened *opened)
+{
+    struct answer *answer = calloc(1, sizeof *answer);
+    ROOST_INVARIANT(answer != NULL);
+    answer->token = token;
+    answer->status = status;
+    answer->opened = *opened;
+    list_append(&transfers->answers, &answer->due);
+    tell_soon(transfers);
+}
+
+static void send_failed(struct transfers *transfers, uint64_t token, int status)
+{
+    answer(transfers, token, status < 0 ? status : ROOST_EDISCONNECTED, &(struct agent_opened){ 0 });
+}
+
 static void outgoing_destroy(struct outgoing *outgoing)
 {
     LIST_EACH_SAFE (at, &outgoing->queue) {
@@ -255,6 +281,8 @@ static void send_queued(struct outgoing *outgoing)
         if (bulk_send(outgoing->bulk, &queued->range, queued->data) != 0) {
             return; /* its queue is full: on_sent comes back here; or it is closed, and on_closed comes */
         }
+        outgoing->under_way++;
+        outgoing->recent[outgoing->taken++ % TRANSFER_RECENT] = queued->token;
         list_remove(&queued->of_outgoing);
         free(queued);
     }
@@ -271,8 +299,10 @@ static void on_open(struct bulk *bulk, void *arg)
 static void on_sent(struct bulk *bulk, void *arg, const struct bulk_range *range, int status)
 {
     (void)bulk, (void)range;
+    struct outgoing *outgoing = arg;
     if (status == 0) {
-        send_queued(arg);
+        outgoing->under_way--;
+        send_queued(outgoing);
     }
 }
 
@@ -291,10 +321,22 @@ static void on_closed(struct bulk *bulk, void *arg, int status)
 {
     (void)bulk;
     struct outgoing *outgoing = arg;
-    if (!outgoing->transfers->is_ending) {
+    struct transfers *transfers = outgoing->transfers;
+    if (!transfers->is_ending) {
         char text[ERROR_TEXT_BYTES + 2];
-        log_warn("event=sending_ended node=%u stream=%u status=%s why=%s", outgoing->node, outgoing->stream,
-                 error_code_name(status), log_quote(error_text(), text, sizeof text));
+        log_quote(error_text(), text, sizeof text);
+        if (outgoing->under_way > 0 || !list_is_empty(&outgoing->queue)) {
+            log_warn("event=sending_broken node=%u stream=%u status=%s why=%s", outgoing->node, outgoing->stream,
+                     error_code_name(status), text);
+        } else {
+            log_info("event=sending_ended node=%u stream=%u why=%s", outgoing->node, outgoing->stream, text);
+        }
+        for (uint32_t i = 0; i < TRANSFER_RECENT && outgoing->recent[i] != 0; i++) {
+            send_failed(transfers, outgoing->recent[i], status);
+        }
+        LIST_EACH (at, &outgoing->queue) {
+            send_failed(transfers, CONTAINER_OF(at, struct queued, of_outgoing)->token, status);
+        }
     }
     outgoing_destroy(outgoing);
 }
@@ -332,15 +374,17 @@ static struct outgoing *outgoing_to(struct transfers *transfers, const struct ag
     return outgoing;
 }
 
-static void send(struct transfers *transfers, const struct agent_pull *command)
+static void send(struct transfers *transfers, uint64_t token, const struct agent_pull *command)
 {
     struct store_place place = { command->place.offset, command->size, command->place.segment };
     const void *data = store_bytes(transfers->store, place);
     struct outgoing *outgoing = data == NULL ? NULL : outgoing_to(transfers, command);
     struct queued *queued = outgoing == NULL ? NULL : calloc(1, sizeof *queued);
     if (queued == NULL) {
-        return; /* the receiver's patience, or the end of its session, brings it to another holder */
+        send_failed(transfers, token, ROOST_ECONNECT);
+        return;
     }
+    queued->token = token;
     queued->range = (struct bulk_range){ command->transfer, command->offset, command->size };
     queued->data = data;
     list_append(&outgoing->queue, &queued->of_outgoing);
@@ -379,12 +423,9 @@ static int resolve(const struct store *store, const struct wire_object *object, 
 
 static void open_ref(struct transfers *transfers, uint64_t token, const struct agent_pull *command)
 {
-    struct answer *answer = calloc(1, sizeof *answer);
-    ROOST_INVARIANT(answer != NULL);
-    answer->token = token;
-    answer->status = resolve(transfers->store, &command->object, command->ref, &answer->opened);
-    list_append(&transfers->answers, &answer->due);
-    tell_soon(transfers);
+    struct agent_opened opened = { 0 };
+    int status = resolve(transfers->store, &command->object, command->ref, &opened);
+    answer(transfers, token, status, &opened);
 }
 
 void transfers_run(struct transfers *transfers, uint64_t token, const struct agent_pull *command)
@@ -394,7 +435,7 @@ void transfers_run(struct transfers *transfers, uint64_t token, const struct age
         open_ref(transfers, token, command);
         break;
     case AGENT_PULL_SEND:
-        send(transfers, command);
+        send(transfers, token, command);
         break;
     case AGENT_PULL_RECEIVE:
         receive(transfers, token, command);

@@ -237,7 +237,8 @@ TEST(decode, a_ref_is_a_whole_a_column_or_a_range_inside_the_largest_object)
 {
     set_up(NULL);
     CHECK_EQ(decode_pull(0, ROOST_WHOLE), 0);
-    CHECK_EQ(decode_pull(1, ROOST_WHOLE), ROOST_EINVAL);
+    CHECK_EQ(decode_pull(ROOST_OBJECT_BYTES_MAX, ROOST_WHOLE), 0);
+    CHECK_EQ(decode_pull(ROOST_OBJECT_BYTES_MAX + 1, ROOST_WHOLE), ROOST_EINVAL);
     CHECK_EQ(decode_pull(ROOST_COLUMNS_MAX - 1, ROOST_COLUMN), 0);
     CHECK_EQ(decode_pull(ROOST_COLUMNS_MAX, ROOST_COLUMN), ROOST_EINVAL);
     CHECK_EQ(decode_pull(ROOST_OBJECT_BYTES_MAX - 1, 1), 0);

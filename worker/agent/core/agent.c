@@ -159,6 +159,8 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
         if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_DEADLINES) {
             room_expire(agent);
             worker_expire(agent);
+        } else if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_PULLS) {
+            agent->pull_due = true;
         } else {
             link_timer(agent, agent_token_serial(event->u.timer.key));
         }

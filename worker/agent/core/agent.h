@@ -104,7 +104,8 @@ enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, A
  *   OPEN     object, ref    -> CORE_DONE: status, data: struct agent_opened
  *   RECEIVE  place, size    -> CORE_DONE when all of [0, size) has come: value: the transfer, data: the refs of the
  *                              object's trailer
- *   SEND     place, size, transfer, offset, stream; no answer: the receiver says when it has all
+ *   SEND     place, size, transfer, offset, stream -> CORE_DONE, perhaps more than once, when the bytes may not arrive;
+ *              else no answer: the receiver says when it has all
  *   CANCEL   bytes that still come are thrown away -> CORE_DONE when none can be written to the place any more */
 struct agent_pull {
     enum agent_pull_op op;

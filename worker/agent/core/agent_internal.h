@@ -108,7 +108,8 @@ static inline bool object_is_held(const struct object *object)
 {
     return object->scopes + object->tasks + object->private_containers > 0;
 }
-/* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. */
+/* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. A part may have
+ * FAILED although its whole is well: there is no such range. */
 struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
@@ -409,7 +410,7 @@ void workers_fini(struct agent *agent);
 
 /* ------------------------------------------------------------------ the head (link.c) */
 
-enum { AGENT_TIMER_DEADLINES, AGENT_TIMER_DROPS, AGENT_TIMER_LOAD, AGENT_TIMER_LIST };
+enum { AGENT_TIMER_DEADLINES, AGENT_TIMER_DROPS, AGENT_TIMER_LOAD, AGENT_TIMER_LIST, AGENT_TIMER_PULLS };
 
 struct member {           /* another node, as the head describes it */
     struct list_node all; /* agent.members, in the order heard of */
@@ -471,7 +472,7 @@ void pull_peer_lost(struct agent *agent, struct core_peer peer);
 void pull_message(struct agent *agent, const struct core_event *event);
 void pull_done(struct agent *agent, const struct core_event *event);
 void pull_served(struct agent *agent, const struct core_event *event);
-/* Room has become free, or a transfer has ended: others may begin. */
+/* Room has become free, a transfer has ended or a pause: others may begin. */
 void pull_retry(struct agent *agent);
 void pulls_fini(struct agent *agent);
 
@@ -485,8 +486,9 @@ struct agent {
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
         clients, tasks, ready, jobs, room_requests;
-    uint32_t drain;    /* turns so far in which every ring was read */
-    int64_t cpus_free; /* hundredths; below zero when woken attempts wait for nobody */
+    uint32_t drain;              /* turns so far in which every ring was read */
+    int64_t cpus_free;           /* hundredths; below zero when woken attempts wait for nobody */
+    uint32_t blocked_hundredths; /* CPUs that attempts of the head's have given back */
     uint32_t workers_count;
     uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
@@ -499,6 +501,7 @@ struct agent {
     size_t forgotten_count, forgotten_capacity;
     uint64_t memory_booked; /* by running attempts, blocked ones included */
     uint64_t load_told;     /* hash of what the head was told last */
+    uint32_t blocked_told;  /* its blocked_hundredths */
     bool load_is_due;
     struct proto_progress_item *progress; /* to be said with the load; owned */
     size_t progress_count, progress_capacity;

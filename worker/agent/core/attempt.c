@@ -45,6 +45,16 @@ static void give_cpu(struct agent *agent, struct attempt *attempt)
     agent->dispatch_due = true;
 }
 
+static void count_blocked(struct agent *agent, const struct attempt *attempt, bool is_blocked)
+{
+    uint32_t cpus = attempt->task->spec->cpus_hundredths;
+    cpus = !attempt->task->is_from_head ? 0 : cpus > 0 ? cpus : 1; /* as the head counts them */
+    agent->counts.tasks_blocked += is_blocked ? 1 : 0;
+    agent->counts.tasks_blocked -= is_blocked ? 0 : 1;
+    agent->blocked_hundredths += is_blocked ? cpus : 0;
+    agent->blocked_hundredths -= is_blocked ? 0 : cpus;
+}
+
 /* The spec goes along in the slot when it fits; the host decides, and uses this place when it does not. */
 static bool place_spec(struct agent *agent, struct attempt *attempt)
 {
@@ -101,11 +111,13 @@ static void end(struct agent *agent, struct attempt *attempt)
         give_cpu(agent, attempt);
     }
     agent->memory_booked -= task->spec->memory_bytes;
+    if (attempt->blocked > 0) { /* it ended while another of its threads waited */
+        count_blocked(agent, attempt, false);
+    }
     LIST_EACH (at, &attempt->worker->client->waits) {
         struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
         wait->blocked = wait->blocked == attempt ? NULL : wait->blocked;
     }
-    agent->counts.tasks_blocked -= attempt->blocked > 0; /* it ended while another of its threads waited */
     task->attempt = NULL;
     attempt->worker->attempt = NULL;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
@@ -127,7 +139,7 @@ void attempt_block(struct agent *agent, struct attempt *attempt)
 {
     if (attempt->blocked++ == 0) {
         give_cpu(agent, attempt);
-        agent->counts.tasks_blocked++;
+        count_blocked(agent, attempt, true);
     }
 }
 
@@ -136,7 +148,7 @@ void attempt_unblock(struct agent *agent, struct attempt *attempt)
     ROOST_PRE(attempt->blocked > 0);
     if (--attempt->blocked == 0) {
         take_cpu(agent, attempt); /* at once, even above the node's CPUs: woken tasks go before new ones */
-        agent->counts.tasks_blocked--;
+        count_blocked(agent, attempt, false);
     }
 }
 

@@ -12,6 +12,7 @@
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "link"
+#include "common/error.h"
 #include "common/log.h"
 #include "worker/agent/core/agent_internal.h"
 
@@ -212,8 +213,23 @@ void link_flush(struct agent *agent)
     load_flush(agent);
 }
 
+/* What was named again meanwhile, by the head or here, is held by its new record: that one is dropped when its time
+ * comes. */
+static void keep_what_is_registered_again(struct agent *agent)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < agent->forgotten_count; i++) {
+        const struct object *object = object_find(agent, agent->forgotten[i]);
+        if (object == NULL || !object->is_registered) {
+            agent->forgotten[kept++] = agent->forgotten[i];
+        }
+    }
+    agent->forgotten_count = kept;
+}
+
 static void say_drops(struct agent *agent)
 {
+    keep_what_is_registered_again(agent);
     for (size_t at = 0; at < agent->forgotten_count; at += PROTO_OBJECTS_MAX) {
         size_t left = agent->forgotten_count - at;
         say_names(agent, PROTO_DROP, agent->forgotten + at, left < PROTO_OBJECTS_MAX ? left : PROTO_OBJECTS_MAX);
@@ -322,10 +338,11 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
 
 void link_input_failed(struct agent *agent, struct task *task)
 {
-    struct wire_failure failure = { .status = task->bad_input->state == OBJECT_FAILED ? task->bad_input->status
-                                                                                      : ROOST_EFAILED };
+    const struct object *bad = task->bad_input;
+    struct wire_failure failure = { .status = bad->state == OBJECT_FAILED ? bad->status : ROOST_EFAILED };
     char id[ID_TEXT_BYTES];
-    snprintf(failure.text, sizeof failure.text, "its argument %s failed", object_id_print(task->bad_input->id, id));
+    object_id_print(bad->whole != NULL ? bad->whole->id : bad->id, id);
+    snprintf(failure.text, sizeof failure.text, "its argument %s failed: %s", id, error_name(failure.status));
     link_complete(agent, task, 0, false, &failure);
     task_give_up(agent, task);
 }

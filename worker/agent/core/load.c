@@ -3,7 +3,8 @@
  * Owns the counts of bytes that have come from each peer, what has become of the head's tasks before their end, and when
  * LOAD and PROGRESS are said.
  *
- * Happy path: something changes -> a timer -> LOAD, with whatever else has changed until then.
+ * Happy path: something changes -> a timer -> LOAD, with whatever else has changed until then; that attempts block is
+ *             said at the end of the turn.
  * Failures:   no head -> nothing is said; the LIST of the next session says all of it.
  * Limits:     one LOAD and one PROGRESS, of PROTO_ITEMS_MAX items, in LOAD_PAUSE_NS; PULL_PEERS_COUNTED_MAX peers are counted each, the rest together.
  * Invariants: counts only grow, while this process lives.
@@ -68,6 +69,7 @@ static struct proto_load load_now(const struct agent *agent)
         .running = (uint32_t)counts.tasks_running,
         .workers = (uint32_t)counts.workers,
         .attempts_done = counts.attempts_done,
+        .blocked_hundredths = agent->blocked_hundredths,
     };
 }
 
@@ -80,6 +82,7 @@ static uint64_t load_hash(const struct agent *agent, const struct proto_load *lo
                          load->running,
                          load->workers,
                          load->attempts_done,
+                         load->blocked_hundredths,
                          agent->counts.pulled_bytes };
     return hash64(words, sizeof words, 7);
 }
@@ -88,7 +91,10 @@ void load_flush(struct agent *agent)
 {
     struct proto_load load = load_now(agent);
     bool has_news = agent->progress_count > 0 || load_hash(agent, &load) != agent->load_told;
-    if (!agent->load_is_due && has_news) {
+    if (agent->blocked_hundredths > agent->blocked_told) { /* what they wait for may wait for their place */
+        agent->load_is_due = true;
+        core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_LOAD), agent->now_ns);
+    } else if (!agent->load_is_due && has_news) {
         agent->load_is_due = true;
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_LOAD), agent->now_ns + LOAD_PAUSE_NS);
     }
@@ -136,5 +142,6 @@ void load_say(struct agent *agent, bool all)
         from->is_told = true;
     }
     agent->load_told = load_hash(agent, &load);
+    agent->blocked_told = agent->blocked_hundredths;
     say(agent, PROTO_LOAD)->u.load = load;
 }

@@ -13,6 +13,7 @@
  * Invariants: object_is_valid(). Records are destroyed in object_sweep() and object_reclaimed() only.
  * Thread: the agent's loop.
  */
+#include "common/bytes.h"
 #include "worker/agent/core/agent_internal.h"
 
 #include <stdlib.h>
@@ -93,6 +94,15 @@ struct object *object_demand(struct agent *agent, struct object_id id)
     return object;
 }
 
+/* As far as the object's size and the number of its columns tell. */
+static bool may_have(const struct wire_object *value, roost_ref ref)
+{
+    if (ref.size == ROOST_COLUMN) {
+        return ref.offset < value->columns;
+    }
+    return ref.size == ROOST_WHOLE ? ref.offset <= value->size : range_is_inside(ref.offset, ref.size, value->size);
+}
+
 struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref)
 {
     struct object_id id = part_id(ref);
@@ -103,6 +113,10 @@ struct object *object_part(struct agent *agent, struct object *whole, roost_ref 
         part->part_ref = ref;
         part->is_copy = true;
         list_append(&whole->parts, &part->parts);
+        if (!may_have(&whole->value, ref)) {
+            object_fail(agent, part, ROOST_ERANGE);
+            list_append(&agent->unnamed, &part->unnamed);
+        }
     }
     return part;
 }

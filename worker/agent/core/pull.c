@@ -5,7 +5,9 @@
  *
  * Happy path: QUEUED -> ASKED (a holder is told) -> ROOM (its size is known) -> RECEIVING -> the object arrives.
  * Failures:   no holder known -> the head is asked, QUEUED again with its answer.
- *             a holder cannot, or is gone -> the next one; after all of them the head is asked again.
+ *             a holder cannot, or is gone -> the next one; after all of them the head is asked again, at once, and
+ *             when that has not helped after a pause that doubles.
+ *             the ref names no range of the object -> the part FAILED with ROOST_ERANGE.
  *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it.
  *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
  * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
@@ -20,18 +22,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_MAX = 8 };
+enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_WARN = 8, PULL_PAUSE_MS_MIN = 2, PULL_PAUSE_MS_MAX = 500 };
 
 enum pull_state { PULL_QUEUED = 1, PULL_LOCATING, PULL_ASKED, PULL_ROOM, PULL_RECEIVING };
 
 struct pull {
     struct list_node all;      /* agent.pulls: by class, then in order of creation */
-    uint64_t serial, transfer; /* transfer: its name on the wire, which nobody else can guess */
+    uint64_t serial, transfer; /* transfer: the name of its newest try on the wire, which nobody else can guess */
     struct object *object;     /* whose bytes are to come; ELSEWHERE, and object->pull leads here */
     roost_ref ref;
     enum pull_state state;
     enum proto_pull_class priority;
-    uint32_t next_holder, tried, rounds;
+    uint32_t next_holder, tried, rounds, tries;
+    uint64_t not_before_ns;          /* of a LOCATING one: the end of its pause */
     struct core_peer peer;           /* from ASKED on */
     struct proto_pull_answer answer; /* from ROOM on */
     struct lease *lease;             /* while RECEIVING */
@@ -85,11 +88,8 @@ void pull_want(struct agent *agent, struct object *object, enum proto_pull_class
         pull = agent_alloc(sizeof *pull);
         *pull =
             (struct pull){ .serial = ++agent->serial, .object = object, .state = PULL_QUEUED, .priority = priority };
-        uint64_t words[2] = { agent->config.secret, pull->serial };
-        pull->transfer = hash64(words, sizeof words, 6);
         pull->ref = object->whole != NULL ? object->part_ref : object_ref(object->id);
         object->pull = pull;
-        ROOST_INVARIANT(id_map_put(&agent->pulls_by_transfer, pull_key(pull->transfer), pull) == 0);
         enqueue(agent, pull);
         agent->counts.pulls++;
     } else if (priority < pull->priority) {
@@ -124,17 +124,39 @@ static bool choose(struct agent *agent, struct pull *pull)
     return false;
 }
 
-static void locate(struct agent *agent, struct pull *pull)
+static void ask_head(struct agent *agent, struct pull *pull)
 {
     struct object *whole = whole_of(pull);
-    pull->state = PULL_LOCATING;
-    pull->tried = 0;
-    if (pull->rounds++ == PULL_ROUNDS_MAX) {
-        log_warn("event=no_holder_can rounds=%u object=%llx", pull->rounds, (unsigned long long)whole->id.lo);
-        pull->rounds = 0;
-    }
+    pull->not_before_ns = 0;
     whole->is_wanted = false; /* the answer is wanted anew */
     link_want(agent, whole);
+}
+
+/* The first question is asked at once: what is known of the holders may just be old. */
+static void locate(struct agent *agent, struct pull *pull)
+{
+    pull->state = PULL_LOCATING;
+    pull->tried = 0;
+    if (pull->rounds++ < 2) {
+        ask_head(agent, pull);
+        return;
+    }
+    if (pull->rounds == PULL_ROUNDS_WARN) {
+        log_warn("event=no_holder_can rounds=%u object=%llx", pull->rounds, (unsigned long long)whole_of(pull)->id.lo);
+    }
+    uint64_t pause_ms = (uint64_t)PULL_PAUSE_MS_MIN << (pull->rounds < 16 ? pull->rounds : 16);
+    pause_ms = pause_ms < PULL_PAUSE_MS_MAX ? pause_ms : PULL_PAUSE_MS_MAX;
+    pull->not_before_ns = agent->now_ns + pause_ms * 1000000;
+    agent->pull_due = true; /* arms the timer */
+}
+
+/* Each try has a name of its own: what still comes of an earlier one, here or there, is not taken for it. */
+static void set_transfer(struct agent *agent, struct pull *pull)
+{
+    uint64_t words[3] = { agent->config.secret, pull->serial, ++pull->tries };
+    id_map_remove(&agent->pulls_by_transfer, pull_key(pull->transfer));
+    pull->transfer = hash64(words, sizeof words, 6);
+    ROOST_INVARIANT(id_map_put(&agent->pulls_by_transfer, pull_key(pull->transfer), pull) == 0);
 }
 
 static void ask(struct agent *agent, struct pull *pull)
@@ -143,6 +165,7 @@ static void ask(struct agent *agent, struct pull *pull)
         locate(agent, pull);
         return;
     }
+    set_transfer(agent, pull);
     pull->state = PULL_ASKED;
     struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
     message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
@@ -192,9 +215,13 @@ static bool receive(struct agent *agent, struct pull *pull)
 void pull_retry(struct agent *agent)
 {
     uint32_t asked = 0;
+    uint64_t next_ns = UINT64_MAX;
     bool room_is_short = false;
     LIST_EACH_SAFE (at, &agent->pulls) {
         struct pull *pull = CONTAINER_OF(at, struct pull, all);
+        if (pull->not_before_ns != 0 && pull->not_before_ns <= agent->now_ns) {
+            ask_head(agent, pull);
+        }
         if (pull->state == PULL_ROOM && !room_is_short) {
             room_is_short = !receive(agent, pull); /* nobody overtakes within what is asked for */
         }
@@ -203,6 +230,10 @@ void pull_retry(struct agent *agent)
             ask(agent, pull);
             asked++;
         }
+        next_ns = pull->not_before_ns != 0 && pull->not_before_ns < next_ns ? pull->not_before_ns : next_ns;
+    }
+    if (next_ns != UINT64_MAX) {
+        core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_PULLS), next_ns);
     }
 }
 
@@ -258,18 +289,20 @@ static void try_next(struct agent *agent, struct pull *pull)
     agent->pull_due = true;
 }
 
-void pull_holders_known(struct agent *agent, struct object *object)
+/* One in its pause waits on: the same holders would say the same. */
+static void is_located(struct agent *agent, struct pull *pull)
 {
-    if (object->pull != NULL && object->pull->state == PULL_LOCATING) {
-        object->pull->state = PULL_QUEUED;
+    if (pull != NULL && pull->state == PULL_LOCATING && pull->not_before_ns == 0) {
+        pull->state = PULL_QUEUED;
         agent->pull_due = true;
     }
+}
+
+void pull_holders_known(struct agent *agent, struct object *object)
+{
+    is_located(agent, object->pull);
     LIST_EACH (at, &object->parts) {
-        struct object *part = CONTAINER_OF(at, struct object, parts);
-        if (part->pull != NULL && part->pull->state == PULL_LOCATING) {
-            part->pull->state = PULL_QUEUED;
-            agent->pull_due = true;
-        }
+        is_located(agent, CONTAINER_OF(at, struct object, parts)->pull);
     }
 }
 
@@ -286,6 +319,7 @@ void pull_done(struct agent *agent, const struct core_event *event)
     }
     if (event->u.done.status != 0) {
         log_warn("event=transfer_failed from=%u status=%d", pull->peer.node, event->u.done.status);
+        tell_done(agent, pull, ROOST_ECANCELED); /* it may still hold the bytes for this try */
         try_next(agent, pull);
         return;
     }
@@ -321,7 +355,13 @@ void pull_done(struct agent *agent, const struct core_event *event)
 static void on_answer(struct agent *agent, const struct proto_pull_answer *answer)
 {
     struct pull *pull = find(agent, answer->token);
-    if (pull == NULL || pull->state != PULL_ASKED) {
+    if (pull == NULL || pull->state < PULL_ASKED || (pull->state != PULL_ASKED && answer->status == 0)) {
+        return;
+    }
+    struct object *object = pull->object;
+    if (answer->status == ROOST_ERANGE && object->whole != NULL) { /* every other holder would say the same */
+        destroy(agent, pull);
+        object_fail(agent, object, ROOST_ERANGE);
         return;
     }
     if (answer->status != 0) {
@@ -374,7 +414,8 @@ static void refuse(struct agent *agent, struct core_peer peer, uint64_t token, i
 static void on_pull(struct agent *agent, struct core_peer peer, const struct proto_pull *asked)
 {
     struct object *object = object_find(agent, object_id_of(asked->ref));
-    if (object == NULL || object->state != OBJECT_HERE || object->lease == NULL) {
+    bool is_here = object != NULL && object->state == OBJECT_HERE;
+    if (!is_here || (object->lease == NULL && object->value.size > 0)) {
         refuse(agent, peer, asked->token, object == NULL ? ROOST_EFREED : ROOST_ELOST);
         return;
     }
@@ -396,7 +437,7 @@ void pull_served(struct agent *agent, const struct core_event *event)
         if (serve->serial != serial) {
             continue;
         }
-        if (event->u.done.status != 0) {
+        if (event->u.done.status != 0) { /* the ref means nothing, or the bytes cannot be sent */
             refuse(agent, serve->peer, serve->token, event->u.done.status);
             end_serve(agent, serve);
             return;

@@ -114,6 +114,10 @@ static void look_elsewhere(struct agent *agent, struct input *input)
         pin(input, bytes);
         return;
     }
+    if (bytes->state == OBJECT_FAILED) {
+        fails_by(agent, task, bytes);
+        return;
+    }
     wait_for(input, bytes);
     pull_want(agent, bytes, PROTO_PULL_ARGUMENT);
 }

@@ -108,7 +108,7 @@ static void look_at(struct agent *agent, struct wait_ref *waiting, struct object
     if (object->state == OBJECT_ELSEWHERE && object->whole == NULL) {
         bool is_pointer = object->value.format == TABLE_FORWARD || object->value.format == TABLE_ERROR;
         struct object *bytes = is_pointer ? object : object_part(agent, object, waiting->ref);
-        waiting->ready = bytes->state == OBJECT_HERE;
+        waiting->ready = readiness(wait, bytes);
         if (waiting->ready == 0) {
             attend(agent, waiting, bytes);
             pull_want(agent, bytes, PROTO_PULL_BLOCKED);

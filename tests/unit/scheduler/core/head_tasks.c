@@ -110,6 +110,25 @@ TEST(head_tasks, a_task_with_one_input_missing_is_placed_early_where_the_others_
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_task_that_was_placed_early_and_fails_by_its_input_has_the_input_s_words)
+{
+    start(3, 4);
+    struct object_id big = bench_put(&bench, 2, ROOST_GIB(1)), late = bench_pending(&bench, 0);
+    struct task_id task = submit(0, (roost_in[]){ bench_ref(big), bench_ref(late) }, 2, 0);
+    CHECK_EQ(bench_placed(&bench, task), 2);
+    static const struct proto_failure words = {
+        .status = ROOST_EWORKER, .function = "first", .node = "there", .text = "the first words", .signal = 9
+    };
+    struct proto_message failed = { .kind = PROTO_PUBLISH };
+    failed.u.publish = (struct proto_publish){ .object = late, .state = PROTO_FAILED, .failure = &words };
+    bench_say(&bench, 0, &failed);
+    CHECK_EQ(bench_said_count(&bench, 2, PROTO_FOUND), 1);
+    bench_forget(&bench);
+    bench_fail(&bench, 2, task, 1, ROOST_EFAILED, false);
+    CHECK(strstr(bench_last(&bench, 0, PROTO_FOUND)->text, "the first words") != NULL);
+    bench_end(&bench);
+}
+
 /* Nodes 0 and 3 hold an object each and have too few CPUs for who reads them. Node 1 pulls the first, node 2 is a little
  * busier. Where does the reader of the second go? */
 static uint32_t reader_goes_to(bool has_come)
@@ -485,6 +504,36 @@ TEST(head_tasks, over_its_budget_the_head_sends_specs_home_and_asks_for_them_aga
     }
     CHECK_EQ(bench_placed(&bench, refused), 0);
     free(spec);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, tasks_that_wait_for_their_children_do_not_keep_them_out)
+{
+    start(1, 1);
+    struct bench_call call = { .returns = 1, .cpus_hundredths = 100 };
+    struct bench_call only = call;
+    only.node = bench.agents[0].id;
+    only.flags = SPEC_NODE_ONLY;
+    for (int i = 0; i < PLACEMENT_WINDOW_PER_CPU; i++) { /* the parents */
+        CHECK_EQ(bench_placed(&bench, bench_submit(&bench, 0, &call)), 0);
+    }
+    struct task_id child = bench_submit(&bench, 0, &call), bound = bench_submit(&bench, 0, &only);
+    CHECK_EQ(bench_placed(&bench, child), BENCH_AGENTS);
+    CHECK_EQ(bench_placed(&bench, bound), BENCH_AGENTS);
+    struct proto_message load = { .kind = PROTO_LOAD, .u.load = { .blocked_hundredths = 100 } };
+    bench_say(&bench, 0, &load);
+    CHECK_EQ(bench_placed(&bench, child), 0);
+    CHECK_EQ(bench_placed(&bench, bound), BENCH_AGENTS);
+    load.u.load.blocked_hundredths = 200;
+    bench_say(&bench, 0, &load);
+    CHECK_EQ(bench_placed(&bench, bound), 0);
+    load.u.load.blocked_hundredths = 0; /* woken: more than its share, and nothing new until some of it has ended */
+    bench_say(&bench, 0, &load);
+    struct task_id late = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, late), BENCH_AGENTS);
+    bench_complete(&bench, 0, child, 1, 1, 1);
+    bench_complete(&bench, 0, bound, 1, 1, 1);
+    CHECK_EQ(bench_placed(&bench, late), BENCH_AGENTS);
     bench_end(&bench);
 }
 

@@ -176,6 +176,149 @@ TEST(agent_link, a_holder_that_cannot_is_followed_by_a_question_to_the_head)
     bench_end(&bench, false);
 }
 
+TEST(agent_link, holders_that_cannot_again_and_again_are_asked_after_a_pause)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    size_t pulls = 0;
+    for (int round = 0; round < 100; round++) { /* at network speed, without time passing */
+        found(result, 1000, 0);
+        const struct bench_sent *pull = bench_sent(&bench, PROTO_PULL);
+        struct proto_message answer = {
+            .kind = PROTO_PULL_ANSWER, .u.pull_answer = { .token = pull->message.u.pull.token, .status = ROOST_ELOST }
+        };
+        bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+        pulls = bench_sent_count(&bench, PROTO_PULL);
+    }
+    CHECK_EQ(pulls, 3);
+    size_t wants = bench_sent_count(&bench, PROTO_WANT);
+    bench_time(&bench, bench.now_ns + 1000000000);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_WANT), wants + 1);
+    found(result, 1000, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), pulls + 1);
+    bench_end(&bench, false);
+}
+
+/* A wait for bytes [offset, offset + size) of an object of 1000 that another node has. */
+static uint64_t wait_for_part(struct core_client driver, struct object_id id, uint64_t offset, uint64_t size)
+{
+    union {
+        struct wire_wait wait;
+        unsigned char bytes[sizeof(struct wire_wait) + sizeof(roost_ref)];
+    } entry = { .wait = { .head = { WIRE_WAIT, sizeof entry, ++bench.next_token },
+                          .total = 1,
+                          .count = 1,
+                          .wanted = 1,
+                          .flags = WIRE_WAIT_FETCH } };
+    roost_ref ref = { object_ref(id).id, offset, size };
+    memcpy(entry.wait.refs, &ref, sizeof ref);
+    bench_entry(&bench, driver, &entry.wait.head);
+    return entry.wait.head.token;
+}
+
+static int ready_of(struct core_client driver, uint64_t token)
+{
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    return ready != NULL && ready->head.token == token ? ready->ready[0] : 0;
+}
+
+TEST(agent_link, a_range_outside_of_an_object_elsewhere_is_said_without_asking_for_it)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    uint64_t token = wait_for_part(driver, result, 999, 2);
+    found(result, 1000, 0);
+    CHECK_EQ(ready_of(driver, token), ROOST_ERANGE);
+    CHECK_EQ(ready_of(driver, wait_for_part(driver, result, 999, 2)), ROOST_ERANGE);
+    CHECK_EQ(ready_of(driver, wait_for_part(driver, result, 0, ROOST_COLUMN)), ROOST_ERANGE);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 0);
+    wait_for_part(driver, result, 990, 10); /* the object is as good as before */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 1);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_range_that_its_holder_does_not_find_is_said_to_who_waits)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    uint64_t token = wait_for_part(driver, result, 1, ROOST_COLUMN);
+    found(result, 1000, 2);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 1);
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = bench_sent(&bench, PROTO_PULL)->message.u.pull.token,
+                                                       .status = ROOST_ERANGE } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    CHECK_EQ(ready_of(driver, token), ROOST_ERANGE);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 1);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, an_object_of_no_bytes_is_served)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = { agent_client_prefix(bench.agent, driver), 77 };
+    struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 }, .object = { .id = id } };
+    bench_entry(&bench, driver, &announce.head);
+    struct proto_message pull = { .kind = PROTO_PULL,
+                                  .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_ARGUMENT } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &pull);
+    CHECK(bench_pull(&bench, AGENT_PULL_OPEN) != NULL);
+    bench_end(&bench, false);
+}
+
+static void answer_pull(uint64_t transfer, int32_t status)
+{
+    struct proto_message answer = {
+        .kind = PROTO_PULL_ANSWER,
+        .u.pull_answer = { .token = transfer, .status = status, .content = { .size = status == 0 ? 1000 : 0 } }
+    };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+}
+
+TEST(agent_link, a_holder_that_fails_in_the_middle_is_told_and_its_late_words_are_not_taken_for_the_next_one_s)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 1000, 0);
+    uint64_t first = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    answer_pull(first, 0);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, ROOST_EIO, first, NULL, 0);
+    CHECK(bench_pull(&bench, AGENT_PULL_CANCEL) != NULL);
+    CHECK_EQ(bench_sent(&bench, PROTO_PULL_DONE)->message.u.pull_done.token, first);
+    found(result, 1000, 0);
+    uint64_t second = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    CHECK(second != first);
+    size_t streams = bench_sent_count(&bench, PROTO_PULL_STREAM);
+    answer_pull(first, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_STREAM), streams);
+    answer_pull(second, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_STREAM), streams + 1);
+    answer_pull(second, ROOST_EDISCONNECTED); /* its connection for the bytes has broken */
+    found(result, 1000, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 3);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -204,6 +347,30 @@ TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
     bench_message(&bench, asker, &done);
     CHECK(bench_pull(&bench, AGENT_PULL_CANCEL) == NULL); /* nothing comes in here */
     CHECK(bench_find(&bench, id) == NULL);
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, bytes_that_cannot_be_sent_are_said_to_who_waits_for_them)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
+    struct core_peer asker = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL,
+                                  .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_ARGUMENT } };
+    bench_message(&bench, asker, &pull);
+    struct agent_opened opened = { 0, 1000, 0 };
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_OPEN)->token, 0, 0, &opened, sizeof opened);
+    struct proto_message stream = { .kind = PROTO_PULL_STREAM, .u.pull_stream = { .token = 5, .size = 1000 } };
+    bench_message(&bench, asker, &stream);
+    uint64_t token = bench_pull(&bench, AGENT_PULL_SEND)->token;
+    for (int ranges = 0; ranges < 2; ranges++) {
+        bench_done(&bench, token, ROOST_EDISCONNECTED, 0, NULL, 0);
+    }
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_ANSWER), 2);
+    CHECK_EQ(bench_sent(&bench, PROTO_PULL_ANSWER)->message.u.pull_answer.status, ROOST_EDISCONNECTED);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
     bench_end(&bench, true);
 }
 
@@ -330,6 +497,42 @@ TEST(agent_link, the_head_is_told_what_has_come_for_its_task_and_that_it_runs)
     CHECK_EQ(items[0].source, BENCH_OTHER);
     CHECK_EQ(items[0].bytes, 500);
     CHECK_EQ(items[1].source, 0);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_name_that_is_forgotten_and_comes_again_before_the_drop_has_left_is_not_dropped)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_names(&bench, driver, WIRE_FREE, 0, result);
+    found(result, 1000, 0); /* the home is done with it: the record goes, a DROP is due */
+    place(result, 1000);    /* in the same batch: an argument of a task here */
+    bench_tick(&bench);
+    CHECK(!bench_sent_names(&bench, PROTO_DROP, result));
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_task_of_the_head_that_blocks_says_so_at_once)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct core_client driver = bench_driver(&bench);
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    place(id, 100);
+    bench_workers_come(&bench);
+    struct bench_task task = bench_take(&bench);
+    uint64_t token = bench_wait(&bench, task.client, task.task.run, WIRE_WAIT_BLOCKS, 1, &(struct object_id){ 4711, 1 },
+                                1);
+    bench_tick(&bench); /* no time has passed */
+    CHECK_EQ(bench_sent(&bench, PROTO_LOAD)->message.u.load.blocked_hundredths, 100);
+    struct wire_ask end = { .head = { WIRE_UNWAIT, sizeof end, token } };
+    bench_entry(&bench, task.client, &end.head);
+    bench_time(&bench, bench.now_ns + 1000000000);
+    CHECK_EQ(bench_sent(&bench, PROTO_LOAD)->message.u.load.blocked_hundredths, 0);
     bench_end(&bench, false);
 }
 
