@@ -25,7 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { THREAD_STACK_BYTES = 256 << 10, WELCOME_FDS = 5 };
+enum { THREAD_STACK_BYTES = 256 << 10 };
 
 /* ---- mapping ---- */
 
@@ -138,7 +138,7 @@ static int check_welcome(struct connect_welcome *welcome, const struct unix_mess
                          welcome->text[0] != '\0' ? welcome->text : error_name(welcome->status));
     }
     if (welcome->segments == 0 || welcome->segments > STORE_SEGMENTS_MAX ||
-        message->fds_count != WELCOME_FDS + 2 * (size_t)welcome->segments) {
+        message->fds_count != CONNECT_WELCOME_FDS + 2 * (size_t)welcome->segments) {
         return error_set(ROOST_EVERSION, "the agent's welcome has %zu descriptors for %u segments", message->fds_count,
                          welcome->segments);
     }
@@ -154,9 +154,15 @@ static int map_page(struct agent_link *link, const struct connect_welcome *welco
     link->page_bytes = welcome->page_bytes;
     link->page = map_shared(fds[0], link->page_bytes, PROT_READ | PROT_WRITE, "the page shared with the agent");
     link->node_page = map_shared(fds[2], sizeof *link->node_page, PROT_READ, "the node's page");
-    if (link->page == NULL || link->node_page == NULL) {
+    link->node_bells = map_shared(fds[5], NODE_BELLS_BYTES, PROT_READ | PROT_WRITE, "the node's bells");
+    if (link->page == NULL || link->node_page == NULL || link->node_bells == NULL) {
         return ROOST_EIO;
     }
+    if (welcome->slot >= CLIENTS_MAX) {
+        return error_set(ROOST_EVERSION, "the agent's welcome gives slot %u, this library knows %d", welcome->slot,
+                         CLIENTS_MAX);
+    }
+    link->bells = &link->node_bells[welcome->slot];
     if (link->node_page->magic != NODE_PAGE_MAGIC || link->node_page->layout != NODE_PAGE_LAYOUT) {
         return error_set(ROOST_EVERSION, "the node's page has layout %u, this library knows %d",
                          link->node_page->layout, NODE_PAGE_LAYOUT);
@@ -170,7 +176,8 @@ static int map_store(struct agent_link *link, const struct connect_welcome *welc
                                .segments_count = welcome->segments,
                                .table_bytes = welcome->table_bytes };
     for (uint32_t i = 0; i < welcome->segments; i++) {
-        store.segments[i] = (struct store_segment_fds){ fds[WELCOME_FDS + 2 * i], fds[WELCOME_FDS + 2 * i + 1],
+        store.segments[i] = (struct store_segment_fds){ fds[CONNECT_WELCOME_FDS + 2 * i],
+                                                        fds[CONNECT_WELCOME_FDS + 2 * i + 1],
                                                         welcome->segment_bytes[i] };
     }
     link->pins_first = map_shared(fds[3], pins_page_bytes(0), PROT_READ | PROT_WRITE, "a page of pins");
@@ -329,7 +336,8 @@ int link_open(struct roost *rt, const struct link_request *request)
     link->rt = rt;
     link->role = request->role;
     link->socket = link->pidfd = link->event_fd = link->cluster_fd = -1;
-    link->bells_taken = UINT64_C(1) << CLIENT_BELL_LIBRARY | UINT64_C(1) << CLIENT_BELL_TASKS;
+    link->bells_taken = UINT64_C(1) << CLIENT_DOORBELLS | UINT64_C(1) << CLIENT_BELL_LIBRARY |
+                        UINT64_C(1) << CLIENT_BELL_TASKS;
     pthread_mutex_init(&link->lock, NULL);
     pthread_mutex_init(&link->socket_lock, NULL);
     pthread_mutex_init(&link->slab_lock, NULL);
@@ -397,6 +405,9 @@ void link_close(struct agent_link *link)
     free(link->entry);
     if (link->page != NULL) {
         munmap(link->page, link->page_bytes);
+    }
+    if (link->node_bells != NULL) {
+        munmap(link->node_bells, NODE_BELLS_BYTES);
     }
     if (link->node_page != NULL) {
         munmap((void *)(uintptr_t)link->node_page, sizeof *link->node_page);

@@ -28,6 +28,8 @@ struct agent_link {
     void *page;
     size_t page_bytes;
     const struct node_page *node_page;
+    struct client_bells *node_bells; /* of every client of the node, by slot */
+    struct client_bells *bells;      /* this one's */
     struct pins pins;
     struct pins_page *pins_first; /* page 0 */
     struct store_map map;
@@ -91,8 +93,7 @@ struct pins_thread *link_pins(struct agent_link *link); /* NULL: no memory, with
 
 static inline struct doorbell *link_bell(const struct agent_link *link, uint32_t index)
 {
-    return (struct doorbell *)(void *)((char *)link->page + client_page_layout().bells +
-                                       (size_t)index * CLIENT_BELL_BYTES);
+    return &link->bells->of[index].doorbell;
 }
 
 /* Under the lock: say what the core has to say, as far as the ring has room. True: all is said. */

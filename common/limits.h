@@ -27,7 +27,7 @@ enum {
     CLIENT_REPLY_RING_BYTES = 256 << 10,
     CLIENT_MESSAGE_BYTES_MAX = 32 << 10, /* one ring message; longer lists travel as several */
     CLIENT_TASK_SLOTS = 1024,            /* submitted and not yet taken by the agent; then back-pressure */
-    CLIENT_DOORBELLS = 64,               /* threads of one client that can wait at once */
+    CLIENT_DOORBELLS = 63,               /* threads of one client that can wait at once */
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
     CLIENT_WAITED_MAX = 4 << 20,         /* refs that a client waits for at once; then ROOST_EBUSY */

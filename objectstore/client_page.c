@@ -4,8 +4,6 @@
 
 enum { PAGE_BYTES = 4096 };
 
-_Static_assert(sizeof(struct doorbell) <= CLIENT_BELL_BYTES, "one bell a cache line");
-
 /* The next part, on a cache line of its own. */
 static size_t part(size_t *end, size_t bytes)
 {
@@ -18,7 +16,6 @@ struct client_page_layout client_page_layout(void)
 {
     size_t end = sizeof(struct client_page_head);
     struct client_page_layout layout;
-    layout.bells = part(&end, (size_t)CLIENT_DOORBELLS * CLIENT_BELL_BYTES);
     layout.requests = part(&end, ring_bytes(CLIENT_REQUEST_RING_BYTES));
     layout.replies = part(&end, ring_bytes(CLIENT_REPLY_RING_BYTES));
     layout.taken = part(&end, ring_bytes(CLIENT_SMALL_RING_BYTES));
@@ -41,6 +38,14 @@ void client_page_format(void *memory, uint32_t slot, uint32_t generation, enum c
     ring_format(base + layout.completes, CLIENT_SMALL_RING_BYTES);
     *(struct client_page_head *)memory =
         (struct client_page_head){ CLIENT_PAGE_MAGIC, CLIENT_PAGE_LAYOUT, slot, generation, role, layout.bytes };
+}
+
+void client_bells_format(struct client_bells *bells)
+{
+    for (uint32_t i = 0; i < CLIENT_DOORBELLS; i++) {
+        atomic_store_explicit(&bells->of[i].doorbell.sleeping, 0, memory_order_relaxed);
+    }
+    atomic_store_explicit(&bells->lead, CLIENT_LEAD_NONE, memory_order_release);
 }
 
 int client_page_check(const void *memory, size_t bytes)

@@ -4,7 +4,10 @@
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
  * file descriptors: further pages of pins.
  *
- *     head | bells | requests | replies | taken | submits | tasks | completes
+ *     head | requests | replies | taken | submits | tasks | completes
+ *
+ * The doorbells of all clients of a node lie in one memfd that each of them maps, a page per client slot: whoever has
+ * something for a client, the agent or another client, rings it there.
  */
 #ifndef ROOST_OBJECTSTORE_CLIENT_PAGE_H
 #define ROOST_OBJECTSTORE_CLIENT_PAGE_H
@@ -15,7 +18,7 @@
 #include "common/ring.h"
 #include "common/task_ring.h"
 
-enum { CLIENT_PAGE_LAYOUT = 1, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELL_BYTES = 64 };
+enum { CLIENT_PAGE_LAYOUT = 2, NODE_PAGE_LAYOUT = 1, CLIENT_SMALL_RING_BYTES = 64 << 10, CLIENT_BELLS_BYTES = 4096 };
 #define CLIENT_PAGE_MAGIC UINT64_C(0x65676170746f6f72)
 #define NODE_PAGE_MAGIC   UINT64_C(0x65646f6e746f6f72)
 
@@ -32,6 +35,22 @@ struct node_page {
  * would do about it (say frees that had waited) can wait until it looks by itself, each second, or somebody asks. */
 enum { CLIENT_BELL_LIBRARY = 0, CLIENT_BELL_TASKS = 1, CLIENT_BELL_FIRST = 2 };
 
+/* The bells of one client: a line each, and who of its threads takes in what lease peers complete. */
+struct client_bells {
+    struct {
+        _Alignas(64) struct doorbell doorbell;
+    } of[CLIENT_DOORBELLS];
+    _Alignas(64) _Atomic uint32_t lead; /* that thread's bell; CLIENT_LEAD_NONE: none waits for a completion */
+};
+enum { CLIENT_LEAD_NONE = CLIENT_DOORBELLS };
+_Static_assert(sizeof(struct client_bells) == CLIENT_BELLS_BYTES, "a page per client");
+
+/* The bells of every client of the node, by slot: CLIENTS_MAX pages, those of nobody never touched. */
+enum { NODE_BELLS_BYTES = CLIENTS_MAX * CLIENT_BELLS_BYTES };
+
+/* A client comes into the slot: nobody sleeps there, nobody leads. */
+void client_bells_format(struct client_bells *bells);
+
 enum client_role { CLIENT_DRIVER = 1, CLIENT_WORKER };
 
 struct client_page_head {
@@ -41,7 +60,6 @@ struct client_page_head {
 };
 
 struct client_page_layout {
-    size_t bells;     /* CLIENT_DOORBELLS of CLIENT_BELL_BYTES, a struct doorbell in each; 0 is the library's thread */
     size_t requests;  /* ring of CLIENT_REQUEST_RING_BYTES */
     size_t replies;   /* ring of CLIENT_REPLY_RING_BYTES */
     size_t taken;     /* ring of CLIENT_SMALL_RING_BYTES */
@@ -71,7 +89,9 @@ struct connect_hello {
 };
 
 /* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), pin
- * page 0 (objectstore/pins.h), the table (read-only), then for each segment a writable and a read-only one. */
+ * page 0 (objectstore/pins.h), the table (read-only), the node's bells, then for each segment a writable and a read-only
+ * one. */
+enum { CONNECT_WELCOME_FDS = 6 };
 struct connect_welcome {
     uint32_t kind, layout;
     int32_t status;

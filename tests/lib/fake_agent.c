@@ -88,6 +88,7 @@ struct client {
     uint32_t role;
     int socket, event_fd;
     unsigned char *page;
+    struct client_bells *bells;
     struct ring_consumer requests, completes;
     struct ring_producer replies, taken;
     struct task_ring submits, tasks;
@@ -100,11 +101,12 @@ struct client {
 
 struct fake_agent {
     char folder[64], path[128], node_folder[96];
-    int listener, wake_fd, segment_fd, table_fd, node_fd;
+    int listener, wake_fd, segment_fd, table_fd, node_fd, bells_fd;
     uint64_t store_bytes;
     unsigned char *segment;
     struct table table;
     struct node_page *node_page;
+    struct client_bells *node_bells;
     struct extents extents;
     struct id_map ids;
     struct list_node objects, retired, slabs, waits, rooms, calls;
@@ -133,7 +135,7 @@ static uint64_t now_ms(void)
 static struct doorbell *bell_of(struct client *client, uint32_t bell)
 {
     CHECK(bell < CLIENT_DOORBELLS);
-    return (struct doorbell *)(void *)(client->page + client_page_layout().bells + bell * CLIENT_BELL_BYTES);
+    return &client->bells->of[bell].doorbell;
 }
 
 static void *reply_begin(struct client *client, uint32_t kind, size_t bytes, uint64_t token)
@@ -816,6 +818,8 @@ static void welcome(struct fake_agent *agent, uint32_t index, const struct conne
     int page_fd = memory_fd("page", page_bytes, &page);
     client->page = page;
     client->role = hello->role;
+    client->bells = &agent->node_bells[index];
+    client_bells_format(client->bells);
     client_page_format(page, index, 1, (enum client_role)hello->role);
     attach(client);
     CHECK_EQ(agent_bell_open_event(&client->event_fd), 0);
@@ -833,19 +837,14 @@ static void welcome(struct fake_agent *agent, uint32_t index, const struct conne
                                        .table_bytes = table_bytes(TABLE_ENTRIES),
                                        .segment_bytes = { agent->store_bytes },
                                        .node_name = "fake" };
-    int fds[] = { page_fd,
-                  client->event_fd,
-                  read_only(agent->node_fd),
-                  pins_fd,
-                  read_only(agent->table_fd),
-                  agent->segment_fd,
-                  read_only(agent->segment_fd) };
-    CHECK_EQ(unix_message_send(client->socket, &welcome, sizeof welcome, fds, 7), 0);
+    int fds[] = { page_fd,         client->event_fd,  read_only(agent->node_fd),   pins_fd, read_only(agent->table_fd),
+                  agent->bells_fd, agent->segment_fd, read_only(agent->segment_fd) };
+    CHECK_EQ(unix_message_send(client->socket, &welcome, sizeof welcome, fds, 8), 0);
     close(fds[0]);
     close(fds[2]);
     close(fds[3]);
     close(fds[4]);
-    close(fds[6]);
+    close(fds[7]);
 }
 
 static void give_pins(struct client *client, uint32_t page)
@@ -1026,6 +1025,8 @@ struct fake_agent *fake_agent_new(uint64_t store_bytes)
     agent->node_page = memory;
     agent->node_page->magic = NODE_PAGE_MAGIC;
     agent->node_page->layout = NODE_PAGE_LAYOUT;
+    agent->bells_fd = memory_fd("bells", NODE_BELLS_BYTES, &memory);
+    agent->node_bells = memory;
     CHECK_EQ(extent_init(&agent->extents, store_bytes), 0);
     agent->node = node_id_from(id_random());
     agent->job = job_id_from(id_random());
@@ -1161,6 +1162,8 @@ void fake_agent_free(struct fake_agent *agent)
     close(agent->segment_fd);
     close(agent->table_fd);
     close(agent->node_fd);
+    munmap(agent->node_bells, NODE_BELLS_BYTES);
+    close(agent->bells_fd);
     close(agent->wake_fd);
     fake_agent_unlink(agent);
     pthread_mutex_destroy(&agent->lock);

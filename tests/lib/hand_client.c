@@ -61,9 +61,9 @@ static void attach(struct hand_client *client, uint32_t taker)
                ring_consumer_attach(&client->taken, page + at->taken, CLIENT_SMALL_RING_BYTES) == 0 &&
                task_ring_attach(&client->submits, page + at->submits, CLIENT_TASK_SLOTS, taker) == 0 &&
                task_ring_attach(&client->tasks, page + at->tasks, WORKER_TASK_SLOTS, taker) == 0);
-    unsigned char *bells = page + at->bells;
-    waiter_init(&client->waiter, (struct doorbell *)(void *)bells);
-    waiter_init(&client->task_waiter, (struct doorbell *)(void *)(bells + CLIENT_BELL_TASKS * CLIENT_BELL_BYTES));
+    struct client_bells *bells = &client->node_bells[client->welcome.slot];
+    waiter_init(&client->waiter, &bells->of[CLIENT_BELL_LIBRARY].doorbell);
+    waiter_init(&client->task_waiter, &bells->of[CLIENT_BELL_TASKS].doorbell);
 }
 
 /* Everything that came with the welcome is used: a descriptor that was forgotten is noticed. */
@@ -72,7 +72,7 @@ static void take_all(struct hand_client *client, struct unix_message *message)
     const struct connect_welcome *welcome = &client->welcome;
     const int *fds = message->fds;
     HAND_CHECK(welcome->segments >= 1 && welcome->segments <= STORE_SEGMENTS_MAX);
-    HAND_CHECK(message->fds_count == 5 + 2 * (size_t)welcome->segments);
+    HAND_CHECK(message->fds_count == CONNECT_WELCOME_FDS + 2 * (size_t)welcome->segments);
     client->layout = client_page_layout();
     client->page = map(fds[0], welcome->page_bytes, PROT_READ | PROT_WRITE);
     HAND_CHECK(client_page_check(client->page, welcome->page_bytes) == 0);
@@ -81,12 +81,15 @@ static void take_all(struct hand_client *client, struct unix_message *message)
     client->node_page = map(fds[2], sizeof *client->node_page, PROT_READ);
     HAND_CHECK(client->node_page->magic == NODE_PAGE_MAGIC && client->node_page->layout == NODE_PAGE_LAYOUT);
     agent_bell_ringer_init(&client->ringer, &client->node_page->bell, client->event_fd);
+    client->node_bells = map(fds[5], NODE_BELLS_BYTES, PROT_READ | PROT_WRITE);
     client->pins_page = map(fds[3], pins_page_bytes(0), PROT_READ | PROT_WRITE);
     struct store_fds store = { .table = fds[4],
                                .segments_count = welcome->segments,
                                .table_bytes = welcome->table_bytes };
     for (uint32_t i = 0; i < welcome->segments; i++) {
-        store.segments[i] = (struct store_segment_fds){ fds[5 + 2 * i], fds[6 + 2 * i], welcome->segment_bytes[i] };
+        store.segments[i] = (struct store_segment_fds){ fds[CONNECT_WELCOME_FDS + 2 * i],
+                                                        fds[CONNECT_WELCOME_FDS + 1 + 2 * i],
+                                                        welcome->segment_bytes[i] };
     }
     HAND_CHECK(pins_init(&client->pins, first_pins, client) == 0);
     HAND_CHECK(pins_thread_start(&client->pins, &client->thread) == 0);
@@ -123,6 +126,7 @@ void hand_close(struct hand_client *client)
     pins_fini(&client->pins);
     munmap(client->pins_page, pins_page_bytes(0));
     munmap((void *)(uintptr_t)client->node_page, sizeof *client->node_page);
+    munmap(client->node_bells, NODE_BELLS_BYTES);
     munmap(client->page, client->layout.bytes);
     close(client->event_fd);
     close(client->socket);

@@ -19,6 +19,7 @@ struct hand_client {
     unsigned char *page;
     struct client_page_layout layout;
     const struct node_page *node_page;
+    struct client_bells *node_bells;
     struct agent_bell_ringer ringer;
     struct waiter waiter, task_waiter; /* on bells 0 and CLIENT_BELL_TASKS */
     void *pins_page;

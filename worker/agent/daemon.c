@@ -68,6 +68,21 @@ static int make_node_page(struct daemon *daemon)
     return 0;
 }
 
+static int make_node_bells(struct daemon *daemon)
+{
+    daemon->node_bells_fd = memfd_create("roost-bells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (daemon->node_bells_fd < 0 || ftruncate(daemon->node_bells_fd, NODE_BELLS_BYTES) != 0 ||
+        fcntl(daemon->node_bells_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        return error_from_errno("bells of %d clients", CLIENTS_MAX);
+    }
+    void *bells = mmap(NULL, NODE_BELLS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, daemon->node_bells_fd, 0);
+    if (bells == MAP_FAILED) {
+        return error_from_errno("bells of %d clients", CLIENTS_MAX);
+    }
+    daemon->node_bells = bells;
+    return 0;
+}
+
 static int make_core(struct daemon *daemon)
 {
     const struct agent_options *options = daemon->options;
@@ -250,6 +265,9 @@ static int start(struct daemon *daemon)
         status = make_node_page(daemon);
     }
     if (status == 0) {
+        status = make_node_bells(daemon);
+    }
+    if (status == 0) {
         status = loop_create(&daemon->loop);
     }
     if (status == 0) {
@@ -340,6 +358,12 @@ static void end(struct daemon *daemon)
     if (daemon->node_page_ro >= 0) {
         close(daemon->node_page_ro);
     }
+    if (daemon->node_bells != NULL) {
+        munmap(daemon->node_bells, NODE_BELLS_BYTES);
+    }
+    if (daemon->node_bells_fd >= 0) {
+        close(daemon->node_bells_fd);
+    }
     free(daemon->never_published);
     free(daemon->slots);
     free(daemon->generations);
@@ -349,7 +373,8 @@ static void end(struct daemon *daemon)
 int agent_run(const struct agent_options *options)
 {
     static struct daemon daemon; /* one per process */
-    daemon = (struct daemon){ .options = options, .node_page_ro = -1, .scan_pause_ns = TURN_LOOK_NS };
+    daemon =
+        (struct daemon){ .options = options, .node_page_ro = -1, .node_bells_fd = -1, .scan_pause_ns = TURN_LOOK_NS };
     list_init(&daemon.guests);
     list_init(&daemon.programs);
     list_init(&daemon.processes);

@@ -46,6 +46,7 @@ struct guest {
     int64_t pid;
     unsigned char *page; /* mapped, CLIENT_PAGE bytes */
     struct client_page_layout layout;
+    struct client_bells *bell_page; /* in the daemon's node_bells */
     struct ring_consumer requests, completes;
     struct ring_producer replies, taken;
     struct task_ring submits, tasks;
@@ -100,6 +101,8 @@ struct daemon {
     char node_name[64], socket_path[108];
     struct node_page *node_page; /* written here, read-only to clients */
     int node_page_ro;
+    struct client_bells *node_bells; /* of all clients, by slot */
+    int node_bells_fd;
     struct list_node guests, programs, processes;
     struct guest **slots; /* CLIENTS_MAX of them */
     uint32_t *generations;

@@ -26,7 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { GUEST_FDS_MAX = 5 + 2 * STORE_SEGMENTS_MAX };
+enum { GUEST_FDS_MAX = CONNECT_WELCOME_FDS + 2 * STORE_SEGMENTS_MAX };
 
 struct guest *guest_find(struct daemon *daemon, struct core_client key)
 {
@@ -107,6 +107,8 @@ static int make_page(struct guest *guest, int *page_fd_out)
         return status;
     }
     guest->page = page;
+    guest->bell_page = &guest->daemon->node_bells[guest->key.slot];
+    client_bells_format(guest->bell_page);
     client_page_format(page, guest->key.slot, guest->key.generation, guest->role);
     *page_fd_out = fd;
     return 0;
@@ -221,8 +223,9 @@ static void say_welcome(struct guest *guest, int status, int page_fd, int pins_f
     store_fds(daemon->store, &fds);
     welcome.table_bytes = fds.table_bytes;
     welcome.segments = fds.segments_count;
-    int list[GUEST_FDS_MAX] = { page_fd, guest->event_fd, daemon->node_page_ro, pins_fd, fds.table };
-    size_t count = 5;
+    int list[GUEST_FDS_MAX] = { page_fd, guest->event_fd, daemon->node_page_ro,
+                                pins_fd, fds.table,       daemon->node_bells_fd };
+    size_t count = CONNECT_WELCOME_FDS;
     for (uint32_t i = 0; i < fds.segments_count; i++) {
         welcome.segment_bytes[i] = fds.segments[i].bytes;
         welcome.segment_is_huge[i] = daemon->store->segments[i].is_huge;

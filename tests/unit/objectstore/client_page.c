@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(CLIENT_PAGE_LAYOUT == 1 && NODE_PAGE_LAYOUT == 1, "the sizes and offsets below are those of layout 1");
+_Static_assert(CLIENT_PAGE_LAYOUT == 2 && NODE_PAGE_LAYOUT == 1, "the sizes and offsets below are those of these");
 _Static_assert(sizeof(struct client_page_head) == 32, "change CLIENT_PAGE_LAYOUT with it");
 _Static_assert(offsetof(struct client_page_head, bytes) == 24, "change CLIENT_PAGE_LAYOUT with it");
 _Static_assert(offsetof(struct node_page, wake_ns) == 16, "change NODE_PAGE_LAYOUT with it");
@@ -39,7 +39,6 @@ TEST(client_page, parts_lie_one_after_the_other_each_on_a_cache_line_of_its_own)
     const struct {
         size_t begin, bytes;
     } parts[] = { { 0, sizeof(struct client_page_head) },
-                  { layout.bells, (size_t)CLIENT_DOORBELLS * CLIENT_BELL_BYTES },
                   { layout.requests, ring_bytes(CLIENT_REQUEST_RING_BYTES) },
                   { layout.replies, ring_bytes(CLIENT_REPLY_RING_BYTES) },
                   { layout.taken, ring_bytes(CLIENT_SMALL_RING_BYTES) },
@@ -145,7 +144,6 @@ TEST(client_page, all_rings_can_be_full_at_once)
         CHECK_EQ(task_ring_attach(&task_rings[i], memory + tasks[i].at, (uint32_t)tasks[i].bytes, 0), 0);
         fill_tasks(&task_rings[i], (unsigned char)(i + 11));
     }
-    memset(memory + layout.bells, 0xff, (size_t)CLIENT_DOORBELLS * CLIENT_BELL_BYTES);
     for (unsigned char i = 0; i < 4; i++) {
         struct ring_consumer ring;
         CHECK_EQ(ring_consumer_attach(&ring, memory + rings[i].at, rings[i].bytes), 0);
@@ -156,4 +154,20 @@ TEST(client_page, all_rings_can_be_full_at_once)
     }
     CHECK_EQ(client_page_check(memory, layout.bytes), 0);
     free(memory);
+}
+
+TEST(client_page, the_bells_of_one_client_are_a_page_with_a_line_for_each_and_one_for_the_lead)
+{
+    static struct client_bells bells;
+    CHECK_EQ(offsetof(struct client_bells, lead), (size_t)CLIENT_DOORBELLS * 64);
+    for (uint32_t i = 0; i < CLIENT_DOORBELLS; i++) {
+        CHECK_EQ((uintptr_t)&bells.of[i].doorbell - (uintptr_t)&bells, (uintptr_t)i * 64);
+        doorbell_arm(&bells.of[i].doorbell);
+    }
+    client_bells_format(&bells);
+    for (uint32_t i = 0; i < CLIENT_DOORBELLS; i++) {
+        CHECK(
+            !doorbell_ring(&bells.of[i].doorbell)); /* the client that had the slot before slept there, not this one */
+    }
+    CHECK_EQ(bells.lead, CLIENT_LEAD_NONE);
 }
