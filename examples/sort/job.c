@@ -336,6 +336,18 @@ static double cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
+static int nodes_name(struct job *job)
+{
+    struct roost_node_info *nodes;
+    size_t nodes_count;
+    if (nodes_ask(job, &nodes, &nodes_count) != 0) {
+        return -1;
+    }
+    report_name_nodes(&job->report, nodes, nodes_count);
+    free(nodes);
+    return 0;
+}
+
 /* Sorted, and in its place. */
 static int tell(struct job *job, double began, double *last)
 {
@@ -345,6 +357,9 @@ static int tell(struct job *job, double began, double *last)
     report->has_sum = job->options->checksum;
     report->finish = lap(last);
     report->wall = *last - began;
+    if (nodes_name(job) != 0) {
+        return -1;
+    }
     report_complete(report, roost_here(job->rt), cpu_seconds());
     report_print_line(report, stdout);
     if (fflush(stdout) != 0) {

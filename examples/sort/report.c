@@ -115,6 +115,18 @@ int report_add_part(struct report *report, size_t partition, const struct reduce
     return 0;
 }
 
+void report_name_nodes(struct report *report, const struct roost_node_info *nodes, size_t nodes_count)
+{
+    for (size_t i = 0; i < report->nodes_count; i++) {
+        struct report_node *node = &report->nodes[i];
+        for (size_t n = 0; n < nodes_count && node->host[0] == '\0'; n++) {
+            if (node_equal(node->node, nodes[n].node)) {
+                snprintf(node->host, sizeof node->host, "%s", nodes[n].host);
+            }
+        }
+    }
+}
+
 /* ---- working out ---- */
 
 static int by_process_then_begin(const void *a, const void *b)

@@ -53,6 +53,9 @@ void report_fini(struct report *report);
 int report_add_map(struct report *report, const struct task_facts *facts, const uint64_t *columns);
 int report_add_part(struct report *report, size_t partition, const struct reduce_facts *facts);
 
+/* Nodes that have joined since report_init() and run tasks get their names. */
+void report_name_nodes(struct report *report, const struct roost_node_info *nodes, size_t nodes_count);
+
 /* All tasks are entered: works out the rest. `cpu_process` is what this process has used; tasks that ran in it, as they
  * do with ROOST_INLINE=1, count as tasks. */
 void report_complete(struct report *report, roost_node here, double cpu_process);

@@ -55,6 +55,17 @@ TEST(report, moved_is_what_was_made_on_one_node_and_used_on_another)
     report_fini(&report);
 }
 
+TEST(report, a_node_that_came_later_gets_its_name_and_others_keep_theirs)
+{
+    struct report report;
+    books_fill(&report);
+    const struct roost_node_info nodes[] = { { .node = late, .host = "d" }, { .node = second, .host = "x" } };
+    report_name_nodes(&report, nodes, 2);
+    CHECK_TEXT(report.nodes[2].host, "d");
+    CHECK_TEXT(report.nodes[1].host, "c");
+    report_fini(&report);
+}
+
 TEST(report, a_reducer_waited_since_its_process_was_last_busy)
 {
     struct report report;
