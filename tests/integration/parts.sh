@@ -27,15 +27,13 @@ fail() {
 
 strays() { # pids of everything that this run has started and that is no shell of this script
     local environment pid exe
-    for environment in /proc/[0-9]*/environ; do
-        if grep -qsz "^ROOST_PARTS_TEST=$ROOST_PARTS_TEST\$" "$environment" 2>/dev/null; then
-            pid=${environment#/proc/}
-            pid=${pid%/environ}
-            exe=$(readlink "/proc/$pid/exe" 2>/dev/null)
-            case "${programs[*]} /bin/sleep /usr/bin/sleep /bin/cat /usr/bin/cat" in
-            *"${exe:-nothing}"*) echo "$pid" ;;
-            esac
-        fi
+    for environment in $(grep -lszx "ROOST_PARTS_TEST=$ROOST_PARTS_TEST" /proc/[0-9]*/environ 2>/dev/null); do
+        pid=${environment#/proc/}
+        pid=${pid%/environ}
+        exe=$(readlink "/proc/$pid/exe" 2>/dev/null)
+        case "${programs[*]} /bin/sleep /usr/bin/sleep /bin/cat /usr/bin/cat" in
+        *"${exe:-nothing}"*) echo "$pid" ;;
+        esac
     done
 }
 
