@@ -1,89 +1,8 @@
 #!/bin/bash
 # cli.sh ROOST [PART...]: the command as people and scripts use it, with daemons of its own in a folder of its own
 #
-# Each part is a function below; without PART all run. Every wait has a deadline and watches for what it waits for. At
-# the end nothing may be left: no process that carries this run's mark, no file in $ROOST_DIR, no shared memory.
-set -u
-ulimit -c 0
-roost=${1:?usage: cli.sh ROOST [PART...]}
-shift
-# shellcheck disable=SC2012 # names of our own making
-unset "${!ROOST_@}"
-work=$(mktemp -d "${TMPDIR:-/tmp}/rcli-XXXXXX") # short: the paths of sockets are limited to 107 bytes
-export ROOST_DIR=$work/nodes ROOST_CLI_TEST=${work##*/}
-shared() { find /dev/shm -maxdepth 1 -path '*roost*' | sort; }
-shared >"$work/shared"
-failed=0
-part=
-
-fail() {
-    echo "cli.sh: $part: $*"
-    failed=1
-}
-
-# ------------------------------------------------------------------ waiting
-
-strays() { # pids of everything that this run has started and that is no shell of this script
-    local environment pid
-    for environment in /proc/[0-9]*/environ; do
-        if grep -qsz "^ROOST_CLI_TEST=$ROOST_CLI_TEST\$" "$environment" 2>/dev/null; then
-            pid=${environment#/proc/}
-            pid=${pid%/environ}
-            case $(readlink "/proc/$pid/exe" 2>/dev/null) in
-            "$(readlink -f "$roost")"* | */sleep | */cat) echo "$pid" ;;
-            esac
-        fi
-    done
-}
-
-now_ms() { echo $(($(date +%s%N) / 1000000)); }
-
-# A pause for the looks of wait_for, and for nothing else: read from a pipe that nobody writes into.
-exec {quiet}<> <(:)
-pause() { read -r -t 0.02 -u "$quiet" || true; }
-
-wait_for() { # WHAT CONDITION...: until the condition holds, 20 s at most
-    local what=$1 deadline=$(($(now_ms) + 20000))
-    shift
-    until "$@"; do
-        if [ "$(now_ms)" -gt "$deadline" ]; then
-            fail "$what did not come within 20 s"
-            return 1
-        fi
-        pause
-    done
-}
-
-no_strays() { [ -z "$(strays)" ]; }
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
-no_folders() { [ -z "$(ls -A "$ROOST_DIR" 2>/dev/null)" ]; }
-has_line() { grep -qs . "$1"; }
-
-nothing_left() {
-    wait_for "the end of every process" no_strays || ps -o pid,args -p "$(strays | paste -sd,)"
-    wait_for "the end of every folder" no_folders || find "$ROOST_DIR"
-}
-
-# ------------------------------------------------------------------ expectations
-
-# run STATUS COMMAND...: its exit status must be STATUS; what it says is in $out and $err
-run() {
-    local wanted=$1 status=0
-    shift
-    out=$("$@" 2>"$work/err") || status=$?
-    err=$(cat "$work/err")
-    [ "$status" = "$wanted" ] || fail "'$*' ended with $status, wanted $wanted; out: $out; err: $err"
-}
-says() { # TEXT: it is in $out or $err
-    case $out$err in
-    *"$1"*) ;;
-    *) fail "'$1' is not in: $out$err" ;;
-    esac
-}
-
-agent_pid_of() { # FOLDER: the pid that its node.json names
-    sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$1/node.json" 2>/dev/null
-}
+# Each part is a function below; without PART all run (parts.sh).
+. "${BASH_SOURCE[0]%/*}/parts.sh"
 
 # ------------------------------------------------------------------ parts
 
@@ -472,27 +391,4 @@ part_head_local() {
     nothing_left
 }
 
-# ------------------------------------------------------------------ all of them
-
-finish() {
-    local pid
-    for pid in $(strays); do
-        kill -KILL "$pid" 2>/dev/null
-    done
-    rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-mkdir -m 700 "$ROOST_DIR"
-if [ $# = 0 ]; then
-    set -- $(declare -F | sed -n 's/^declare -f part_//p')
-fi
-for part in "$@"; do
-    "part_$part"
-done
-part=end
-nothing_left
-left=$(shared | comm -13 "$work/shared" -)
-[ -z "$left" ] || fail "shared memory is left: $left"
-[ "$failed" = 0 ] && echo "as told"
-exit "$failed"
+run_parts

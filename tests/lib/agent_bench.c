@@ -264,6 +264,12 @@ void bench_time(struct bench *bench, uint64_t now_ns)
     bench_tick(bench);
 }
 
+void bench_session(struct bench *bench, struct core_peer peer, bool is_up)
+{
+    struct core_event event = { .kind = is_up ? CORE_SESSION_UP : CORE_SESSION_LOST, .u.session = { .peer = peer } };
+    step(bench, &event);
+}
+
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message)
 {
     struct core_event event = { .kind = CORE_MESSAGE, .u.message = { .peer = from, .body = message } };

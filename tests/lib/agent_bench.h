@@ -123,6 +123,8 @@ enum { BENCH_NODE = 1, BENCH_OTHER = 2 }; /* this node's number, another node's 
 /* WELCOME, the list that follows it, and NODES with this node and another. */
 void bench_head_comes(struct bench *bench);
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message);
+/* A session with a peer has come up, new, or is lost. */
+void bench_session(struct bench *bench, struct core_peer peer, bool is_up);
 /* Timers that are armed for now: DROPs and lists leave. */
 void bench_tick(struct bench *bench);
 /* The newest message of `kind`, or NULL; how many there were. */

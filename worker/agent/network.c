@@ -4,7 +4,10 @@
  *             gave -> what waited goes out -> answers come.
  * Failures:   the head is away -> dialed again for ever, the core goes on alone meanwhile.
  *             an agent cannot be reached, or its session is lost -> the core is told, and asks another holder.
+ *             the head declares a node dead, or gives this one a new life -> sessions of the old life are closed; who
+ *             still greets as an earlier life than the head knows is refused.
  * Limits:     NETWORK_WAITING_MAX messages wait for an agent that is being dialed; then it counts as lost.
+ * Invariants: a way is between two lives, and no node has two ways.
  * Thread:     the loop's.
  */
 #define LOG_TOPIC "network"
@@ -37,6 +40,7 @@ struct waiting { /* for a session that is being made; agents' messages point to 
 
 struct way {              /* to one life of another agent: the peer's arg */
     struct list_node all; /* network.ways */
+    struct peer *link;
     struct core_peer peer;
     struct list_node waiting;
     uint32_t waiting_count, tries;
@@ -54,6 +58,7 @@ struct network {
     struct transfers *transfers;
     struct list_node neighbours, ways, unreachable;
     struct loop_task tell;
+    int head_status;              /* why it was not reached the last time; 0: it was */
     uint32_t number, incarnation; /* this node's, from WELCOME */
     struct cluster_id cluster;
     uint64_t epoch;
@@ -104,23 +109,6 @@ static int on_hello_of_head(void *arg, const struct proto_hello *hello)
     return on_hello(arg, hello, PROTO_ROLE_HEAD);
 }
 
-static int on_hello_of_agent(void *arg, const struct proto_hello *hello)
-{
-    return on_hello(arg, hello, PROTO_ROLE_PEER);
-}
-
-/* ------------------------------------------------------------------ the head */
-
-static void on_head_up(void *arg, struct peer *peer, bool resumed, const struct proto_hello *hello)
-{
-    (void)peer;
-    struct network *network = arg;
-    network->epoch = hello->epoch;
-    log_info("event=head_is_there address=%s resumed=%d", peer_address(peer), resumed);
-    struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .epoch = hello->epoch, .resumed = resumed } };
-    to_core(network, &event);
-}
-
 static struct neighbour *find_neighbour(struct network *network, uint32_t number)
 {
     LIST_EACH (at, &network->neighbours) {
@@ -130,6 +118,117 @@ static struct neighbour *find_neighbour(struct network *network, uint32_t number
         }
     }
     return NULL;
+}
+
+/* One that was declared dead and has not heard of it yet comes again, with its new life. */
+static int on_hello_of_agent(void *arg, const struct proto_hello *hello)
+{
+    const struct neighbour *neighbour = find_neighbour(arg, hello->number);
+    if (neighbour != NULL && hello->incarnation < neighbour->incarnation) {
+        return error_set(ROOST_ENODE, "%s has been declared dead, and has a new life", hello->host);
+    }
+    return on_hello(arg, hello, PROTO_ROLE_PEER);
+}
+
+/* ------------------------------------------------------------------ ways */
+
+static void say_lost(struct network *network, struct core_peer peer)
+{
+    struct core_event event = { .kind = CORE_SESSION_LOST, .u.session.peer = peer };
+    to_core(network, &event);
+}
+
+static void tell_unreachable(void *arg)
+{
+    struct network *network = arg;
+    while (!list_is_empty(&network->unreachable)) {
+        struct unreachable *unreachable = CONTAINER_OF(network->unreachable.next, struct unreachable, all);
+        struct core_peer peer = unreachable->peer;
+        list_remove(&unreachable->all);
+        free(unreachable);
+        say_lost(network, peer);
+    }
+}
+
+static void unreachable_soon(struct network *network, struct core_peer peer)
+{
+    struct unreachable *unreachable = calloc(1, sizeof *unreachable);
+    ROOST_INVARIANT(unreachable != NULL);
+    unreachable->peer = peer;
+    list_append(&network->unreachable, &unreachable->all);
+    network->tell.run = tell_unreachable;
+    network->tell.arg = network;
+    loop_post(network->daemon->loop, &network->tell);
+}
+
+static struct way *way_create(struct network *network, struct peer *peer, struct core_peer name)
+{
+    struct way *way = calloc(1, sizeof *way);
+    ROOST_INVARIANT(way != NULL);
+    way->peer = name;
+    way->link = peer;
+    list_init(&way->waiting);
+    list_append(&network->ways, &way->all);
+    peer_set_arg(peer, way);
+    peer_set_key(peer, core_peer_key(name));
+    return way;
+}
+
+static void way_destroy(struct way *way)
+{
+    if (way == NULL) {
+        return;
+    }
+    LIST_EACH_SAFE (at, &way->waiting) {
+        free(CONTAINER_OF(at, struct waiting, of_way));
+    }
+    list_remove(&way->all);
+    free(way);
+}
+
+static struct way *find_way(struct network *network, struct core_peer name)
+{
+    LIST_EACH (at, &network->ways) {
+        struct way *way = CONTAINER_OF(at, struct way, all);
+        if (core_peer_key(way->peer) == core_peer_key(name)) {
+            return way;
+        }
+    }
+    return NULL;
+}
+
+/* The session is given up; the core hears of it in a later turn. */
+static void way_close(struct network *network, struct way *way)
+{
+    struct peer *peer = way->link;
+    unreachable_soon(network, way->peer);
+    peer_set_arg(peer, NULL);
+    way_destroy(way);
+    peer_close(peer);
+}
+
+/* Those to this life of a node, or (node 0) all. */
+static void close_ways(struct network *network, struct core_peer name)
+{
+    LIST_EACH_SAFE (at, &network->ways) {
+        struct way *way = CONTAINER_OF(at, struct way, all);
+        if (name.node == 0 || core_peer_key(way->peer) == core_peer_key(name)) {
+            way_close(network, way);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ the head */
+
+static void on_head_up(void *arg, struct peer *peer, bool resumed, const struct proto_hello *hello)
+{
+    (void)peer;
+    struct network *network = arg;
+    network->epoch = hello->epoch;
+    network->head_status = 0;
+    log_info("event=head_is_there address=%s resumed=%d", peer_address(peer), resumed);
+    struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .epoch = hello->epoch, .resumed = resumed } };
+    to_core(network, &event);
 }
 
 static void learn_nodes(struct network *network, const struct proto_nodes *nodes)
@@ -184,12 +283,18 @@ static void on_head_message(void *arg, struct peer *peer, uint32_t batch, uint32
     struct network *network = arg;
     switch ((int)message->kind) {
     case PROTO_WELCOME:
+        if (network->incarnation != message->u.welcome.incarnation) {
+            close_ways(network, (struct core_peer){ 0, 0 });
+        }
         network->number = message->u.welcome.number;
         network->incarnation = message->u.welcome.incarnation;
         network->cluster = message->u.welcome.cluster;
         break;
     case PROTO_NODES:
         learn_nodes(network, &message->u.nodes);
+        break;
+    case PROTO_DEAD:
+        close_ways(network, (struct core_peer){ message->u.dead.node, message->u.dead.incarnation });
         break;
     case PROTO_OUTPUT:
         show_output(network, &message->u.output);
@@ -219,9 +324,22 @@ static void on_head_lost(void *arg, struct peer *peer, int status, const char *t
 
 static void on_head_down(void *arg, struct peer *peer, int status, const char *text)
 {
-    (void)arg;
-    log_info("event=head_not_reached address=%s status=%s why=\"%.200s\"", peer_address(peer), error_code_name(status),
-             text);
+    struct network *network = arg;
+    char why[ERROR_TEXT_BYTES + 2];
+    if (status == network->head_status) {
+        return; /* said already, and it is dialed for ever */
+    }
+    network->head_status = status;
+    log_quote(text, why, sizeof why);
+    if (status == ROOST_EAUTH) {
+        log_warn(
+            "event=head_refuses address=%s why=%s advice=\"a head that was started again begins another cluster: end "
+            "this agent with roost stop, then roost start --address %s\"",
+            peer_address(peer), why, peer_address(peer));
+    } else {
+        log_warn("event=head_not_reached address=%s status=%s why=%s", peer_address(peer), error_code_name(status),
+                 why);
+    }
 }
 
 static const struct peers_handler head_handler = { .say_hello = hello_to_head,
@@ -233,36 +351,6 @@ static const struct peers_handler head_handler = { .say_hello = hello_to_head,
                                                    .on_down = on_head_down };
 
 /* ------------------------------------------------------------------ agents */
-
-static struct way *way_create(struct network *network, struct peer *peer, struct core_peer name)
-{
-    struct way *way = calloc(1, sizeof *way);
-    ROOST_INVARIANT(way != NULL);
-    way->peer = name;
-    list_init(&way->waiting);
-    list_append(&network->ways, &way->all);
-    peer_set_arg(peer, way);
-    peer_set_key(peer, core_peer_key(name));
-    return way;
-}
-
-static void way_destroy(struct way *way)
-{
-    if (way == NULL) {
-        return;
-    }
-    LIST_EACH_SAFE (at, &way->waiting) {
-        free(CONTAINER_OF(at, struct waiting, of_way));
-    }
-    list_remove(&way->all);
-    free(way);
-}
-
-static void say_lost(struct network *network, struct core_peer peer)
-{
-    struct core_event event = { .kind = CORE_SESSION_LOST, .u.session.peer = peer };
-    to_core(network, &event);
-}
 
 static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct proto_hello *hello)
 {
@@ -277,6 +365,7 @@ static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct
     if (way == NULL) {
         way = way_create(network, peer, name);
     }
+    peer_set_key(peer, core_peer_key(name)); /* again, when a session was lost in between */
     way->tries = 0;
     struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .peer = name, .resumed = resumed } };
     to_core(network, &event);
@@ -342,6 +431,12 @@ static struct peer *dial(struct network *network, struct core_peer name)
 {
     const struct neighbour *neighbour = find_neighbour(network, name.node);
     struct peer *peer;
+    LIST_EACH_SAFE (at, &network->ways) { /* of an earlier life */
+        struct way *way = CONTAINER_OF(at, struct way, all);
+        if (way->peer.node == name.node) {
+            way_close(network, way);
+        }
+    }
     if (neighbour == NULL || neighbour->incarnation != name.incarnation ||
         peers_dial(network->with_agents, neighbour->messages, neighbour->id, &peer) != 0) {
         log_warn("event=agent_unknown node=%u incarnation=%u why=\"%.200s\"", name.node, name.incarnation,
@@ -364,34 +459,12 @@ static bool keep_waiting(struct way *way, const struct proto_message *message)
     return true;
 }
 
-static void tell_unreachable(void *arg)
-{
-    struct network *network = arg;
-    while (!list_is_empty(&network->unreachable)) {
-        struct unreachable *unreachable = CONTAINER_OF(network->unreachable.next, struct unreachable, all);
-        struct core_peer peer = unreachable->peer;
-        list_remove(&unreachable->all);
-        free(unreachable);
-        say_lost(network, peer);
-    }
-}
-
-static void unreachable_soon(struct network *network, struct core_peer peer)
-{
-    struct unreachable *unreachable = calloc(1, sizeof *unreachable);
-    ROOST_INVARIANT(unreachable != NULL);
-    unreachable->peer = peer;
-    list_append(&network->unreachable, &unreachable->all);
-    network->tell.run = tell_unreachable;
-    network->tell.arg = network;
-    loop_post(network->daemon->loop, &network->tell);
-}
-
 static void send_to_agent(struct network *network, struct core_peer name, const struct proto_message *message)
 {
     struct peer *peer = peers_find(network->with_agents, core_peer_key(name));
     if (peer == NULL) {
-        peer = dial(network, name);
+        const struct way *way = find_way(network, name);
+        peer = way != NULL ? way->link : dial(network, name);
     }
     if (peer == NULL) {
         unreachable_soon(network, name);

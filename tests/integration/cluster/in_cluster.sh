@@ -46,12 +46,7 @@ trap 'exit 130' INT TERM
 
 # Every process whose environment carries the mark: the program, the agents, the workers.
 strays() {
-    for environment in /proc/[0-9]*/environ; do
-        if grep -qsz "^ROOST_CLUSTER_TEST=$mark\$" "$environment" 2>/dev/null; then
-            pid=${environment#/proc/}
-            echo "${pid%/environ}"
-        fi
-    done
+    grep -lszx "ROOST_CLUSTER_TEST=$mark" /proc/[0-9]*/environ 2>/dev/null | tr -dc '0-9\n'
 }
 
 failed=0

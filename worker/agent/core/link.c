@@ -837,7 +837,7 @@ void link_session(struct agent *agent, const struct core_event *event)
 {
     bool is_up = event->kind == CORE_SESSION_UP;
     if (event->u.session.peer.node != 0) {
-        if (!is_up || !event->u.session.resumed) {
+        if (!is_up) { /* what was asked for before a session is sent once it is there */
             pull_peer_lost(agent, event->u.session.peer);
         }
         return;

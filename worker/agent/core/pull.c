@@ -352,9 +352,13 @@ void pull_done(struct agent *agent, const struct core_event *event)
     }
 }
 
-static void on_answer(struct agent *agent, const struct proto_pull_answer *answer)
+static void on_answer(struct agent *agent, struct core_peer peer, const struct proto_pull_answer *answer)
 {
     struct pull *pull = find(agent, answer->token);
+    if (pull == NULL && answer->status == 0) { /* of a try that was given up: its holder keeps the bytes for nothing */
+        struct proto_message *message = say(agent, peer, PROTO_PULL_DONE);
+        message->u.pull_done = (struct proto_pull_done){ answer->token, ROOST_ECANCELED };
+    }
     if (pull == NULL || pull->state < PULL_ASKED || (pull->state != PULL_ASKED && answer->status == 0)) {
         return;
     }
@@ -509,7 +513,7 @@ void pull_message(struct agent *agent, const struct core_event *event)
     } else if (message->kind == PROTO_PULL_CANCEL) {
         on_asker_done(agent, peer, message->u.pull_cancel.token);
     } else if (message->kind == PROTO_PULL_ANSWER) {
-        on_answer(agent, &message->u.pull_answer);
+        on_answer(agent, peer, &message->u.pull_answer);
     } else if (message->kind == PROTO_PULL_DONE && find_serve(agent, peer, message->u.pull_done.token) != NULL) {
         on_asker_done(agent, peer, message->u.pull_done.token);
     } else if (message->kind == PROTO_PULL_DONE) {

@@ -176,6 +176,24 @@ TEST(agent_link, a_holder_that_cannot_is_followed_by_a_question_to_the_head)
     bench_end(&bench, false);
 }
 
+TEST(agent_link, what_was_asked_for_before_the_first_session_with_its_holder_is_asked_for_once)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 1000, 0);
+    bench_session(&bench, (struct core_peer){ BENCH_OTHER, 1 }, true);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 1);
+    bench_session(&bench, (struct core_peer){ BENCH_OTHER, 1 }, false);
+    found(result, 1000, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 2);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, holders_that_cannot_again_and_again_are_asked_after_a_pause)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -309,8 +327,10 @@ TEST(agent_link, a_holder_that_fails_in_the_middle_is_told_and_its_late_words_ar
     uint64_t second = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
     CHECK(second != first);
     size_t streams = bench_sent_count(&bench, PROTO_PULL_STREAM);
+    size_t dones = bench_sent_count(&bench, PROTO_PULL_DONE);
     answer_pull(first, 0);
     CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_STREAM), streams);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_DONE), dones + 1); /* it lets the bytes go */
     answer_pull(second, 0);
     CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_STREAM), streams + 1);
     answer_pull(second, ROOST_EDISCONNECTED); /* its connection for the bytes has broken */
