@@ -1,8 +1,7 @@
 /* main.c - roost-bench [--json] [--bytes N] [--runs N] [--list] [CASE...]: which cases run
  *
  * Without a CASE all run, in the order of the table. A case that fails is reported on stderr, the next ones still run.
- * In a worker, which is this program again with the same arguments, the first session_open() serves tasks and never
- * returns; therefore nothing is printed before it.
+ * A worker is this program again with the same arguments, and does nothing but serve tasks.
  *
  * Exit status: 0, 1 a case failed, 2 usage.
  * Thread: the driver's. */
@@ -28,6 +27,8 @@ const struct bench_case bench_cases[] = {
     { "task_async", "us", "empty tasks, 1,000 under way", case_task_async },
     { "wait_1000", "ms", "1,000 pending results of tasks, waited for one by one and all at once", case_wait },
     { "get_many_10000", "us", "one get of 10,000 local objects", case_get_many },
+    { "pull_1gb", "ms", "get of an object of --bytes that is on another node, over TCP", case_pull_large },
+    { "pull_1000", "ms", "get of 1,000 objects of 100 KB that are on another node", case_pull_many },
     { "placement", "x", "makespans of the placement in the simulator, over work per core", case_placement },
     { NULL, NULL, NULL, NULL },
 };
@@ -171,6 +172,7 @@ static bool run_case(const struct bench_case *one, struct bench *bench)
 
 int main(int argc, char **argv)
 {
+    session_serve();
     struct bench bench = { .large_bytes = large_bytes_default() };
     int leave = parse_options(argc, argv, &bench);
     if (leave != 0) {
