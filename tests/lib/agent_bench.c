@@ -260,6 +260,12 @@ void bench_message(struct bench *bench, struct core_peer from, const struct prot
     step(bench, &event);
 }
 
+void bench_session(struct bench *bench, struct core_peer peer, enum core_event_kind kind)
+{
+    struct core_event event = { .kind = kind, .u.session.peer = peer };
+    step(bench, &event);
+}
+
 void bench_head_comes(struct bench *bench)
 {
     struct core_event up = { .kind = CORE_SESSION_UP };

@@ -121,6 +121,8 @@ enum { BENCH_NODE = 1, BENCH_OTHER = 2 }; /* this node's number, another node's 
 /* WELCOME, the list that follows it, and NODES with this node and another. */
 void bench_head_comes(struct bench *bench);
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message);
+/* A session with another agent begins (CORE_SESSION_UP, not resumed) or is lost (CORE_SESSION_LOST). */
+void bench_session(struct bench *bench, struct core_peer peer, enum core_event_kind kind);
 /* Timers that are armed for now: DROPs and lists leave. */
 void bench_tick(struct bench *bench);
 /* The newest message of `kind`, or NULL; how many there were. */

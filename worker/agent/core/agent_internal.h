@@ -455,7 +455,7 @@ struct agent {
     struct extents segments[STORE_SEGMENTS_MAX];
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
-        clients, tasks, ready, jobs, room_requests;
+        pulls_queued, pulls_room, clients, tasks, ready, jobs, room_requests;
     uint32_t drain;    /* turns so far in which every ring was read */
     int64_t cpus_free; /* hundredths; below zero when woken attempts wait for nobody */
     uint32_t workers_count;
@@ -470,8 +470,9 @@ struct agent {
     size_t forgotten_count, forgotten_capacity;
     uint64_t load_said;
     bool load_is_due;
-    uint64_t pulling_bytes; /* of pulls that have room */
-    struct id_map pulls_by_transfer;
+    uint64_t pulling_bytes;                        /* of pulls that have room */
+    uint32_t pulls_asked[PROTO_PULL_PREFETCH + 1]; /* by class */
+    struct id_map pulls_by_transfer, serves_by_serial, serves_by_token;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */
     uint64_t evicting_bytes;
     struct agent_counts counts;

@@ -845,7 +845,7 @@ void link_session(struct agent *agent, const struct core_event *event)
 {
     bool is_up = event->kind == CORE_SESSION_UP;
     if (event->u.session.peer.node != 0) {
-        if (!is_up || !event->u.session.resumed) {
+        if (!is_up) { /* a session that begins loses nothing: what was said before it goes out with it */
             pull_peer_lost(agent, event->u.session.peer);
         }
         return;

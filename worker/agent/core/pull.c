@@ -25,8 +25,9 @@ enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_MAX = 8 };
 enum pull_state { PULL_QUEUED = 1, PULL_LOCATING, PULL_ASKED, PULL_ROOM, PULL_RECEIVING };
 
 struct pull {
-    struct list_node all;      /* agent.pulls: by class, then in order of creation */
-    uint64_t serial, transfer; /* transfer: its name on the wire, which nobody else can guess */
+    struct list_node all;      /* agent.pulls */
+    struct list_node due;      /* QUEUED, ROOM: agent.pulls_queued, pulls_room: by class, then in order of creation */
+    uint64_t serial, transfer; /* transfer: its name on the wire, anew at each try; nobody else can guess it */
     struct object *object;     /* whose bytes are to come; ELSEWHERE, and object->pull leads here */
     roost_ref ref;
     enum pull_state state;
@@ -39,7 +40,7 @@ struct pull {
 };
 
 struct serve {
-    struct list_node all;   /* agent.serves */
+    struct list_node all;   /* agent.serves; also in agent.serves_by_serial and agent.serves_by_token */
     uint64_t serial, token; /* token: the asker's */
     struct core_peer peer;
     struct object *object; /* pinned */
@@ -48,6 +49,10 @@ struct serve {
 };
 
 static struct id_key pull_key(uint64_t transfer) { return (struct id_key){ 4, transfer }; }
+static struct id_key token_key(struct core_peer peer, uint64_t token)
+{
+    return (struct id_key){ core_peer_key(peer), token };
+}
 
 static struct proto_message *say(struct agent *agent, struct core_peer peer, enum proto_kind kind)
 {
@@ -63,18 +68,51 @@ static struct object *whole_of(const struct pull *pull)
 
 /* ------------------------------------------------------------------ asking */
 
-static void enqueue(struct agent *agent, struct pull *pull)
+static struct list_node *due_list(struct agent *agent, enum pull_state state)
 {
-    struct list_node *place = agent->pulls.previous;
-    while (place != &agent->pulls) {
-        const struct pull *before = CONTAINER_OF(place, struct pull, all);
+    return state == PULL_QUEUED ? &agent->pulls_queued : state == PULL_ROOM ? &agent->pulls_room : NULL;
+}
+
+static void insert_due(struct list_node *list, struct pull *pull)
+{
+    struct list_node *place = list->previous;
+    while (place != list) {
+        const struct pull *before = CONTAINER_OF(place, struct pull, due);
         if (before->priority < pull->priority ||
             (before->priority == pull->priority && before->serial < pull->serial)) {
             break;
         }
         place = place->previous;
     }
-    list_insert_before(place->next, &pull->all);
+    list_insert_before(place->next, &pull->due);
+}
+
+/* Writes state and class: the lists and counts that go with them follow. */
+static void set_state(struct agent *agent, struct pull *pull, enum pull_state state, enum proto_pull_class priority)
+{
+    agent->pulls_asked[pull->priority] -= pull->state == PULL_ASKED;
+    list_remove(&pull->due);
+    pull->state = state;
+    pull->priority = priority;
+    agent->pulls_asked[priority] += state == PULL_ASKED;
+    struct list_node *list = due_list(agent, state);
+    if (list != NULL) {
+        insert_due(list, pull);
+    }
+}
+
+static void move(struct agent *agent, struct pull *pull, enum pull_state state)
+{
+    set_state(agent, pull, state, pull->priority);
+}
+
+/* Another name than at the last try, of which bytes and answers may still come. */
+static void name_transfer(struct agent *agent, struct pull *pull)
+{
+    uint64_t words[2] = { agent->config.secret, ++agent->serial };
+    id_map_remove(&agent->pulls_by_transfer, pull_key(pull->transfer));
+    pull->transfer = hash64(words, sizeof words, 6);
+    ROOST_INVARIANT(id_map_put(&agent->pulls_by_transfer, pull_key(pull->transfer), pull) == 0);
 }
 
 void pull_want(struct agent *agent, struct object *object, enum proto_pull_class priority)
@@ -83,19 +121,16 @@ void pull_want(struct agent *agent, struct object *object, enum proto_pull_class
     struct pull *pull = object->pull;
     if (pull == NULL) {
         pull = agent_alloc(sizeof *pull);
-        *pull =
-            (struct pull){ .serial = ++agent->serial, .object = object, .state = PULL_QUEUED, .priority = priority };
-        uint64_t words[2] = { agent->config.secret, pull->serial };
-        pull->transfer = hash64(words, sizeof words, 6);
+        *pull = (struct pull){ .serial = ++agent->serial, .object = object, .priority = priority };
+        name_transfer(agent, pull);
         pull->ref = object->whole != NULL ? object->part_ref : object_ref(object->id);
         object->pull = pull;
-        ROOST_INVARIANT(id_map_put(&agent->pulls_by_transfer, pull_key(pull->transfer), pull) == 0);
-        enqueue(agent, pull);
+        list_append(&agent->pulls, &pull->all);
+        list_init(&pull->due);
+        move(agent, pull, PULL_QUEUED);
         agent->counts.pulls++;
     } else if (priority < pull->priority) {
-        pull->priority = priority;
-        list_remove(&pull->all);
-        enqueue(agent, pull);
+        set_state(agent, pull, pull->state, priority);
     }
     agent->pull_due = true;
 }
@@ -127,7 +162,7 @@ static bool choose(struct agent *agent, struct pull *pull)
 static void locate(struct agent *agent, struct pull *pull)
 {
     struct object *whole = whole_of(pull);
-    pull->state = PULL_LOCATING;
+    move(agent, pull, PULL_LOCATING);
     pull->tried = 0;
     if (pull->rounds++ == PULL_ROUNDS_MAX) {
         log_warn("event=no_holder_can rounds=%u object=%llx", pull->rounds, (unsigned long long)whole->id.lo);
@@ -143,7 +178,7 @@ static void ask(struct agent *agent, struct pull *pull)
         locate(agent, pull);
         return;
     }
-    pull->state = PULL_ASKED;
+    move(agent, pull, PULL_ASKED);
     struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
     message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
 }
@@ -163,7 +198,7 @@ static bool receive(struct agent *agent, struct pull *pull)
     if (pull->lease == NULL) {
         return false;
     }
-    pull->state = PULL_RECEIVING;
+    move(agent, pull, PULL_RECEIVING);
     agent->pulling_bytes += pull->bytes;
     struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_PULL, pull->serial),
                                        sizeof *body);
@@ -189,20 +224,28 @@ static bool receive(struct agent *agent, struct pull *pull)
     return true;
 }
 
-void pull_retry(struct agent *agent)
+/* Who may still be asked for one of this class: what is less urgent does not count. */
+static bool may_ask(const struct agent *agent, enum proto_pull_class priority)
 {
     uint32_t asked = 0;
-    bool room_is_short = false;
-    LIST_EACH_SAFE (at, &agent->pulls) {
-        struct pull *pull = CONTAINER_OF(at, struct pull, all);
-        if (pull->state == PULL_ROOM && !room_is_short) {
-            room_is_short = !receive(agent, pull); /* nobody overtakes within what is asked for */
+    for (unsigned class = 0; class <= (unsigned)priority; class ++) {
+        asked += agent->pulls_asked[class];
+    }
+    return asked < PULL_ASKED_MAX;
+}
+
+void pull_retry(struct agent *agent)
+{
+    /* nobody overtakes within what is asked for: the first one without room ends it */
+    while (!list_is_empty(&agent->pulls_room) &&
+           receive(agent, CONTAINER_OF(agent->pulls_room.next, struct pull, due))) {
+    }
+    while (!list_is_empty(&agent->pulls_queued)) {
+        struct pull *pull = CONTAINER_OF(agent->pulls_queued.next, struct pull, due);
+        if (!may_ask(agent, pull->priority)) {
+            break;
         }
-        asked += pull->state == PULL_ASKED;
-        if (pull->state == PULL_QUEUED && asked < PULL_ASKED_MAX) {
-            ask(agent, pull);
-            asked++;
-        }
+        ask(agent, pull);
     }
 }
 
@@ -214,6 +257,8 @@ static void destroy(struct agent *agent, struct pull *pull)
         agent->pulling_bytes -= pull->bytes;
     }
     pull->object->pull = NULL;
+    agent->pulls_asked[pull->priority] -= pull->state == PULL_ASKED;
+    list_remove(&pull->due);
     list_remove(&pull->all);
     id_map_remove(&agent->pulls_by_transfer, pull_key(pull->transfer));
     free(pull);
@@ -252,20 +297,21 @@ static void try_next(struct agent *agent, struct pull *pull)
         agent->pulling_bytes -= pull->bytes;
         pull->lease = NULL;
     }
-    pull->state = PULL_QUEUED;
+    name_transfer(agent, pull);
+    move(agent, pull, PULL_QUEUED);
     agent->pull_due = true;
 }
 
 void pull_holders_known(struct agent *agent, struct object *object)
 {
     if (object->pull != NULL && object->pull->state == PULL_LOCATING) {
-        object->pull->state = PULL_QUEUED;
+        move(agent, object->pull, PULL_QUEUED);
         agent->pull_due = true;
     }
     LIST_EACH (at, &object->parts) {
         struct object *part = CONTAINER_OF(at, struct object, parts);
         if (part->pull != NULL && part->pull->state == PULL_LOCATING) {
-            part->pull->state = PULL_QUEUED;
+            move(agent, part->pull, PULL_QUEUED);
             agent->pull_due = true;
         }
     }
@@ -284,6 +330,7 @@ void pull_done(struct agent *agent, const struct core_event *event)
     }
     if (event->u.done.status != 0) {
         log_warn("event=transfer_failed from=%u status=%d", pull->peer.node, event->u.done.status);
+        tell_done(agent, pull, ROOST_ECANCELED);
         try_next(agent, pull);
         return;
     }
@@ -325,7 +372,7 @@ static void on_answer(struct agent *agent, const struct proto_pull_answer *answe
     }
     pull->answer = *answer;
     pull->bytes = answer->content.size + answer->trailer_bytes;
-    pull->state = PULL_ROOM;
+    move(agent, pull, PULL_ROOM);
     agent->pull_due = true;
 }
 
@@ -342,13 +389,7 @@ static void on_done(struct agent *agent, const struct proto_pull_done *done)
 
 static struct serve *find_serve(struct agent *agent, struct core_peer peer, uint64_t token)
 {
-    LIST_EACH (at, &agent->serves) {
-        struct serve *serve = CONTAINER_OF(at, struct serve, all);
-        if (serve->token == token && serve->peer.node == peer.node && serve->peer.incarnation == peer.incarnation) {
-            return serve;
-        }
-    }
-    return NULL;
+    return id_map_get(&agent->serves_by_token, token_key(peer, token));
 }
 
 static void end_serve(struct agent *agent, struct serve *serve)
@@ -356,6 +397,8 @@ static void end_serve(struct agent *agent, struct serve *serve)
     object_unpin(agent, serve->object);
     object_unname(agent, serve->object, &serve->object->uses);
     list_remove(&serve->all);
+    id_map_remove(&agent->serves_by_serial, serial_key(serve->serial));
+    id_map_remove(&agent->serves_by_token, token_key(serve->peer, serve->token));
     free(serve);
 }
 
@@ -368,6 +411,9 @@ static void refuse(struct agent *agent, struct core_peer peer, uint64_t token, i
 
 static void on_pull(struct agent *agent, struct core_peer peer, const struct proto_pull *asked)
 {
+    if (find_serve(agent, peer, asked->token) != NULL) {
+        return; /* told again of its class, which nothing here depends on */
+    }
     struct object *object = object_find(agent, object_id_of(asked->ref));
     if (object == NULL || object->state != OBJECT_HERE || object->lease == NULL) {
         refuse(agent, peer, asked->token, object == NULL ? ROOST_EFREED : ROOST_ELOST);
@@ -376,6 +422,8 @@ static void on_pull(struct agent *agent, struct core_peer peer, const struct pro
     struct serve *serve = agent_alloc(sizeof *serve);
     *serve = (struct serve){ .serial = ++agent->serial, .token = asked->token, .peer = peer, .object = object };
     list_append(&agent->serves, &serve->all);
+    ROOST_INVARIANT(id_map_put(&agent->serves_by_serial, serial_key(serve->serial), serve) == 0);
+    ROOST_INVARIANT(id_map_put(&agent->serves_by_token, token_key(peer, serve->token), serve) == 0);
     object_pin(object);
     object_name(agent, object, &object->uses);
     struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
@@ -385,34 +433,30 @@ static void on_pull(struct agent *agent, struct core_peer peer, const struct pro
 
 void pull_served(struct agent *agent, const struct core_event *event)
 {
-    uint64_t serial = agent_token_serial(event->u.done.token);
-    LIST_EACH (at, &agent->serves) {
-        struct serve *serve = CONTAINER_OF(at, struct serve, all);
-        if (serve->serial != serial) {
-            continue;
-        }
-        if (event->u.done.status != 0) {
-            refuse(agent, serve->peer, serve->token, event->u.done.status);
-            end_serve(agent, serve);
-            return;
-        }
-        memcpy(&serve->opened, event->u.done.data, sizeof serve->opened);
-        serve->is_open = true;
-        const struct wire_object *value = &serve->object->value;
-        bool is_whole = serve->opened.trailer_bytes > 0 || serve->opened.size == value->size;
-        struct proto_message *message = say(agent, serve->peer, PROTO_PULL_ANSWER);
-        message->u.pull_answer = (struct proto_pull_answer){
-            .token = serve->token,
-            .content = { .size = serve->opened.size,
-                         .version = serve->object->version,
-                         .columns = is_whole ? value->columns : 0,
-                         .format = value->format },
-            .offset = serve->opened.offset,
-            .refs_count = serve->opened.trailer_bytes > 0 ? value->refs : 0,
-            .trailer_bytes = serve->opened.trailer_bytes,
-        };
+    struct serve *serve = id_map_get(&agent->serves_by_serial, serial_key(agent_token_serial(event->u.done.token)));
+    if (serve == NULL) {
+        return; /* the asker has gone meanwhile */
+    }
+    if (event->u.done.status != 0) {
+        refuse(agent, serve->peer, serve->token, event->u.done.status);
+        end_serve(agent, serve);
         return;
     }
+    memcpy(&serve->opened, event->u.done.data, sizeof serve->opened);
+    serve->is_open = true;
+    const struct wire_object *value = &serve->object->value;
+    bool is_whole = serve->opened.trailer_bytes > 0 || serve->opened.size == value->size;
+    struct proto_message *message = say(agent, serve->peer, PROTO_PULL_ANSWER);
+    message->u.pull_answer = (struct proto_pull_answer){
+        .token = serve->token,
+        .content = { .size = serve->opened.size,
+                     .version = serve->object->version,
+                     .columns = is_whole ? value->columns : 0,
+                     .format = value->format },
+        .offset = serve->opened.offset,
+        .refs_count = serve->opened.trailer_bytes > 0 ? value->refs : 0,
+        .trailer_bytes = serve->opened.trailer_bytes,
+    };
 }
 
 static void on_stream(struct agent *agent, struct core_peer peer, const struct proto_pull_stream *range)
@@ -497,4 +541,7 @@ void pulls_fini(struct agent *agent)
     LIST_EACH_SAFE (at, &agent->serves) {
         free(CONTAINER_OF(at, struct serve, all));
     }
+    id_map_fini(&agent->pulls_by_transfer);
+    id_map_fini(&agent->serves_by_serial);
+    id_map_fini(&agent->serves_by_token);
 }

@@ -176,6 +176,76 @@ TEST(agent_link, a_holder_that_cannot_is_followed_by_a_question_to_the_head)
     bench_end(&bench, false);
 }
 
+/* A driver waits for what another node holds, and that node is asked: its token there. */
+static uint64_t asked_for(struct object_id *result_out)
+{
+    struct task_id id;
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    *result_out = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, result_out, 1);
+    found(*result_out, 1000, 0);
+    return bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+}
+
+TEST(agent_link, a_pull_that_waited_for_its_session_is_not_asked_for_again)
+{
+    struct object_id result;
+    struct core_peer holder = { BENCH_OTHER, 1 };
+    uint64_t transfer = asked_for(&result);
+    bench_session(&bench, holder, CORE_SESSION_UP);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 1);
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = 1000 } } };
+    bench_message(&bench, holder, &answer);
+    CHECK(bench_pull(&bench, AGENT_PULL_RECEIVE) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, each_try_of_a_pull_has_a_name_of_its_own)
+{
+    struct object_id result;
+    struct core_peer holder = { BENCH_OTHER, 1 };
+    uint64_t first = asked_for(&result);
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = first, .content = { .size = 1000 } } };
+    bench_message(&bench, holder, &answer);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, ROOST_EDISCONNECTED, first, NULL, 0);
+    const struct bench_sent *done = bench_sent(&bench, PROTO_PULL_DONE); /* it need not pin the object any more */
+    CHECK(done != NULL && done->message.u.pull_done.token == first && done->message.u.pull_done.status != 0);
+    found(result, 1000, 0);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 2);
+    CHECK(bench_sent(&bench, PROTO_PULL)->message.u.pull.token != first);
+    size_t streams = bench_sent_count(&bench, PROTO_PULL_STREAM);
+    bench_message(&bench, holder, &answer); /* of the first try, late */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_STREAM), streams);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_pull_that_is_told_twice_is_served_once)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
+    struct core_peer asker = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL,
+                                  .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_PREFETCH } };
+    bench_message(&bench, asker, &pull);
+    pull.u.pull.priority = PROTO_PULL_BLOCKED;
+    bench_message(&bench, asker, &pull);
+    struct agent_opened opened = { 0, 1000, 0 };
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_OPEN)->token, 0, 0, &opened, sizeof opened);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_ANSWER), 1);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { .token = 5 } };
+    bench_message(&bench, asker, &done);
+    CHECK(bench_find(&bench, id) == NULL); /* nothing pins it any more */
+    bench_end(&bench, true);
+}
+
 TEST(agent_link, a_peer_s_pull_is_answered_and_pins_the_object_until_it_has_all)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
