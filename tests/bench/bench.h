@@ -21,8 +21,8 @@ struct bench {
     uint64_t large_bytes; /* of the largest object; everything else is sized from it */
     int runs;             /* of each series; 0: the case's own choice */
     bool json;
-    int cores[2];    /* the first two that this process may use; -1: there is no such */
-    pid_t cluster;   /* of several nodes, or 0; `lifeline` is its standard input */
+    int cores[2];  /* the first two that this process may use; -1: there is no such */
+    pid_t cluster; /* of several nodes, or 0; `lifeline` is its standard input */
     int lifeline;
     const char *now; /* the line that is being measured, for the progress */
 };

@@ -98,10 +98,7 @@ static int measure_pull(struct bench *bench, const char *name, uint32_t count, u
     return status;
 }
 
-int case_pull_large(struct bench *bench)
-{
-    return measure_pull(bench, "pull_1gb", 1, bench->large_bytes, LARGE_RUNS);
-}
+int case_pull_large(struct bench *bench) { return measure_pull(bench, "pull_1gb", 1, bench->large_bytes, LARGE_RUNS); }
 
 /* As many as fit beside the large object's size; a thousand where there is room. */
 int case_pull_many(struct bench *bench)

@@ -128,9 +128,20 @@ static int start_nodes(unsigned nodes, uint64_t store_bytes, pid_t *pid_out, int
     snprintf(count, sizeof count, "%u", nodes);
     snprintf(bytes, sizeof bytes, "%" PRIu64, store_bytes);
     char *const words[] = {
-        (char *)"roost", (char *)"local", (char *)"--quiet", (char *)"--cpus", (char *)"1", (char *)"--nodes", count,
-        (char *)"--store-bytes", bytes, (char *)"--", (char *)"sh", (char *)"-c",
-        (char *)"echo \"$ROOST_ADDRESS $ROOST_AGENT\"; read -r end", NULL,
+        (char *)"roost",
+        (char *)"local",
+        (char *)"--quiet",
+        (char *)"--cpus",
+        (char *)"1",
+        (char *)"--nodes",
+        count,
+        (char *)"--store-bytes",
+        bytes,
+        (char *)"--",
+        (char *)"sh",
+        (char *)"-c",
+        (char *)"echo \"$ROOST_ADDRESS $ROOST_AGENT\"; read -r end",
+        NULL,
     };
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
         return error_from_errno("a socket pair");
@@ -157,8 +168,9 @@ static int read_addresses(int lifeline, char text_out[ADDRESSES_BYTES])
     size_t bytes = 0;
     while (bytes + 1 < ADDRESSES_BYTES && memchr(text_out, '\n', bytes) == NULL) {
         struct pollfd ready = { .fd = lifeline, .events = POLLIN };
-        ssize_t got = poll(&ready, 1, NODES_START_MS) == 1 ? read(lifeline, text_out + bytes, ADDRESSES_BYTES - 1 - bytes)
-                                                           : -1;
+        ssize_t got = poll(&ready, 1, NODES_START_MS) == 1
+                          ? read(lifeline, text_out + bytes, ADDRESSES_BYTES - 1 - bytes)
+                          : -1;
         if (got <= 0) {
             return error_set(ROOST_ECONNECT, "the cluster of several nodes did not start");
         }
