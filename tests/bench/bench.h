@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { BENCH_GET_MS = 30000, BENCH_SMALL_BYTES = 100, BENCH_WARM_UPS = 2 };
+enum { BENCH_GET_MS = 30000, BENCH_BATCH_MS = 600000, BENCH_SMALL_BYTES = 100, BENCH_WARM_UPS = 2 };
 /* Where driver and worker ran. Free: wherever the kernel puts them, and any number of workers. */
 enum bench_placement { PLACED_FREE, PLACED_ONE_CORE, PLACED_TWO_CORES };
 
@@ -27,16 +27,39 @@ struct bench {
     const char *now; /* the line that is being measured, for the progress */
 };
 
+/* One operation on `count` items at once. */
+struct batch_work;
+struct bench_batch {
+    const char *name, *unit;
+    uint32_t count;
+    int runs;
+    int (*run)(struct batch_work *work, double *ns_out);
+    bool is_per_item; /* the line is per item */
+    bool is_free;     /* any number of workers, wherever they are; else one worker, on a core of its own */
+};
+
 struct bench_case {
     const char *name, *unit, *what;
-    int (*run)(struct bench *bench);
+    int (*run)(struct bench *bench);   /* NULL: `batches` */
+    const struct bench_batch *batches; /* ends with a NULL name */
 };
 extern const struct bench_case bench_cases[]; /* ends with a NULL name */
+
+int batch_tasks_and_get(struct batch_work *work, double *ns_out);
+int batch_arguments(struct batch_work *work, double *ns_out);
+int batch_returns(struct batch_work *work, double *ns_out);
+int batch_get_refs(struct batch_work *work, double *ns_out);
+int batch_chain(struct batch_work *work, double *ns_out);
+int batch_fan_in(struct batch_work *work, double *ns_out);
+int batch_queued(struct batch_work *work, double *ns_out);
+int batch_multi_client(struct batch_work *work, double *ns_out);
+int bench_batch_run(struct bench *bench, const struct bench_batch *batch);
 
 int case_get_local(struct bench *bench);
 int case_get_many(struct bench *bench);
 int case_put_small(struct bench *bench);
 int case_put_large(struct bench *bench);
+int case_put_multi(struct bench *bench);
 int case_task_sync(struct bench *bench);
 int case_task_async(struct bench *bench);
 int case_wait(struct bench *bench);

@@ -1,6 +1,6 @@
 /* series.c - a series: one operation and its limit, measured in turns
  *
- * The first runs are not counted: they warm caches, start workers, make connections.
+ * The first runs are not counted: they warm caches, start workers, make connections. A series of one run has one.
  * Failures: a run that fails ends the series; what was measured until then is still printed.
  * Thread:   the driver's. */
 #include "common/error.h"
@@ -12,7 +12,7 @@ int bench_series(struct bench *bench, struct line line, int usual_runs, bench_ru
 {
     int runs = bench_runs(bench, usual_runs), status = 0;
     bench->now = line.name;
-    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
+    for (int run = runs < BENCH_WARM_UPS ? -runs : -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
         double found = 0, limit = 0;
         report_progress(bench, run < 0 ? 0 : run, runs);
         status = run_once(bench, arg, &found, &limit);
