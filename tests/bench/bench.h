@@ -65,6 +65,7 @@ int case_task_async(struct bench *bench);
 int case_wait(struct bench *bench);
 int case_pull_large(struct bench *bench);
 int case_pull_many(struct bench *bench);
+int case_metg(struct bench *bench);
 int case_placement(struct bench *bench);
 
 /* ---- session.c */
@@ -127,13 +128,16 @@ struct samples {
 };
 void samples_add(struct samples *samples, double value);
 void samples_fini(struct samples *samples);
+/* Sorts a copy; 0 of no samples. */
+double samples_median(const struct samples *samples);
 
 struct line {
     const char *name; /* CASE or CASE/VARIANT */
     const char *unit; /* "ns", "us", "ms" or "s": the samples are ns; else they are printed as they are */
     enum bench_placement placement;
     struct samples found, limit;
-    const char *more; /* further members of the JSON object, or NULL */
+    double found_median; /* when it is not that of the samples; else 0 */
+    const char *more;    /* further members of the JSON object, or NULL */
 };
 /* Prints the line and frees its samples, also on failure. Fewer than one sample in either series: ROOST_ESTATE. */
 int report_line(const struct bench *bench, struct line *line);

@@ -12,7 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_STORE_BYTES = 512 << 20, MULTI_CLIENTS = 4, FULL_SIZE_BYTES = 64 << 20, COUNT_MIN = 64 };
+/* A store has a table entry for each 4 KiB, of which four fifths may be used. */
+enum {
+    BATCH_STORE_BYTES = 512 << 20,
+    BYTES_PER_ENTRY = 5200,
+    MULTI_CLIENTS = 4,
+    FULL_SIZE_BYTES = 64 << 20,
+    COUNT_MIN = 64
+};
 
 struct batch_work {
     struct bench *bench;
@@ -233,8 +240,10 @@ int bench_batch_run(struct bench *bench, const struct bench_batch *batch)
 {
     struct batch_work work = { .bench = bench, .batch = batch, .count = scaled(bench, batch->count) };
     enum bench_placement placement = batch->is_free ? PLACED_FREE : PLACED_TWO_CORES;
+    uint64_t entries_bytes = (uint64_t)work.count * BYTES_PER_ENTRY;
     bool is_placed = true;
-    ROOST_TRY(session_open(bench, BATCH_STORE_BYTES, batch->is_free ? 0 : 1));
+    ROOST_TRY(session_open(bench, entries_bytes > BATCH_STORE_BYTES ? entries_bytes : BATCH_STORE_BYTES,
+                           batch->is_free ? 0 : 1));
     ROOST_TRY(session_place(bench, placement, &is_placed));
     work.refs = calloc((size_t)work.count + 1, sizeof *work.refs);
     work.views = calloc((size_t)work.count + 1, sizeof *work.views);

@@ -56,6 +56,8 @@ const struct bench_case bench_cases[] = {
               { "queued/1000000", "us", 1000000, 1, batch_queued, true, true }) },
     { "pull_1gb", "ms", "get of an object of --bytes that is on another node, over TCP", case_pull_large, NULL },
     { "pull_1000", "ms", "get of 1,000 objects of 100 KB that are on another node", case_pull_many, NULL },
+    { "metg", "us", "METG(50 %): the smallest task that keeps half of the machine busy, by pattern and width",
+      case_metg, NULL },
     { "placement", "x", "makespans of the placement in the simulator, over work per core", case_placement, NULL },
     { NULL, NULL, NULL, NULL, NULL },
 };
