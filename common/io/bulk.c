@@ -1,11 +1,12 @@
 /* bulk.c - ranges of memory over a stream
  *
- * Owns each bulk connection: the queue of ranges to send, and the range that is arriving.
+ * Owns each bulk connection: the queue of ranges to send, and the ranges that are arriving.
  *
  * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed. The
- *             wire:   32 bytes, little-endian: magic, 0, token, offset, size; then the bytes. The last chunk of a range
- *             is received together with what has come of the next header, which saves a system call and a hop per
- *             range.
+ *             wire: frames. A header of 176 bytes, little-endian: magic, how many ranges, then token, offset and size of
+ *             seven (what is not used is 0); then the bytes of the ranges, one after the other. A large range has a
+ *             frame to itself; small ones that wait share one, and the end of a frame is received together with what has
+ *             come of the next header: an operation of nng costs several threads' turns, which 100 KB do not.
  * Failures:   no header, refused by on_range, the stream fails -> closing; every range under way gets that status once
  *             the stream is quiet, so nobody writes into its memory any more; then on_closed.
  * Invariants: one send and one receive at most; ranges end in the order in which they began.
@@ -26,7 +27,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADER_BYTES = 32, SCRATCH_BYTES = 64 << 10, BULK_MAGIC = 0x4b4c4252 /* "RBLK" */ };
+enum {
+    FRAME_RANGES_MAX = STREAM_IOVS_MAX - 1, /* each is a piece, the header another */
+    HEADER_WORDS = 1 + 3 * FRAME_RANGES_MAX,
+    HEADER_BYTES = 8 * HEADER_WORDS,
+    SCRATCH_BYTES = 64 << 10,
+    BULK_MAGIC = 0x4b4c4252 /* "RBLK" */
+};
 
 enum bulk_state { BULK_CONNECTING = 1, BULK_OPEN, BULK_CLOSING };
 
@@ -34,8 +41,12 @@ struct bulk_out {
     struct list_node node;
     struct bulk_range range;
     const unsigned char *data;
-    uint64_t sent_bytes;
-    bool header_sent;
+};
+
+struct bulk_in {
+    struct bulk_range range;
+    unsigned char *to; /* NULL: thrown away, or over */
+    uint64_t received_bytes;
 };
 
 struct bulk_stream {
@@ -47,19 +58,18 @@ struct bulk_stream {
     struct stream *stream;
     struct loop_timer deadline;
 
-    struct list_node queue; /* of bulk_out; the first is under way when `sending` */
-    unsigned queue_count;
+    struct list_node queue; /* of bulk_out; the first out_count are the frame that is under way */
+    unsigned queue_count, out_count;
+    uint64_t out_sent_bytes, out_bytes; /* of the frame, without its header */
     bool sending;
     unsigned char out_header[HEADER_BYTES];
 
     unsigned char in_header[HEADER_BYTES];
     size_t in_header_bytes;
-    bool in_range; /* a header has been read and not all its bytes */
-    struct bulk_range range;
-    unsigned char *to;      /* NULL: thrown away */
+    struct bulk_in in[FRAME_RANGES_MAX]; /* of the frame that arrives: in_at to in_count are not over */
+    unsigned in_at, in_count;
     unsigned char *scratch; /* for what is thrown away; made when first needed */
-    uint64_t received_bytes;
-    uint64_t asked_bytes; /* of the range, in the receive under way */
+    uint64_t asked_bytes;   /* of the frame, in the receive under way */
 
     int status;
     char text[ERROR_TEXT_BYTES / 2];
@@ -95,12 +105,13 @@ static void end_out(struct bulk_stream *bulk, int status)
     bulk->handler->on_sent(&bulk->base, bulk->base.arg, &range, status);
 }
 
+/* The range that is arriving is over. */
 static void end_in(struct bulk_stream *bulk, int status)
 {
-    bulk->in_range = false;
-    if (bulk->to != NULL) {
-        bulk->to = NULL;
-        bulk->handler->on_received(&bulk->base, bulk->base.arg, &bulk->range, status);
+    struct bulk_in *in = &bulk->in[bulk->in_at++];
+    if (in->to != NULL) {
+        in->to = NULL;
+        bulk->handler->on_received(&bulk->base, bulk->base.arg, &in->range, status);
     }
 }
 
@@ -108,7 +119,7 @@ static void end_in(struct bulk_stream *bulk, int status)
 static void on_stream_closed(void *arg)
 {
     struct bulk_stream *bulk = arg;
-    if (bulk->in_range) {
+    while (bulk->in_at < bulk->in_count) {
         end_in(bulk, bulk->status);
     }
     while (!list_is_empty(&bulk->queue)) {
@@ -159,53 +170,91 @@ static bool range_is_valid(const struct bulk_range *range)
     return range->size > 0 && range_is_inside(range->offset, range->size, ROOST_OBJECT_BYTES_MAX);
 }
 
-static void put_header(const struct bulk_range *range, unsigned char header_out[HEADER_BYTES])
+/* Which ranges go out next: one, or as many small ones as wait and make no more than a chunk. */
+static void begin_frame(struct bulk_stream *bulk)
 {
-    uint64_t words[4] = { htole64(BULK_MAGIC), htole64(range->token), htole64(range->offset), htole64(range->size) };
-    _Static_assert(sizeof words == HEADER_BYTES, "the header is four words");
-    memcpy(header_out, words, sizeof words);
+    uint64_t words[HEADER_WORDS] = { 0 };
+    _Static_assert(sizeof words == HEADER_BYTES, "the header is words");
+    bulk->out_count = 0;
+    bulk->out_bytes = bulk->out_sent_bytes = 0;
+    LIST_EACH (at, &bulk->queue) {
+        const struct bulk_range *range = &CONTAINER_OF(at, struct bulk_out, node)->range;
+        if (bulk->out_count > 0 &&
+            (bulk->out_count == FRAME_RANGES_MAX || range->size > PULL_CHUNK_BYTES - bulk->out_bytes)) {
+            break;
+        }
+        uint64_t *entry = &words[1 + 3 * bulk->out_count++];
+        entry[0] = htole64(range->token);
+        entry[1] = htole64(range->offset);
+        entry[2] = htole64(range->size);
+        bulk->out_bytes += range->size;
+        if (bulk->out_bytes >= PULL_CHUNK_BYTES) {
+            break;
+        }
+    }
+    words[0] = htole64((uint64_t)bulk->out_count << 32 | BULK_MAGIC);
+    memcpy(bulk->out_header, words, sizeof words);
 }
 
 static void on_sent(void *arg, int status, size_t bytes);
 
-/* The header and the first chunk of the next range, or the next chunk of the one under way. */
+/* A frame of several ranges at once; of one, its next chunk. */
+static size_t frame_pieces(struct bulk_stream *bulk, struct iovec *iov)
+{
+    const struct list_node *at = bulk->queue.next;
+    uint64_t skip = bulk->out_sent_bytes;
+    for (unsigned i = 0; i < bulk->out_count; i++, at = at->next) {
+        const struct bulk_out *out = CONTAINER_OF(at, const struct bulk_out, node);
+        uint64_t left = out->range.size - skip;
+        iov[i] = (struct iovec){ (void *)(uintptr_t)(out->data + skip),
+                                 left < PULL_CHUNK_BYTES ? (size_t)left : PULL_CHUNK_BYTES };
+    }
+    return bulk->out_count;
+}
+
 static void send_more(struct bulk_stream *bulk)
 {
+    struct iovec iov[STREAM_IOVS_MAX];
+    size_t count = 0;
     if (bulk->sending || list_is_empty(&bulk->queue)) {
         return;
     }
-    struct bulk_out *out = CONTAINER_OF(bulk->queue.next, struct bulk_out, node);
-    uint64_t left = out->range.size - out->sent_bytes;
-    size_t chunk = left < PULL_CHUNK_BYTES ? (size_t)left : PULL_CHUNK_BYTES;
-    struct iovec iov[2];
-    size_t count = 0;
-    if (!out->header_sent) {
-        put_header(&out->range, bulk->out_header);
+    if (bulk->out_count == 0) {
+        begin_frame(bulk);
         iov[count++] = (struct iovec){ bulk->out_header, HEADER_BYTES };
     }
-    iov[count++] = (struct iovec){ (void *)(uintptr_t)(out->data + out->sent_bytes), chunk };
+    count += frame_pieces(bulk, iov + count);
     bulk->sending = true;
     stream_send(bulk->stream, iov, count, on_sent, bulk);
+}
+
+/* All of the frame is out. The handler may close in the middle: the rest then ends with that. */
+static void end_frame(struct bulk_stream *bulk)
+{
+    unsigned count = bulk->out_count;
+    bulk->out_count = 0;
+    for (unsigned i = 0; i < count && bulk->state == BULK_OPEN; i++) {
+        end_out(bulk, 0);
+    }
 }
 
 static void on_sent(void *arg, int status, size_t bytes)
 {
     struct bulk_stream *bulk = arg;
-    bulk->sending = false;
     if (status != 0) {
         end_with(bulk, status);
     }
     if (bulk->state == BULK_CLOSING) {
         return;
     }
-    struct bulk_out *out = CONTAINER_OF(bulk->queue.next, struct bulk_out, node);
-    out->sent_bytes += bytes - (out->header_sent ? 0 : HEADER_BYTES);
-    out->header_sent = true;
-    if (out->sent_bytes == out->range.size) {
-        end_out(bulk, 0);
+    bulk->out_sent_bytes += bytes - (bulk->out_sent_bytes == 0 ? HEADER_BYTES : 0);
+    if (bulk->out_sent_bytes == bulk->out_bytes) {
+        end_frame(bulk); /* `sending` still: what is queued by it waits for its end */
     } else if (bulk->handler->on_progress != NULL) {
-        bulk->handler->on_progress(&bulk->base, bulk->base.arg, &out->range, out->sent_bytes, true);
+        const struct bulk_out *out = CONTAINER_OF(bulk->queue.next, struct bulk_out, node);
+        bulk->handler->on_progress(&bulk->base, bulk->base.arg, &out->range, bulk->out_sent_bytes, true);
     }
+    bulk->sending = false;
     if (bulk->state == BULK_OPEN) {
         send_more(bulk);
     }
@@ -228,8 +277,7 @@ static int stream_bulk_send(struct bulk *base, const struct bulk_range *range, c
     if (out == NULL) {
         return error_set(ROOST_ENOMEM, "queueing a transfer: out of memory");
     }
-    out->range = *range;
-    out->data = data;
+    *out = (struct bulk_out){ .range = *range, .data = data };
     list_append(&bulk->queue, &out->node);
     bulk->queue_count++;
     loop_timer_disarm(&bulk->deadline);
@@ -241,17 +289,27 @@ static int stream_bulk_send(struct bulk *base, const struct bulk_range *range, c
 
 static void receive_more(struct bulk_stream *bulk);
 
-/* False, and the connection ended, when these 32 bytes are no header. */
+/* False, and the connection ended, when this is no header. */
 static bool read_header(struct bulk_stream *bulk)
 {
-    uint64_t words[4];
+    uint64_t words[HEADER_WORDS], bytes = 0;
     memcpy(words, bulk->in_header, sizeof words);
+    uint64_t count = le64toh(words[0]) >> 32;
+    bool is_good = (uint32_t)le64toh(words[0]) == BULK_MAGIC && count > 0 && count <= FRAME_RANGES_MAX;
     bulk->in_header_bytes = 0;
-    bulk->range = (struct bulk_range){ le64toh(words[1]), le64toh(words[2]), le64toh(words[3]) };
-    if (le64toh(words[0]) != BULK_MAGIC || !range_is_valid(&bulk->range)) {
+    for (unsigned i = 0; is_good && i < count; i++) {
+        const uint64_t *entry = &words[1 + 3 * i];
+        bulk->in[i] = (struct bulk_in){ .range = { le64toh(entry[0]), le64toh(entry[1]), le64toh(entry[2]) } };
+        is_good = range_is_valid(&bulk->in[i].range) &&
+                  (count == 1 || bulk->in[i].range.size <= PULL_CHUNK_BYTES - bytes);
+        bytes += bulk->in[i].range.size;
+    }
+    if (!is_good) {
         end_with(bulk, error_set(ROOST_EINVAL, "%s sent what is no transfer", bulk->peer));
         return false;
     }
+    bulk->in_count = (unsigned)count;
+    bulk->in_at = 0;
     return true;
 }
 
@@ -265,35 +323,40 @@ static void make_scratch(struct bulk_stream *bulk)
     }
 }
 
-/* A new range: ask where it goes. */
-static void start_range(struct bulk_stream *bulk)
+/* A new frame: ask where its ranges go. What was not asked for when it ends in the middle, does not come. */
+static void start_frame(struct bulk_stream *bulk)
 {
     if (!read_header(bulk)) {
         return;
     }
     loop_timer_disarm(&bulk->deadline);
-    void *to = NULL;
-    int status = bulk->handler->on_range(&bulk->base, bulk->base.arg, &bulk->range, &to);
-    if (status != 0) {
-        end_with(bulk, error_set(status, "the transfer %llx from %s was refused", (unsigned long long)bulk->range.token,
-                                 bulk->peer));
-        return;
-    }
-    bulk->to = to;
-    bulk->in_range = true;
-    bulk->received_bytes = 0;
-    if (to == NULL) {
-        make_scratch(bulk);
+    unsigned count = bulk->in_count;
+    for (unsigned i = 0; i < count && bulk->state == BULK_OPEN; i++) {
+        struct bulk_in *in = &bulk->in[i];
+        void *to = NULL;
+        int status = bulk->handler->on_range(&bulk->base, bulk->base.arg, &in->range, &to);
+        if (status != 0) {
+            end_with(bulk, error_set(status, "the transfer %llx from %s was refused",
+                                     (unsigned long long)in->range.token, bulk->peer));
+        } else if ((in->to = to) == NULL && bulk->state == BULK_OPEN) {
+            make_scratch(bulk);
+        }
     }
 }
 
-static void took_bytes(struct bulk_stream *bulk)
+/* `bytes` of the frame have come, for the ranges in turn. */
+static void took_bytes(struct bulk_stream *bulk, uint64_t bytes)
 {
-    bulk->received_bytes += bulk->asked_bytes;
-    if (bulk->received_bytes == bulk->range.size) {
-        end_in(bulk, 0);
-    } else if (bulk->to != NULL && bulk->handler->on_progress != NULL) {
-        bulk->handler->on_progress(&bulk->base, bulk->base.arg, &bulk->range, bulk->received_bytes, false);
+    while (bytes > 0 && bulk->state == BULK_OPEN) {
+        struct bulk_in *in = &bulk->in[bulk->in_at];
+        uint64_t left = in->range.size - in->received_bytes, part = bytes < left ? bytes : left;
+        in->received_bytes += part;
+        bytes -= part;
+        if (part == left) {
+            end_in(bulk, 0);
+        } else if (in->to != NULL && bulk->handler->on_progress != NULL) {
+            bulk->handler->on_progress(&bulk->base, bulk->base.arg, &in->range, in->received_bytes, false);
+        }
     }
 }
 
@@ -308,52 +371,55 @@ static void on_received(void *arg, int status, size_t bytes)
     }
     ROOST_INVARIANT(bytes >= bulk->asked_bytes);
     bulk->in_header_bytes += bytes - bulk->asked_bytes;
-    if (bulk->in_range) {
-        took_bytes(bulk);
-    }
+    took_bytes(bulk, bulk->asked_bytes);
     if (bulk->state == BULK_OPEN && bulk->in_header_bytes == HEADER_BYTES) {
-        start_range(bulk);
+        start_frame(bulk);
     }
     if (bulk->state == BULK_OPEN) {
         receive_more(bulk);
     }
 }
 
-/* Up to STREAM_IOVS_MAX - 1 pieces at the same scratch memory, or one at the right place. Returns how many. */
+/* Up to FRAME_RANGES_MAX pieces of at most a chunk in all, each at its place; what is thrown away, at the same scratch
+ * memory. Adds them to asked_bytes and returns how many. */
 static size_t place_pieces(struct bulk_stream *bulk, struct iovec *iov)
 {
-    uint64_t left = bulk->range.size - bulk->received_bytes;
-    bulk->asked_bytes = 0;
-    if (bulk->to != NULL) {
-        bulk->asked_bytes = left < PULL_CHUNK_BYTES ? left : PULL_CHUNK_BYTES;
-        iov[0] = (struct iovec){ bulk->to + bulk->received_bytes, (size_t)bulk->asked_bytes };
-        return 1;
-    }
     size_t count = 0;
-    while (left > 0 && count < STREAM_IOVS_MAX - 1) {
-        size_t piece = left < SCRATCH_BYTES ? (size_t)left : SCRATCH_BYTES;
-        iov[count++] = (struct iovec){ bulk->scratch, piece };
-        bulk->asked_bytes += piece;
-        left -= piece;
+    for (unsigned i = bulk->in_at; i < bulk->in_count; i++) {
+        const struct bulk_in *in = &bulk->in[i];
+        for (uint64_t at = in->received_bytes; at < in->range.size;) {
+            uint64_t left = in->range.size - at, room = PULL_CHUNK_BYTES - bulk->asked_bytes;
+            uint64_t piece = left < room ? left : room;
+            piece = in->to == NULL && piece > SCRATCH_BYTES ? SCRATCH_BYTES : piece;
+            if (count == FRAME_RANGES_MAX || piece == 0) {
+                return count;
+            }
+            iov[count++] = (struct iovec){ in->to == NULL ? bulk->scratch : in->to + at, (size_t)piece };
+            bulk->asked_bytes += piece;
+            at += piece;
+        }
     }
     return count;
+}
+
+static bool asks_for_all(const struct bulk_stream *bulk)
+{
+    uint64_t left = 0;
+    for (unsigned i = bulk->in_at; i < bulk->in_count; i++) {
+        left += bulk->in[i].range.size - bulk->in[i].received_bytes;
+    }
+    return left == bulk->asked_bytes;
 }
 
 static void receive_more(struct bulk_stream *bulk)
 {
     struct iovec iov[STREAM_IOVS_MAX];
-    size_t count = 0, min_bytes;
     bulk->asked_bytes = 0;
-    bool reads_header = true;
-    if (bulk->in_range) {
-        count = place_pieces(bulk, iov);
-        reads_header = bulk->received_bytes + bulk->asked_bytes == bulk->range.size;
-    }
-    min_bytes = (size_t)bulk->asked_bytes;
-    if (reads_header) {
+    size_t count = place_pieces(bulk, iov), min_bytes = (size_t)bulk->asked_bytes;
+    if (asks_for_all(bulk)) {
         size_t missing = HEADER_BYTES - bulk->in_header_bytes;
         iov[count++] = (struct iovec){ bulk->in_header + bulk->in_header_bytes, missing };
-        min_bytes = bulk->in_range ? min_bytes : missing;
+        min_bytes = min_bytes > 0 ? min_bytes : missing;
     }
     stream_receive(bulk->stream, iov, count, min_bytes, on_received, bulk);
 }

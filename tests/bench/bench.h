@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-enum { BENCH_GET_MS = 30000, BENCH_SMALL_BYTES = 100, BENCH_WARM_UPS = 2 };
+enum { BENCH_GET_MS = 30000, BENCH_BATCH_MS = 600000, BENCH_SMALL_BYTES = 100, BENCH_WARM_UPS = 2 };
 /* Where driver and worker ran. Free: wherever the kernel puts them, and any number of workers. */
 enum bench_placement { PLACED_FREE, PLACED_ONE_CORE, PLACED_TWO_CORES };
 
@@ -20,32 +21,63 @@ struct bench {
     uint64_t large_bytes; /* of the largest object; everything else is sized from it */
     int runs;             /* of each series; 0: the case's own choice */
     bool json;
-    int cores[2];    /* the first two that this process may use; -1: there is no such */
+    int cores[2];  /* the first two that this process may use; -1: there is no such */
+    pid_t cluster; /* of several nodes, or 0; `lifeline` is its standard input */
+    int lifeline;
     const char *now; /* the line that is being measured, for the progress */
+};
+
+/* One operation on `count` items at once. */
+struct batch_work;
+struct bench_batch {
+    const char *name, *unit;
+    uint32_t count;
+    int runs;
+    int (*run)(struct batch_work *work, double *ns_out);
+    bool is_per_item; /* the line is per item */
+    bool is_free;     /* any number of workers, wherever they are; else one worker, on a core of its own */
 };
 
 struct bench_case {
     const char *name, *unit, *what;
-    int (*run)(struct bench *bench);
+    int (*run)(struct bench *bench);   /* NULL: `batches` */
+    const struct bench_batch *batches; /* ends with a NULL name */
 };
 extern const struct bench_case bench_cases[]; /* ends with a NULL name */
+
+int batch_tasks_and_get(struct batch_work *work, double *ns_out);
+int batch_arguments(struct batch_work *work, double *ns_out);
+int batch_returns(struct batch_work *work, double *ns_out);
+int batch_get_refs(struct batch_work *work, double *ns_out);
+int batch_chain(struct batch_work *work, double *ns_out);
+int batch_fan_in(struct batch_work *work, double *ns_out);
+int batch_queued(struct batch_work *work, double *ns_out);
+int batch_multi_client(struct batch_work *work, double *ns_out);
+int bench_batch_run(struct bench *bench, const struct bench_batch *batch);
 
 int case_get_local(struct bench *bench);
 int case_get_many(struct bench *bench);
 int case_put_small(struct bench *bench);
 int case_put_large(struct bench *bench);
+int case_put_multi(struct bench *bench);
 int case_task_sync(struct bench *bench);
 int case_task_async(struct bench *bench);
 int case_wait(struct bench *bench);
+int case_pull_large(struct bench *bench);
+int case_pull_many(struct bench *bench);
+int case_metg(struct bench *bench);
 int case_placement(struct bench *bench);
 
 /* ---- session.c */
 
 double bench_now_ns(void);
-/* Runs of a series: what the user asked for, or `usual`. */
-int bench_runs(const struct bench *bench, int usual);
+/* In a worker it serves tasks and does not return. Comes before anything else that the program does. */
+void session_serve(void);
 /* Opens a one-node cluster whose store takes `store_bytes` of objects, with `cpus` workers (0: the machine's). */
 int session_open(struct bench *bench, uint64_t store_bytes, double cpus);
+/* Opens a cluster of `nodes` nodes on this machine with one worker and a store of `store_bytes` each; what goes between
+ * them goes over TCP. */
+int session_open_nodes(struct bench *bench, unsigned nodes, uint64_t store_bytes);
 /* Ends it and lets this thread run on every core again. */
 void session_close(struct bench *bench);
 /* Puts this thread and the worker where `placement` says. The cluster must have been opened for one worker, unless the
@@ -81,6 +113,13 @@ double limit_ping_pong_ns(struct limit_peer *peer);
 /* ns per entry of `count` entries of a line each that go to the peer and come back, at most 1,000 under way. */
 double limit_stream_ns(struct limit_peer *peer, int count);
 
+/* A second process that writes `bytes` into a TCP connection over loopback when asked. */
+struct limit_socket;
+int limit_socket_start(struct limit_socket **socket_out, uint64_t bytes);
+void limit_socket_stop(struct limit_socket *socket); /* accepts NULL */
+/* ns from asking for the bytes to having them. */
+double limit_socket_ns(struct limit_socket *socket);
+
 /* ---- report.c */
 
 struct samples {
@@ -89,17 +128,29 @@ struct samples {
 };
 void samples_add(struct samples *samples, double value);
 void samples_fini(struct samples *samples);
+/* Sorts a copy; 0 of no samples. */
+double samples_median(const struct samples *samples);
 
 struct line {
     const char *name; /* CASE or CASE/VARIANT */
     const char *unit; /* "ns", "us", "ms" or "s": the samples are ns; else they are printed as they are */
     enum bench_placement placement;
     struct samples found, limit;
-    const char *more; /* further members of the JSON object, or NULL */
+    double found_median; /* when it is not that of the samples; else 0 */
+    const char *more;    /* further members of the JSON object, or NULL */
 };
 /* Prints the line and frees its samples, also on failure. Fewer than one sample in either series: ROOST_ESTATE. */
 int report_line(const struct bench *bench, struct line *line);
 /* On a terminal: which run it is at. */
 void report_progress(const struct bench *bench, int run, int runs);
+
+/* ---- series.c */
+
+/* Runs of a series: what the user asked for, or `usual`. */
+int bench_runs(const struct bench *bench, int usual);
+/* One run of an operation, and one of its limit beside it. */
+typedef int bench_run(struct bench *bench, void *arg, double *found_out, double *limit_out);
+/* Warms up, measures `usual_runs` runs, or as many as the user asked for, and prints the line. */
+int bench_series(struct bench *bench, struct line line, int usual_runs, bench_run *run_once, void *arg);
 
 #endif

@@ -96,55 +96,53 @@ static int time_gets(struct bench *bench, const struct shelf *shelf, uint32_t fr
     return 0;
 }
 
-static int measure_gets(struct bench *bench, const struct shelf *shelf, bool again)
+struct gets {
+    const struct shelf *shelf;
+    uint32_t from; /* where the next run begins: each has its own objects, as long as there are */
+};
+
+static int get_others_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
 {
-    struct line line = { .name = again ? "get_local/1KB_again" : "get_local/1KB", .unit = "ns" };
-    uint32_t gets = shelf->count < GETS ? shelf->count : GETS;
-    int runs = bench_runs(bench, RUNS), status = 0;
-    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
-        uint32_t from = (uint32_t)(((uint64_t)(run + BENCH_WARM_UPS) * gets) % (shelf->count - gets + 1));
-        double ns = 0, limit = limit_touch_ns(shelf->lines, shelf->order + from, again ? 1 : gets);
-        if (again) {
-            static const uint32_t same[KB]; /* the first line, over and over */
-            limit = limit_touch_ns(shelf->lines, same, KB);
-        }
-        report_progress(bench, run, runs);
-        status = time_gets(bench, shelf, from, gets, again, &ns);
-        if (status == 0 && run >= 0) {
-            samples_add(&line.found, ns);
-            samples_add(&line.limit, limit);
-        }
-    }
-    int said = report_line(bench, &line);
-    return status != 0 ? status : said;
+    struct gets *gets = arg;
+    const struct shelf *shelf = gets->shelf;
+    uint32_t count = shelf->count < GETS ? shelf->count : GETS, from = gets->from;
+    gets->from = shelf->count - from - count >= count ? from + count : 0;
+    *limit_out = limit_touch_ns(shelf->lines, shelf->order + from, count);
+    return time_gets(bench, shelf, from, count, false, found_out);
+}
+
+static int get_same_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    static const uint32_t same[KB]; /* the first line, over and over */
+    struct gets *gets = arg;
+    *limit_out = limit_touch_ns(gets->shelf->lines, same, KB);
+    return time_gets(bench, gets->shelf, 0, KB, true, found_out);
+}
+
+static int measure_gets(struct bench *bench, const struct shelf *shelf)
+{
+    const struct line others = { .name = "get_local/1KB", .unit = "ns" };
+    const struct line same = { .name = "get_local/1KB_again", .unit = "ns" };
+    struct gets gets = { shelf, 0 };
+    ROOST_TRY(bench_series(bench, others, RUNS, get_others_once, &gets));
+    return bench_series(bench, same, RUNS, get_same_once, &gets);
 }
 
 /* One object of --bytes: as cheap as a small one, or its bytes are being touched. */
 static int measure_view(struct bench *bench)
 {
-    static uint32_t same[KB];
-    struct shelf shelf = { .count = 1 };
+    const struct line line = { .name = "get_local/large", .unit = "ns" };
     roost_buffer buffer;
-    ROOST_TRY(roost_create(bench->rt, bench->large_bytes, &buffer));
     roost_ref ref;
+    ROOST_TRY(roost_create(bench->rt, bench->large_bytes, &buffer));
     ROOST_TRY(roost_seal(bench->rt, &buffer, bench->large_bytes, &ref));
-    struct line line = { .name = "get_local/large", .unit = "ns" };
-    shelf.lines = bench_map(LIMIT_SLOT_BYTES);
-    shelf.refs = &ref;
-    shelf.order = same;
-    int runs = bench_runs(bench, RUNS), status = shelf.lines == NULL ? ROOST_ENOMEM : 0;
-    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
-        double ns = 0, limit = limit_touch_ns(shelf.lines, same, KB);
-        status = time_gets(bench, &shelf, 0, KB, true, &ns);
-        if (status == 0 && run >= 0) {
-            samples_add(&line.found, ns);
-            samples_add(&line.limit, limit);
-        }
-    }
+    struct shelf shelf = { .count = 1, .refs = &ref, .lines = bench_map(LIMIT_SLOT_BYTES) };
+    struct gets gets = { &shelf, 0 };
+    int status = shelf.lines == NULL ? error_set(ROOST_ENOMEM, "no memory for a line")
+                                     : bench_series(bench, line, RUNS, get_same_once, &gets);
     bench_unmap(shelf.lines, LIMIT_SLOT_BYTES);
     roost_free(bench->rt, ref);
-    int said = report_line(bench, &line);
-    return status != 0 ? status : said;
+    return status;
 }
 
 int case_get_local(struct bench *bench)
@@ -155,42 +153,39 @@ int case_get_local(struct bench *bench)
     ROOST_TRY(session_open(bench, 4 * small_bytes, 1)); /* slabs get a quarter of a store */
     int status = shelf_fill(bench, &shelf, KB);
     if (status == 0) {
-        status = measure_gets(bench, &shelf, false);
-        status = status == 0 ? measure_gets(bench, &shelf, true) : status;
+        status = measure_gets(bench, &shelf);
         shelf_fini(bench, &shelf, shelf.count);
     }
     return status == 0 ? measure_view(bench) : status;
 }
 
-/* ns of one get of all and one release of all, and no more than that. */
-static int time_many(struct bench *bench, const struct shelf *shelf, roost_view *views, double *ns_out)
+struct many {
+    struct shelf shelf;
+    roost_view *views;
+};
+
+/* One get of all and one release of all, and no more than that. */
+static int get_many_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
 {
+    struct many *many = arg;
+    *limit_out = limit_touch_ns(many->shelf.lines, many->shelf.order, MANY) * MANY;
     double started = bench_now_ns();
-    ROOST_TRY(roost_get_many(bench->rt, shelf->refs, shelf->count, views, BENCH_GET_MS));
-    roost_release_many(bench->rt, views, shelf->count);
-    *ns_out = bench_now_ns() - started;
+    ROOST_TRY(roost_get_many(bench->rt, many->shelf.refs, MANY, many->views, BENCH_GET_MS));
+    roost_release_many(bench->rt, many->views, MANY);
+    *found_out = bench_now_ns() - started;
     return 0;
 }
 
 int case_get_many(struct bench *bench)
 {
-    struct shelf shelf = { .count = MANY };
-    struct line line = { .name = "get_many_10000", .unit = "us" };
+    const struct line line = { .name = "get_many_10000", .unit = "us" };
+    struct many many = { .shelf.count = MANY };
     ROOST_TRY(session_open(bench, UINT64_C(64) << 20, 1));
-    ROOST_TRY(shelf_fill(bench, &shelf, BENCH_SMALL_BYTES));
-    roost_view *views = calloc(MANY, sizeof *views);
-    int runs = bench_runs(bench, MANY_RUNS), status = views == NULL ? ROOST_ENOMEM : 0;
-    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
-        double ns = 0, limit = limit_touch_ns(shelf.lines, shelf.order, MANY) * MANY;
-        report_progress(bench, run, runs);
-        status = time_many(bench, &shelf, views, &ns);
-        if (status == 0 && run >= 0) {
-            samples_add(&line.found, ns);
-            samples_add(&line.limit, limit);
-        }
-    }
-    free(views);
-    shelf_fini(bench, &shelf, MANY);
-    int said = report_line(bench, &line);
-    return status != 0 ? status : said;
+    ROOST_TRY(shelf_fill(bench, &many.shelf, BENCH_SMALL_BYTES));
+    many.views = calloc(MANY, sizeof *many.views);
+    int status = many.views == NULL ? error_set(ROOST_ENOMEM, "no memory for %d views", MANY)
+                                    : bench_series(bench, line, MANY_RUNS, get_many_once, &many);
+    free(many.views);
+    shelf_fini(bench, &many.shelf, MANY);
+    return status;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { PUTS = 10000, SMALL_RUNS = 50, AREA_BYTES = 8 << 20, FIRST_RUNS = 3, LATER_RUNS = 7, OBJECTS_AT_ONCE = 2 };
+enum { MULTI_CLIENTS = 2, MULTI_RUNS = 10 };
 
 /* ns per put; the holds are given back outside of the time. */
 static int time_small(struct bench *bench, roost_ref *refs, double *ns_out)
@@ -25,27 +26,29 @@ static int time_small(struct bench *bench, roost_ref *refs, double *ns_out)
     return status;
 }
 
+struct small {
+    roost_ref *refs;
+    void *area;
+};
+
+static int put_small_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    struct small *small = arg;
+    *limit_out = limit_small_copy_ns(small->area, AREA_BYTES, BENCH_SMALL_BYTES, PUTS);
+    return time_small(bench, small->refs, found_out);
+}
+
 int case_put_small(struct bench *bench)
 {
-    struct line line = { .name = "put_small", .unit = "ns" };
+    const struct line line = { .name = "put_small", .unit = "ns" };
     ROOST_TRY(session_open(bench, UINT64_C(192) << 20, 1));
-    roost_ref *refs = calloc(PUTS, sizeof *refs);
-    void *area = bench_map(AREA_BYTES);
-    int runs = bench_runs(bench, SMALL_RUNS);
-    int status = refs == NULL || area == NULL ? error_set(ROOST_ENOMEM, "no memory for the refs") : 0;
-    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
-        double ns = 0, limit = limit_small_copy_ns(area, AREA_BYTES, BENCH_SMALL_BYTES, PUTS);
-        report_progress(bench, run, runs);
-        status = time_small(bench, refs, &ns);
-        if (status == 0 && run >= 0) {
-            samples_add(&line.found, ns);
-            samples_add(&line.limit, limit);
-        }
-    }
-    free(refs);
-    bench_unmap(area, AREA_BYTES);
-    int said = report_line(bench, &line);
-    return status != 0 ? status : said;
+    struct small small = { calloc(PUTS, sizeof *small.refs), bench_map(AREA_BYTES) };
+    int status = small.refs == NULL || small.area == NULL
+                     ? error_set(ROOST_ENOMEM, "no memory for the refs")
+                     : bench_series(bench, line, SMALL_RUNS, put_small_once, &small);
+    free(small.refs);
+    bench_unmap(small.area, AREA_BYTES);
+    return status;
 }
 
 struct large {
@@ -84,7 +87,7 @@ int case_put_large(struct bench *bench)
     int sessions = bench_runs(bench, FIRST_RUNS), status = 0;
     for (int i = 0; status == 0 && i < sessions; i++) {
         status = session_open(bench, OBJECTS_AT_ONCE * bench->large_bytes, 1);
-        if (i == 0) { /* not before: a worker comes no further than the line above */
+        if (i == 0) {
             large.from = bench_map(bench->large_bytes);
             large.to = bench_map(bench->large_bytes);
         }
@@ -99,4 +102,56 @@ int case_put_large(struct bench *bench)
     bench_unmap(large.to, bench->large_bytes);
     int first = report_line(bench, &large.first), later = report_line(bench, &large.later);
     return status != 0 ? status : first != 0 ? first : later;
+}
+
+/* A client's part, done by a task: puts argument 0 bytes, once its source is warm. Gives the times when it began and
+ * when it had done so: clients start when they are scheduled, and only the puts count. */
+ROOST_TASK(bench_put);
+int bench_put(struct roost_task *task)
+{
+    size_t size = (size_t)roost_arg_uint(task, 0);
+    roost_ref ref;
+    char *from = bench_map(size);
+    if (from == NULL) {
+        return roost_fail(task, 1, "no memory for %zu bytes", size);
+    }
+    double times[2] = { bench_now_ns(), 0 };
+    int status = roost_put(roost_of(task), from, size, &ref);
+    times[1] = bench_now_ns();
+    bench_unmap(from, size);
+    return status != 0 ? status : roost_return_value(task, 0, times);
+}
+
+static int put_multi_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    struct large *large = arg;
+    roost_ref refs[MULTI_CLIENTS];
+    double times[2], first = 0, last = 0;
+    memset(large->from, 1, bench->large_bytes);
+    *limit_out = limit_copy_ns(large->to, large->from, bench->large_bytes);
+    for (int i = 0; i < MULTI_CLIENTS; i++) {
+        ROOST_TRY(roost_call(bench->rt, bench_put, &refs[i], bench->large_bytes / MULTI_CLIENTS));
+    }
+    for (int i = 0; i < MULTI_CLIENTS; i++) {
+        ROOST_TRY(roost_get_copy(bench->rt, refs[i], times, sizeof times, BENCH_GET_MS));
+        first = i == 0 || times[0] < first ? times[0] : first;
+        last = times[1] > last ? times[1] : last;
+    }
+    *found_out = last - first;
+    roost_free_many(bench->rt, refs, MULTI_CLIENTS);
+    return 0;
+}
+
+int case_put_multi(struct bench *bench)
+{
+    const struct line line = { .name = "put_multi", .unit = "ms" };
+    struct large large = { .from = bench_map(bench->large_bytes), .to = bench_map(bench->large_bytes) };
+    int status = large.from == NULL || large.to == NULL
+                     ? error_set(ROOST_ENOMEM, "no memory for two times %llu bytes",
+                                 (unsigned long long)bench->large_bytes)
+                     : session_open(bench, OBJECTS_AT_ONCE * bench->large_bytes, MULTI_CLIENTS);
+    status = status == 0 ? bench_series(bench, line, MULTI_RUNS, put_multi_once, &large) : status;
+    bench_unmap(large.from, bench->large_bytes);
+    bench_unmap(large.to, bench->large_bytes);
+    return status;
 }

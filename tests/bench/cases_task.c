@@ -13,9 +13,6 @@
 enum { SYNC_RUNS = 500, IN_FLIGHT = 1000, TASKS = 5000, ASYNC_RUNS = 10, WAIT_RUNS = 10, WARM_TASKS = 100 };
 #define TASKS_STORE_BYTES (UINT64_C(64) << 20)
 
-/* What one series does in one run: gives its time and the limit's. */
-typedef int measure(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep);
-
 static int get_nothing(struct bench *bench, roost_ref ref)
 {
     roost_view view;
@@ -34,19 +31,12 @@ static int call_and_get(struct bench *bench)
     return get_nothing(bench, ref);
 }
 
-static void keep_samples(struct line *line, bool keep, double ns, double limit)
+static int measure_sync(struct bench *bench, void *peer, double *found_out, double *limit_out)
 {
-    if (keep) {
-        samples_add(&line->found, ns);
-        samples_add(&line->limit, limit);
-    }
-}
-
-static int measure_sync(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
-{
-    double limit = limit_ping_pong_ns(peer), started = bench_now_ns();
+    *limit_out = limit_ping_pong_ns(peer);
+    double started = bench_now_ns();
     ROOST_TRY(call_and_get(bench));
-    keep_samples(line, keep, bench_now_ns() - started, limit);
+    *found_out = bench_now_ns() - started;
     return 0;
 }
 
@@ -66,12 +56,13 @@ static int run_window(struct bench *bench, roost_ref window[IN_FLIGHT])
     return 0;
 }
 
-static int measure_async(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+static int measure_async(struct bench *bench, void *peer, double *found_out, double *limit_out)
 {
     static roost_ref window[IN_FLIGHT];
-    double limit = limit_stream_ns(peer, TASKS), started = bench_now_ns();
+    *limit_out = limit_stream_ns(peer, TASKS);
+    double started = bench_now_ns();
     ROOST_TRY(run_window(bench, window));
-    keep_samples(line, keep, (bench_now_ns() - started) / TASKS, limit);
+    *found_out = (bench_now_ns() - started) / TASKS;
     return 0;
 }
 
@@ -89,55 +80,51 @@ static int wait_one_by_one(struct bench *bench, roost_ref *refs, bool *ready)
     return 0;
 }
 
-static int measure_wait(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep, bool all)
+static int measure_wait(struct bench *bench, struct limit_peer *peer, bool all, double *found_out, double *limit_out)
 {
     static roost_ref refs[IN_FLIGHT], left[IN_FLIGHT];
     static bool ready[IN_FLIGHT];
-    double limit = limit_stream_ns(peer, IN_FLIGHT) * IN_FLIGHT, started = bench_now_ns();
+    *limit_out = limit_stream_ns(peer, IN_FLIGHT) * IN_FLIGHT;
+    double started = bench_now_ns();
     for (int i = 0; i < IN_FLIGHT; i++) {
         ROOST_TRY(roost_call(bench->rt, bench_nothing, &refs[i]));
     }
     memcpy(left, refs, sizeof left);
     ROOST_TRY(all ? roost_wait(bench->rt, refs, IN_FLIGHT, IN_FLIGHT, false, ready, BENCH_GET_MS)
                   : wait_one_by_one(bench, left, ready));
-    keep_samples(line, keep, bench_now_ns() - started, limit);
+    *found_out = bench_now_ns() - started;
     roost_free_many(bench->rt, refs, IN_FLIGHT);
     return 0;
 }
 
-static int measure_wait_each(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+static int measure_wait_each(struct bench *bench, void *peer, double *found_out, double *limit_out)
 {
-    return measure_wait(bench, peer, line, keep, false);
+    return measure_wait(bench, peer, false, found_out, limit_out);
 }
 
-static int measure_wait_all(struct bench *bench, struct limit_peer *peer, struct line *line, bool keep)
+static int measure_wait_all(struct bench *bench, void *peer, double *found_out, double *limit_out)
 {
-    return measure_wait(bench, peer, line, keep, true);
+    return measure_wait(bench, peer, true, found_out, limit_out);
 }
 
-static int measure_placed(struct bench *bench, struct line line, int runs, measure *one_run)
+static int measure_placed(struct bench *bench, struct line line, int runs, bench_run *run_once)
 {
-    struct limit_peer *peer = NULL;
-    bench->now = line.name;
-    int status = limit_peer_start(&peer, bench, line.placement);
-    for (int run = -BENCH_WARM_UPS; status == 0 && run < runs; run++) {
-        report_progress(bench, run, runs);
-        status = one_run(bench, peer, &line, run >= 0);
-    }
+    struct limit_peer *peer;
+    ROOST_TRY(limit_peer_start(&peer, bench, line.placement));
+    int status = bench_series(bench, line, runs, run_once, peer);
     limit_peer_stop(peer);
-    int said = report_line(bench, &line);
-    return status != 0 ? status : said;
+    return status;
 }
 
 /* The series in each placement that this machine has. */
-static int measure_all(struct bench *bench, const char *name, const char *unit, int runs, measure *one_run)
+static int measure_all(struct bench *bench, const char *name, const char *unit, int runs, bench_run *run_once)
 {
     for (int placement = PLACED_FREE; placement <= PLACED_TWO_CORES; placement++) {
         bool is_placed = false;
         ROOST_TRY(session_place(bench, (enum bench_placement)placement, &is_placed));
         if (is_placed) {
             const struct line line = { .name = name, .unit = unit, .placement = (enum bench_placement)placement };
-            ROOST_TRY(measure_placed(bench, line, runs, one_run));
+            ROOST_TRY(measure_placed(bench, line, runs, run_once));
         }
     }
     return 0;
@@ -155,18 +142,18 @@ static int open_warm(struct bench *bench)
 int case_task_sync(struct bench *bench)
 {
     ROOST_TRY(open_warm(bench));
-    return measure_all(bench, "task_sync", "us", bench_runs(bench, SYNC_RUNS), measure_sync);
+    return measure_all(bench, "task_sync", "us", SYNC_RUNS, measure_sync);
 }
 
 int case_task_async(struct bench *bench)
 {
     ROOST_TRY(open_warm(bench));
-    return measure_all(bench, "task_async", "us", bench_runs(bench, ASYNC_RUNS), measure_async);
+    return measure_all(bench, "task_async", "us", ASYNC_RUNS, measure_async);
 }
 
 int case_wait(struct bench *bench)
 {
     ROOST_TRY(open_warm(bench));
-    ROOST_TRY(measure_all(bench, "wait_1000/each", "ms", bench_runs(bench, WAIT_RUNS), measure_wait_each));
-    return measure_all(bench, "wait_1000/all", "ms", bench_runs(bench, WAIT_RUNS), measure_wait_all);
+    ROOST_TRY(measure_all(bench, "wait_1000/each", "ms", WAIT_RUNS, measure_wait_each));
+    return measure_all(bench, "wait_1000/all", "ms", WAIT_RUNS, measure_wait_all);
 }

@@ -1,8 +1,7 @@
 /* main.c - roost-bench [--json] [--bytes N] [--runs N] [--list] [CASE...]: which cases run
  *
  * Without a CASE all run, in the order of the table. A case that fails is reported on stderr, the next ones still run.
- * In a worker, which is this program again with the same arguments, the first session_open() serves tasks and never
- * returns; therefore nothing is printed before it.
+ * A worker is this program again with the same arguments, and does nothing but serve tasks.
  *
  * Exit status: 0, 1 a case failed, 2 usage.
  * Thread: the driver's. */
@@ -20,17 +19,49 @@ enum { NAME_BYTES_MAX = 63, MEMORY_SHARE = 8, RUNS_MAX = 100000 };
 #define LARGE_BYTES_DEFAULT (UINT64_C(1) << 30)
 #define LARGE_BYTES_MIN     (UINT64_C(1) << 20)
 
+/* Series of a case that are batches: a list of { name, unit, items, runs, function, per item?, unpinned? }. */
+#define BATCHES(...)                                          \
+    NULL, (const struct bench_batch[])                        \
+    {                                                         \
+        __VA_ARGS__, { NULL, NULL, 0, 0, NULL, false, false } \
+    }
+
+/* clang-format off: a table */
 const struct bench_case bench_cases[] = {
-    { "get_local", "ns", "get and release of local objects: 1 KB, the same again, one large view", case_get_local },
-    { "put_small", "ns", "put of 100 bytes", case_put_small },
-    { "put_large", "ms", "put of --bytes: a client's first, and later ones", case_put_large },
-    { "task_sync", "us", "call an empty task, get its result", case_task_sync },
-    { "task_async", "us", "empty tasks, 1,000 under way", case_task_async },
-    { "wait_1000", "ms", "1,000 pending results of tasks, waited for one by one and all at once", case_wait },
-    { "get_many_10000", "us", "one get of 10,000 local objects", case_get_many },
-    { "placement", "x", "makespans of the placement in the simulator, over work per core", case_placement },
-    { NULL, NULL, NULL, NULL },
+    { "get_local", "ns", "single client get calls: 1 KB, the same again, one large view", case_get_local, NULL },
+    { "get_many_10000", "us", "one get of 10,000 local objects", case_get_many, NULL },
+    { "get_refs_10000", "ms", "get of an object that contains 10,000 refs, each kept and freed",
+      BATCHES({ "get_refs_10000", "ms", 10000, 15, batch_get_refs, false, false }) },
+    { "put_small", "ns", "single client put calls, 100 bytes", case_put_small, NULL },
+    { "put_large", "ms", "single client put of --bytes: a client's first, and later ones", case_put_large, NULL },
+    { "put_multi", "ms", "multi client put: two put a half of --bytes each at once", case_put_multi, NULL },
+    { "task_sync", "us", "call an empty task, get its result", case_task_sync, NULL },
+    { "task_async", "us", "empty tasks, 1,000 under way", case_task_async, NULL },
+    { "task_multi", "us", "four clients call 1,000 empty tasks each and wait",
+      BATCHES({ "task_multi", "us", 4000, 10, batch_multi_client, true, true }) },
+    { "tasks_and_get", "ms", "1,000 empty tasks and one get of all their results",
+      BATCHES({ "tasks_and_get", "ms", 1000, 30, batch_tasks_and_get, false, false }) },
+    { "wait_1000", "ms", "1,000 pending results of tasks, waited for one by one and all at once", case_wait, NULL },
+    { "args_10000", "ms", "a task with 10,000 refs as arguments",
+      BATCHES({ "args_10000", "ms", 10000, 15, batch_arguments, false, false }) },
+    { "returns_3000", "ms", "a task with 3,000 results, and one get of all",
+      BATCHES({ "returns_3000", "ms", 3000, 15, batch_returns, false, false }) },
+    { "chain_1000", "ms", "1,000 tasks, each with the result of the one before",
+      BATCHES({ "chain_1000", "ms", 1000, 15, batch_chain, false, false }) },
+    { "fan_in_1000", "ms", "1,000 tasks and one that takes all their results",
+      BATCHES({ "fan_in_1000", "ms", 1000, 15, batch_fan_in, false, false }) },
+    { "queued", "us", "per task, all called before one is waited for: 10,000, 100,000 and 1,000,000",
+      BATCHES({ "queued/10000", "us", 10000, 10, batch_queued, true, true },
+              { "queued/100000", "us", 100000, 3, batch_queued, true, true },
+              { "queued/1000000", "us", 1000000, 1, batch_queued, true, true }) },
+    { "pull_1gb", "ms", "get of an object of --bytes that is on another node, over TCP", case_pull_large, NULL },
+    { "pull_1000", "ms", "get of 1,000 objects of 100 KB that are on another node", case_pull_many, NULL },
+    { "metg", "us", "METG(50 %): the smallest task that keeps half of the machine busy, by pattern and width",
+      case_metg, NULL },
+    { "placement", "x", "makespans of the placement in the simulator, over work per core", case_placement, NULL },
+    { NULL, NULL, NULL, NULL, NULL },
 };
+/* clang-format on */
 
 static void print_help(FILE *to)
 {
@@ -158,10 +189,21 @@ static int parse_options(int argc, char **argv, struct bench *bench)
     return 0;
 }
 
+/* Each in a cluster of its own. */
+static int run_batches(struct bench *bench, const struct bench_batch *batch)
+{
+    int status = 0;
+    for (; status == 0 && batch->name != NULL; batch++) {
+        status = bench_batch_run(bench, batch);
+        session_close(bench);
+    }
+    return status;
+}
+
 static bool run_case(const struct bench_case *one, struct bench *bench)
 {
     bench->now = one->name;
-    int status = one->run(bench);
+    int status = one->run != NULL ? one->run(bench) : run_batches(bench, one->batches);
     if (status != 0) {
         fprintf(stderr, "roost bench: %s: %s: %s\n", one->name, roost_strerror(status), roost_last_error());
     }
@@ -171,6 +213,7 @@ static bool run_case(const struct bench_case *one, struct bench *bench)
 
 int main(int argc, char **argv)
 {
+    session_serve();
     struct bench bench = { .large_bytes = large_bytes_default() };
     int leave = parse_options(argc, argv, &bench);
     if (leave != 0) {

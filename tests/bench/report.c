@@ -51,6 +51,17 @@ static double quantile(struct samples *samples, double share)
     return samples->values[rank == 0 ? 0 : rank - 1];
 }
 
+double samples_median(const struct samples *samples)
+{
+    struct samples copy = { 0 };
+    for (size_t i = 0; i < samples->count; i++) {
+        samples_add(&copy, samples->values[i]);
+    }
+    double median = copy.count == 0 ? 0 : quantile(&copy, 0.5);
+    samples_fini(&copy);
+    return median;
+}
+
 static double ns_per(const char *unit)
 {
     static const struct {
@@ -80,7 +91,8 @@ int report_line(const struct bench *bench, struct line *line)
         status = error_set(ROOST_ESTATE, "%s has no runs", line->name);
     } else {
         double scale = ns_per(line->unit);
-        double median = quantile(&line->found, 0.5) / scale, p99 = quantile(&line->found, 0.99) / scale;
+        double middle = line->found_median > 0 ? line->found_median : quantile(&line->found, 0.5);
+        double median = middle / scale, p99 = quantile(&line->found, 0.99) / scale;
         double limit = quantile(&line->limit, 0.5) / scale;
         if (bench->json) {
             printf("{\"case\":\"%s\",\"unit\":\"%s\",\"median\":%.6g,\"p99\":%.6g,\"runs\":%zu,\"limit\":%.6g,"

@@ -1,7 +1,9 @@
 /* session.c - the cluster of a case, and where its processes run
  *
- * Owns the one-node cluster of the case that runs, the driver's core and, by a task that moves its own process, the
- * worker's. A worker is the same program, started by the cluster: it never gets past session_open().
+ * Owns the cluster of the case that runs, the driver's core and, by a task that moves its own process, the worker's. A
+ * cluster of one node is roost_open()'s own. One of several is `roost local` around a shell that tells the addresses and
+ * waits for the end of its input: it ends with us, however we end. A worker is this program again: it never gets past
+ * session_serve().
  *
  * Failures: a status with its text; what was opened is closed by session_close(), which may be called in any state.
  * Thread:   the driver's. */
@@ -9,14 +11,26 @@
 #include "tests/bench/bench.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
 #include <sched.h>
+#include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Room beside the objects' own bytes: their table entries, the ends of slabs, results of tasks. */
 #define SESSION_SPARE_BYTES (UINT64_C(64) << 20)
+
+enum { NODES_START_MS = 30000, ADDRESSES_BYTES = 512 };
+
+extern char **environ;
 
 double bench_now_ns(void)
 {
@@ -24,8 +38,6 @@ double bench_now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
-
-int bench_runs(const struct bench *bench, int usual) { return bench->runs > 0 ? bench->runs : usual; }
 
 static void core_set(int core, cpu_set_t *set_out)
 {
@@ -85,21 +97,111 @@ static int wait_for_worker(struct bench *bench)
     return status;
 }
 
+void session_serve(void)
+{
+    if (getenv("ROOST_WORKER") != NULL) {
+        struct roost *rt;
+        ROOST_CHECK(roost_open(&rt, NULL)); /* serves tasks, and ends with the worker */
+    }
+}
+
+static int open_and_warm(struct bench *bench, const struct roost_options *options)
+{
+    ROOST_TRY(roost_open(&bench->rt, options));
+    return wait_for_worker(bench);
+}
+
 int session_open(struct bench *bench, uint64_t store_bytes, double cpus)
 {
-    if (getenv("ROOST_WORKER") == NULL) { /* else this is a worker, and roost_open() does not return */
-        bench_ready_memory(store_bytes + SESSION_SPARE_BYTES);
-    }
+    bench_ready_memory(store_bytes + SESSION_SPARE_BYTES);
     const struct roost_options options = ROOST_OPTIONS(.job_name = "roost-bench",
                                                        .store_bytes = store_bytes + SESSION_SPARE_BYTES, .cpus = cpus);
-    ROOST_TRY(roost_open(&bench->rt, &options));
-    return wait_for_worker(bench);
+    return open_and_warm(bench, &options);
+}
+
+/* `roost local` in a process of its own; our end of its standard input and output is *lifeline_out. */
+static int start_nodes(unsigned nodes, uint64_t store_bytes, pid_t *pid_out, int *lifeline_out)
+{
+    const char *command = getenv("ROOST_COMMAND");
+    char count[16], bytes[24];
+    int pair[2];
+    snprintf(count, sizeof count, "%u", nodes);
+    snprintf(bytes, sizeof bytes, "%" PRIu64, store_bytes);
+    char *const words[] = {
+        (char *)"roost",
+        (char *)"local",
+        (char *)"--quiet",
+        (char *)"--cpus",
+        (char *)"1",
+        (char *)"--nodes",
+        count,
+        (char *)"--store-bytes",
+        bytes,
+        (char *)"--",
+        (char *)"sh",
+        (char *)"-c",
+        (char *)"echo \"$ROOST_ADDRESS $ROOST_AGENT\"; read -r end",
+        NULL,
+    };
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        return error_from_errno("a socket pair");
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pair[1], STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, pair[1], STDOUT_FILENO);
+    int failed = posix_spawnp(pid_out, command == NULL ? "roost" : command, &actions, NULL, words, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(pair[1]);
+    if (failed != 0) {
+        close(pair[0]);
+        errno = failed;
+        return error_from_errno("starting \"%s local\"", command == NULL ? "roost" : command);
+    }
+    *lifeline_out = pair[0];
+    return 0;
+}
+
+/* "ADDRESS AGENT", a line, within its time. */
+static int read_addresses(int lifeline, char text_out[ADDRESSES_BYTES])
+{
+    size_t bytes = 0;
+    while (bytes + 1 < ADDRESSES_BYTES && memchr(text_out, '\n', bytes) == NULL) {
+        struct pollfd ready = { .fd = lifeline, .events = POLLIN };
+        ssize_t got = poll(&ready, 1, NODES_START_MS) == 1
+                          ? read(lifeline, text_out + bytes, ADDRESSES_BYTES - 1 - bytes)
+                          : -1;
+        if (got <= 0) {
+            return error_set(ROOST_ECONNECT, "the cluster of several nodes did not start");
+        }
+        bytes += (size_t)got;
+    }
+    text_out[bytes] = '\0';
+    return 0;
+}
+
+int session_open_nodes(struct bench *bench, unsigned nodes, uint64_t store_bytes)
+{
+    char text[ADDRESSES_BYTES] = "", *at = text;
+    bench_ready_memory(nodes * (store_bytes + SESSION_SPARE_BYTES));
+    ROOST_TRY(start_nodes(nodes, store_bytes + SESSION_SPARE_BYTES, &bench->cluster, &bench->lifeline));
+    ROOST_TRY(read_addresses(bench->lifeline, text));
+    const char *address = strsep(&at, " \n"), *agent = strsep(&at, " \n");
+    setenv("ROOST_AGENT", agent == NULL ? "" : agent, 1);
+    const struct roost_options options = ROOST_OPTIONS(.job_name = "roost-bench", .address = address);
+    return open_and_warm(bench, &options);
 }
 
 void session_close(struct bench *bench)
 {
     roost_close(bench->rt);
     bench->rt = NULL;
+    if (bench->cluster > 0) {
+        close(bench->lifeline); /* its command reads the end */
+        waitpid(bench->cluster, NULL, 0);
+        bench->cluster = 0;
+        unsetenv("ROOST_AGENT");
+    }
     (void)bench_pin(-1); /* what cannot be undone here is found when the next case pins */
 }
 

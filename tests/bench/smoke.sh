@@ -22,8 +22,9 @@ form="$form(,\"table\":\{.*\} *)?\}\$"
 if grep -Evq "$form" "$work/lines"; then
     fail "not of the form: $(grep -Ev "$form" "$work/lines" | head -n 1)"
 fi
-for name in get_local/1KB get_local/1KB_again get_local/large put_small put_large/first put_large/later task_sync \
-    task_async wait_1000/each wait_1000/all get_many_10000 placement; do
+for name in get_local/1KB get_local/1KB_again get_local/large get_many_10000 get_refs_10000 put_small put_large/first \
+    put_large/later put_multi task_sync task_async task_multi tasks_and_get wait_1000/each wait_1000/all args_10000 \
+    returns_3000 chain_1000 fan_in_1000 queued/10000 queued/100000 queued/1000000 pull_1gb pull_1000 placement; do
     grep -q "^{\"case\":\"$name\"," "$work/lines" || fail "no line of $name"
 done
 grep -q '"case":"task_sync".*"placement":"one core"' "$work/lines" || fail "task_sync was not measured on one core"
