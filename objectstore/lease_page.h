@@ -40,6 +40,9 @@ void lease_page_format(void *memory);
 /* Is this memory laid out as we would? ROOST_EVERSION with a text. Once `lease` is not 0. */
 int lease_page_check(const void *memory, size_t bytes);
 
+/* Who claims in the task ring; the agent is TASK_TAKER_AGENT. */
+enum { LEASE_TAKER_WORKER = 1, LEASE_TAKER_HOLDER = 2 };
+
 /* In a slot of `tasks`: the spec follows. What it reads is here, and stays until it is done. */
 struct lease_task {
     uint32_t spec_bytes, reserved;
@@ -50,6 +53,8 @@ enum lease_result_kind {
     LEASE_RESULT_INLINE = 1, /* its bytes follow, padded to 8 */
     LEASE_RESULT_STORED      /* sealed in the store and told to the agent, which waits for the holder's ADOPT */
 };
+
+enum { LEASE_RETURNS_MAX = 64 }; /* of a leased task */
 
 /* One result of a task that is done, in the order of their indices. */
 struct lease_result {
