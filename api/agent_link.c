@@ -72,6 +72,33 @@ static int grow_pins(void *context, uint32_t page, struct pins_page **page_out)
     return *page_out != NULL ? 0 : ROOST_EIO;
 }
 
+int link_lease_map(struct agent_link *link, uint64_t number, struct lease_page_head **page_out)
+{
+    const struct connect_lease request = { .kind = CONNECT_LEASE, .lease = number };
+    struct connect_lease_given given;
+    struct unix_message message;
+    pthread_mutex_lock(&link->socket_lock);
+    int status = unix_message_send(link->socket, &request, sizeof request, NULL, 0);
+    if (status == 0) {
+        status = unix_message_receive(link->socket, LINK_ANSWER_MS, &given, sizeof given, &message);
+    }
+    pthread_mutex_unlock(&link->socket_lock);
+    if (status != 0) {
+        return error_prefix(status, "asking for the memory of a lease");
+    }
+    bool is_given = message.size == sizeof given && given.kind == CONNECT_LEASE_GIVEN && given.lease == number &&
+                    given.status == 0 && message.fds_count == 1;
+    void *memory = is_given ? map_shared(message.fds[0], lease_page_layout().bytes, PROT_READ | PROT_WRITE,
+                                         "the memory of a lease")
+                            : NULL;
+    unix_message_close(&message);
+    if (!is_given) {
+        return error_set(ROOST_ENOENT, "the agent gave no memory of lease %llu", (unsigned long long)number);
+    }
+    *page_out = memory;
+    return memory != NULL ? 0 : ROOST_EIO;
+}
+
 static void end_pins_thread(void *thread) { pins_thread_close(thread); }
 
 struct pins_thread *link_pins(struct agent_link *link)
@@ -345,6 +372,9 @@ int link_open(struct roost *rt, const struct link_request *request)
     list_init(&link->watches);
     rt->agent = link;
     int status = meet(link, request);
+    if (status == 0 && request->role == CLIENT_WORKER) {
+        status = link_lease_map(link, 0, &link->lease_page);
+    }
     if (status == 0) {
         status = start_thread(link);
     }
@@ -405,6 +435,9 @@ void link_close(struct agent_link *link)
     free(link->entry);
     if (link->page != NULL) {
         munmap(link->page, link->page_bytes);
+    }
+    if (link->lease_page != NULL) {
+        munmap(link->lease_page, lease_page_layout().bytes);
     }
     if (link->node_bells != NULL) {
         munmap(link->node_bells, NODE_BELLS_BYTES);

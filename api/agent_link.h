@@ -14,6 +14,7 @@
 #include "api/core/client_core.h"
 #include "common/doorbell.h"
 #include "objectstore/client_page.h"
+#include "objectstore/lease_page.h"
 
 enum {
     LINK_OUTPUTS_MAX = 256, /* lines of workers that wait to be printed; later ones are dropped and counted */
@@ -50,6 +51,13 @@ struct agent_link {
     uint32_t outputs_count, outputs_dropped;
     struct list_node watches; /* struct agent_watch */
 
+    /* a worker's: the memory of its leases, and its ends of the rings once one stood */
+    struct lease_page_head *lease_page;
+    bool lease_is_attached;
+    struct task_ring lease_tasks;            /* the worker's thread alone, as the next */
+    struct ring_producer lease_completes;
+    uint64_t leased_runs, leased_stale;      /* counted: the last number of a run; tasks of leases that were over */
+
     _Atomic uint64_t bells_taken; /* a bit per bell */
     struct waiter waiters[CLIENT_DOORBELLS];
     uint64_t prefix;             /* of what scope 0 puts */
@@ -83,6 +91,8 @@ struct link_request {
 
 /* Connect, map everything, start the thread. On success rt->agent is set. */
 int link_open(struct roost *rt, const struct link_request *request);
+/* The memory of a lease that this client holds; of a worker, number 0, its own. To be munmap()ped. */
+int link_lease_map(struct agent_link *link, uint64_t number, struct lease_page_head **page_out);
 /* NULL is fine, and a half-open one. No other thread uses it any more. */
 void link_close(struct agent_link *link);
 /* The agent is gone, or the socket closed: link_lose(). Any thread. */

@@ -93,6 +93,7 @@ enum core_command_kind {
     CORE_TABLE, /* one entry of the shared table is written, or retired */
     CORE_WRITE, /* bytes into the store */
     CORE_TASK,  /* an attempt into a worker's task ring */
+    CORE_LEASE, /* a lease of a worker begins or ends */
     CORE_DRAIN, /* run a turn that reads every ring */
     CORE_WAKE,
     CORE_CLOSE

@@ -36,6 +36,15 @@ enum {
     CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
     CLIENT_LATE_BYTES_MAX = 16 << 20,    /* answers that a client has not read beyond its ring; then it is ended */
 
+    /* leases: tasks from a client straight into the ring of a worker */
+    LEASE_SLOTS = 128,                  /* pushed to a worker and not yet taken; then they wait with their holder */
+    LEASE_COMPLETES_BYTES = 128 << 10,  /* said by a worker and not yet read; then it waits */
+    LEASE_INLINE_BYTES_MAX = 16 << 10,  /* of all results in one completion; the others go through the store */
+    LEASE_HOLD_MS = 10,                 /* a lease is not asked back sooner */
+    LEASE_IDLE_MS = 200,                /* a lease that nothing was pushed into for so long goes back */
+    CLIENT_LEASES_MAX = 64,             /* of one client, asked for or held; then it is ended */
+    CLIENT_STAGED_MAX = 1 << 16,        /* results of leased tasks that nobody has adopted yet, per worker; then it is ended */
+
     /* workers */
     WORKER_TASK_SLOTS = 64,       /* pushed to a worker and not yet taken */
     WORKERS_PER_CPU_MAX = 64,     /* counting blocked ones; then ROOST_ELIMIT for the newest */

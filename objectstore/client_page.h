@@ -79,7 +79,14 @@ int client_page_check(const void *memory, size_t bytes);
 
 /* ---- the first words over the Unix socket (SOCK_SEQPACKET, one packet each) */
 
-enum connect_kind { CONNECT_HELLO = 1, CONNECT_WELCOME, CONNECT_PINS, CONNECT_PINS_GIVEN };
+enum connect_kind {
+    CONNECT_HELLO = 1,
+    CONNECT_WELCOME,
+    CONNECT_PINS,
+    CONNECT_PINS_GIVEN,
+    CONNECT_LEASE,
+    CONNECT_LEASE_GIVEN
+};
 
 /* With one descriptor, the job (common/job.h) in a memfd, from a driver; with none from a worker. */
 struct connect_hello {
@@ -115,6 +122,18 @@ struct connect_pins_given {
     uint32_t kind;
     int32_t status;
     uint32_t page, reserved;
+};
+
+/* "The memory of this lease, please": of a lease that the client holds, or, a worker, number 0: its own. The answer brings a
+ * memfd (lease_page.h). ROOST_ENOENT: no such lease (any more). */
+struct connect_lease {
+    uint32_t kind, reserved;
+    uint64_t lease;
+};
+struct connect_lease_given {
+    uint32_t kind;
+    int32_t status;
+    uint64_t lease;
 };
 
 #endif

@@ -10,7 +10,7 @@
  *   submits     client -> agent   a task ring: struct wire_submit in each slot
  *   taken       agent -> client   WIRE_TAKEN, one per submit, once the agent holds what the task names
  *   tasks       agent -> worker   a task ring: struct wire_task in each slot
- *   completes   worker -> agent   WIRE_COMPLETE
+ *   completes   worker -> agent   WIRE_COMPLETE, WIRE_RUN_END
  * Order: what a client wrote into `requests` before it published a submit or a completion is read before it. The agent
  * keeps that promise by remembering the ends of submits and completes, draining requests, and only then going up to
  * the remembered ends. The other way round a request may be read before an earlier submit: so a name that is unknown
@@ -33,27 +33,34 @@ enum {
 
 enum wire_kind {
     /* requests */
-    WIRE_ROOM = 1,  /* memory, please */
-    WIRE_ROOM_BACK, /* a lease that is no longer needed, or its tail */
-    WIRE_REFS,      /* refs inside an object that a later ANNOUNCE or RESULT names */
-    WIRE_ANNOUNCE,  /* a private object becomes the node's */
-    WIRE_HOLD,      /* a scope now holds these */
-    WIRE_FREE,      /* a scope no longer holds these */
-    WIRE_WAIT,      /* tell me when so many of these are ready */
-    WIRE_UNWAIT,    /* answer that wait now, as it stands */
-    WIRE_PREFETCH,  /* start bringing this here */
-    WIRE_LOCATE,    /* where are copies of this? */
-    WIRE_NODES,     /* who is in the cluster? */
-    WIRE_RESULT,    /* a worker's result, to become visible with its attempt's completion */
+    WIRE_ROOM = 1,   /* memory, please */
+    WIRE_ROOM_BACK,  /* a lease that is no longer needed, or its tail */
+    WIRE_REFS,       /* refs inside an object that a later ANNOUNCE or RESULT names */
+    WIRE_ANNOUNCE,   /* a private object becomes the node's */
+    WIRE_HOLD,       /* a scope now holds these */
+    WIRE_FREE,       /* a scope no longer holds these */
+    WIRE_WAIT,       /* tell me when so many of these are ready */
+    WIRE_UNWAIT,     /* answer that wait now, as it stands */
+    WIRE_PREFETCH,   /* start bringing this here */
+    WIRE_LOCATE,     /* where are copies of this? */
+    WIRE_NODES,      /* who is in the cluster? */
+    WIRE_RESULT,     /* a worker's result, to become visible with its attempt's completion */
+    WIRE_LEASE,      /* a worker that takes tasks from me, please */
+    WIRE_LEASE_BACK, /* it has nothing of mine any more; the answer to an end, too */
+    WIRE_RUN,        /* a worker runs a task of its lease that needs a scope */
+    WIRE_ADOPT,      /* a result that a leased task has stored is its holder's now, or nobody's */
     /* completes */
     WIRE_COMPLETE,
+    WIRE_RUN_END, /* a run of the worker's own has ended: with a status, its results are void */
     /* replies */
     WIRE_ROOM_GIVEN,
     WIRE_READY,
     WIRE_LOCATIONS,
     WIRE_NODE,
-    WIRE_OUTPUT,    /* a line that a worker of this job printed; may be dropped and counted */
-    WIRE_JOB_ENDED, /* the job is over: a worker ends, a driver's calls fail with `status` */
+    WIRE_OUTPUT,     /* a line that a worker of this job printed; may be dropped and counted */
+    WIRE_JOB_ENDED,  /* the job is over: a worker ends, a driver's calls fail with `status` */
+    WIRE_LEASED,     /* the answer to LEASE */
+    WIRE_LEASE_NEWS, /* what has become of a lease */
     /* taken */
     WIRE_TAKEN,
     WIRE_KINDS
@@ -242,6 +249,64 @@ struct wire_job_ended {
     int32_t status;
     uint32_t text_bytes;
     char text[];
+};
+
+/* ---- leases (lease_page.h). Numbers of leases are never used again on the node. */
+
+/* Answered by LEASED when a worker of the client's job and a CPU are there: soon, or late. */
+struct wire_lease {
+    struct wire_entry head;
+    uint64_t scope;
+    uint32_t bell, reserved;
+};
+struct wire_leased {
+    struct wire_entry head;
+    uint64_t lease;
+    int64_t pid; /* the worker's */
+    uint32_t slot, reserved;
+};
+
+/* Every task that was pushed is done or taken back. After it nothing more comes about the lease. */
+struct wire_lease_back {
+    struct wire_entry head;
+    uint64_t lease;
+};
+
+enum wire_lease_news_kind {
+    WIRE_LEASE_RECALLED = 1, /* somebody else's turn: push no more, take back what nobody has claimed, give it back */
+    WIRE_LEASE_BLOCKED,      /* its worker waits: what is unclaimed in the ring would wait too */
+    WIRE_LEASE_UNBLOCKED,
+    WIRE_LEASE_ENDED, /* its worker is dead, with `wait_status`; what it completed is in the ring. To be answered by BACK */
+};
+
+struct wire_lease_news {
+    struct wire_entry head;
+    uint64_t lease;
+    uint32_t what; /* enum wire_lease_news_kind */
+    int32_t wait_status;
+};
+
+/* A run of a worker's own numbers: WIRE_RUN_OWN is set, the rest counts upward. Before the first entry under this scope. */
+#define WIRE_RUN_OWN (UINT64_C(1) << 63)
+struct wire_run {
+    struct wire_entry head;
+    uint64_t run;
+    struct task_id task;
+    uint32_t attempt, reserved;
+};
+struct wire_run_end {
+    struct wire_entry head;
+    uint64_t run;
+    int32_t status;
+    uint32_t reserved;
+};
+
+/* Said by the holder, who has read the completion: result `index` of `run` is `scope`'s. Not wanted: its bytes go. */
+struct wire_adopt {
+    struct wire_entry head;
+    uint64_t scope, lease, run;
+    struct task_id task;
+    uint32_t index, is_wanted;
 };
 
 /* Is this copied-out entry one that may come over this ring, with all its counts inside its bytes? The check is of form

@@ -130,6 +130,7 @@ static void run(struct host *host, const struct core_command *command)
     case CORE_TABLE:
     case CORE_WRITE:
     case CORE_TASK:
+    case CORE_LEASE:
     case CORE_DRAIN:
     case CORE_WAKE:
         ROOST_IMPOSSIBLE("a command that no head gives");

@@ -35,6 +35,10 @@ int client_ask(struct client_core *core, struct client_ask *ask)
     ask->items_count = ask->items_capacity = ask->said = ask->answered = 0;
     ask->status = 0;
     ask->done = false;
+    struct client_scope *scope = ask->kind == WIRE_WAIT ? core_scope(core, ask->scope) : NULL;
+    if (scope != NULL) {
+        scope_tell(core, scope);
+    }
     say(core, &ask->say, SAY_ASK);
     core_note(core, 50, ask->token);
     return 0;

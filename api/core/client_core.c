@@ -87,6 +87,35 @@ int client_scope_begin(struct client_core *core, uint64_t number, struct task_id
     return 0;
 }
 
+int client_run_begin(struct client_core *core, uint64_t run, struct task_id task, uint32_t attempt)
+{
+    struct say_entry *untold = say_entry_new(WIRE_RUN, sizeof untold->u.run);
+    int status = untold == NULL ? ROOST_ENOMEM : client_scope_begin(core, run, task, run_prefix(task, attempt));
+    if (status != 0) {
+        free(untold);
+        return status;
+    }
+    untold->u.run.run = run;
+    untold->u.run.task = task;
+    untold->u.run.attempt = attempt;
+    core_scope(core, run)->untold = untold;
+    return 0;
+}
+
+bool client_run_is_told(const struct client_core *core, uint64_t run)
+{
+    const struct client_scope *scope = core_scope(core, run);
+    return scope != NULL && scope->untold == NULL;
+}
+
+void scope_tell(struct client_core *core, struct client_scope *scope)
+{
+    if (scope->untold != NULL) {
+        say(core, &scope->untold->say, SAY_ENTRY);
+        scope->untold = NULL;
+    }
+}
+
 void client_scope_end(struct client_core *core, uint64_t number)
 {
     struct client_scope *scope = core_scope(core, number);
@@ -104,6 +133,7 @@ void client_scope_end(struct client_core *core, uint64_t number)
     sayings_drop_scope(core, number);
     list_remove(&scope->node);
     id_map_fini(&scope->names);
+    free(scope->untold);
     if (scope != &core->root) {
         free(scope);
     }

@@ -47,6 +47,12 @@ void client_core_destroy(struct client_core *core);
 /* ROOST_EEXIST, ROOST_ENOMEM. */
 int client_scope_begin(struct client_core *core, uint64_t scope, struct task_id task, uint64_t prefix);
 
+/* The scope of a task of a lease: the agent hears of it (WIRE_RUN) before the first entry that needs it, and only then.
+ * Before anything is said under it. ROOST_EEXIST, ROOST_ENOMEM. */
+int client_run_begin(struct client_core *core, uint64_t run, struct task_id task, uint32_t attempt);
+/* Has the agent heard of it? Then it is to be told of the end, too. */
+bool client_run_is_told(const struct client_core *core, uint64_t run);
+
 /* Everything it holds goes; nothing is said, as the agent ends its side with the attempt. Its calls in flight go on. */
 void client_scope_end(struct client_core *core, uint64_t scope);
 

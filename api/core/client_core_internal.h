@@ -21,6 +21,10 @@ struct say_entry {
         struct wire_entry head;
         struct wire_room_back back;
         struct wire_ask ask;
+        struct wire_run run;
+        struct wire_adopt adopt;
+        struct wire_lease lease;
+        struct wire_lease_back lease_back;
         struct wire_names names;
         unsigned char one_name[sizeof(struct wire_names) + sizeof(struct object_id)];
     } u;
@@ -73,6 +77,7 @@ struct client_scope {
     uint64_t number, prefix, puts, calls;
     struct task_id task;
     struct id_map names;
+    struct say_entry *untold; /* its WIRE_RUN, until something is said under it; else NULL; owned */
 };
 
 struct client_flight {
@@ -107,6 +112,8 @@ struct client_core {
 };
 
 /* client_core.c */
+/* Something is about to be said under the scope. */
+void scope_tell(struct client_core *core, struct client_scope *scope);
 struct client_scope *core_scope(const struct client_core *core, uint64_t number);
 static inline void core_note(struct client_core *core, uint64_t what, uint64_t value)
 {

@@ -96,6 +96,7 @@ int client_submit(struct client_core *core, uint64_t number, const struct spec *
             }
         }
     }
+    scope_tell(core, scope);
     if (spec_place != NULL) {
         flight->spec_place = *spec_place;
         flight->has_place = true;

@@ -116,6 +116,7 @@ int client_keep(struct client_core *core, uint64_t number, struct object_id id)
             return ROOST_ENOMEM;
         }
         announce_foreign(core, scope, id);
+        scope_tell(core, scope);
         entry->u.names.scope = number;
         entry->u.names.count = 1;
         entry->u.names.ids[0] = id;

@@ -264,6 +264,7 @@ static struct client_object *next_private_below(const struct client_core *core, 
 static void object_leave(struct client_core *core, struct client_object *object)
 {
     struct client_name *name = object->name;
+    scope_tell(core, name->scope);
     object->wire.stays = object->views > 0;
     object->refs_visited = 0;
     say(core, &object->say, SAY_OBJECT);
@@ -326,7 +327,8 @@ void object_orphan(struct client_core *core, struct client_object *object)
 int client_result(struct client_core *core, uint64_t run, uint32_t index, const struct wire_object *wire,
                   const roost_ref *refs, bool in_slab)
 {
-    if (core_scope(core, run) == NULL) {
+    struct client_scope *scope = core_scope(core, run);
+    if (scope == NULL) {
         return ROOST_ESTATE;
     }
     struct client_object *object = object_new(core, wire, refs, in_slab);
@@ -342,6 +344,7 @@ int client_result(struct client_core *core, uint64_t run, uint32_t index, const 
         object_announce(core, below);
     }
     object->refs_visited = 0;
+    scope_tell(core, scope);
     say(core, &object->say, SAY_OBJECT);
     if (object->in_slab) { /* after it: the slab may go back by this */
         slab_left(core, &object->wire.place, true);

@@ -49,6 +49,20 @@ static size_t end_of(const struct wire_entry *entry)
         return sizeof(struct wire_node);
     case WIRE_TAKEN:
         return sizeof(struct wire_taken);
+    case WIRE_LEASE:
+        return sizeof(struct wire_lease);
+    case WIRE_LEASE_BACK:
+        return sizeof(struct wire_lease_back);
+    case WIRE_RUN:
+        return sizeof(struct wire_run);
+    case WIRE_RUN_END:
+        return sizeof(struct wire_run_end);
+    case WIRE_ADOPT:
+        return sizeof(struct wire_adopt);
+    case WIRE_LEASED:
+        return sizeof(struct wire_leased);
+    case WIRE_LEASE_NEWS:
+        return sizeof(struct wire_lease_news);
     case WIRE_KINDS:
         break;
     }

@@ -83,6 +83,9 @@ static void run(struct bench *bench, const struct core_command *command)
                                                                   body->spec->task };
         break;
     }
+    case CORE_LEASE:
+        bench->lease_memory = *(const struct agent_lease *)core_body(command);
+        break;
     case CORE_TABLE:
         run_entry(bench, command);
         break;

@@ -71,7 +71,8 @@ struct bench {
     size_t sent_count;
     struct bench_pull pulls[BENCH_PULLS_MAX];
     size_t pulls_count;
-    uint64_t timers[8]; /* due times by the serial of the core's timers; UINT64_MAX: not armed */
+    uint64_t timers[8];              /* due times by the serial of the core's timers; UINT64_MAX: not armed */
+    struct agent_lease lease_memory; /* what the newest CORE_LEASE said */
     bool drain_wanted;
     uint32_t clients_count;
     uint64_t next_token, next_put, next_call;

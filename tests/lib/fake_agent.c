@@ -11,6 +11,7 @@
 #include "common/unix_client.h"
 #include "objectstore/client_page.h"
 #include "objectstore/extent.h"
+#include "objectstore/lease_page.h"
 #include "objectstore/pins.h"
 #include "tests/lib/test.h"
 
@@ -856,6 +857,17 @@ static void give_pins(struct client *client, uint32_t page)
     close(fd);
 }
 
+static void give_lease(struct client *client)
+{
+    const struct connect_lease_given given = { .kind = CONNECT_LEASE_GIVEN };
+    void *memory;
+    size_t bytes = lease_page_layout().bytes;
+    int fd = memory_fd("lease", bytes, &memory);
+    CHECK_EQ(unix_message_send(client->socket, &given, sizeof given, &fd, 1), 0);
+    munmap(memory, bytes);
+    close(fd);
+}
+
 static void forget_client(struct fake_agent *agent, uint32_t index)
 {
     struct client *client = &agent->clients[index];
@@ -905,6 +917,7 @@ static void hear_socket(struct fake_agent *agent, uint32_t index)
     union {
         struct connect_hello hello;
         struct connect_pins pins;
+        struct connect_lease lease;
         unsigned char bytes[256];
     } words;
     struct unix_message message;
@@ -917,6 +930,9 @@ static void hear_socket(struct fake_agent *agent, uint32_t index)
         CHECK(words.hello.role != CLIENT_WORKER || words.hello.token == TOKEN);
         CHECK_EQ(message.fds_count, words.hello.role == CLIENT_DRIVER ? 1 : 0);
         welcome(agent, index, &words.hello);
+    } else if (words.lease.kind == CONNECT_LEASE) {
+        CHECK_EQ(words.lease.lease, 0); /* a worker's own: no lease is ever granted here */
+        give_lease(client);
     } else {
         CHECK_EQ(words.pins.kind, CONNECT_PINS);
         give_pins(client, words.pins.page);

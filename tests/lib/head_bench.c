@@ -168,6 +168,7 @@ static void run(struct bench *bench, const struct core_command *command)
     case CORE_TABLE:
     case CORE_WRITE:
     case CORE_TASK:
+    case CORE_LEASE:
     case CORE_DRAIN:
     case CORE_WAKE:
         CHECK_EQ(command->kind, CORE_SEND); /* no head gives the others */

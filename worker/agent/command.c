@@ -136,6 +136,23 @@ static void push_task(struct daemon *daemon, const struct core_command *command)
     guest->bells |= UINT64_C(1) << CLIENT_BELL_TASKS;
 }
 
+/* The memory has a holder, or none. Laid out with the first; later ones find both rings empty and the tickets counting. */
+static void set_lease(struct daemon *daemon, const struct core_command *command)
+{
+    struct guest *guest = guest_find(daemon, core_client_of(command->to));
+    const struct agent_lease *body = core_body(command);
+    if (guest == NULL || guest->lease_page == NULL) {
+        return;
+    }
+    if (guest->lease_page->magic == 0) {
+        lease_page_format(guest->lease_page);
+    }
+    guest->lease_holder = body->holder;
+    atomic_store_explicit(&guest->lease_page->holder, body->holder.slot, memory_order_relaxed);
+    /* release: who reads the number finds the memory laid out and its holder's slot */
+    atomic_store_explicit(&guest->lease_page->lease, body->number, memory_order_release);
+}
+
 static void publish(struct daemon *daemon, const struct agent_entry *body)
 {
     const struct wire_object *object = &body->object;
@@ -216,6 +233,9 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         break;
     case CORE_TASK:
         push_task(daemon, command);
+        break;
+    case CORE_LEASE:
+        set_lease(daemon, command);
         break;
     case CORE_TABLE: {
         const struct agent_entry *body = core_body(command);

@@ -16,6 +16,7 @@
 #include "common/ring.h"
 #include "common/task_ring.h"
 #include "objectstore/client_page.h"
+#include "objectstore/lease_page.h"
 #include "objectstore/store.h"
 #include "worker/agent/core/agent.h"
 #include "worker/agent/daemon.h"
@@ -56,8 +57,11 @@ struct guest {
     struct loop_watch *pid_watch;
     struct unix_connection *connection; /* NULL once closed */
     struct store_client *store_client;
-    struct process *process; /* of a worker */
-    unsigned char *late;     /* replies that found the ring full, in order; owned */
+    struct process *process;            /* of a worker */
+    struct lease_page_head *lease_page; /* of a worker that has connected; mapped, laid out with its first lease */
+    int lease_fd;
+    struct core_client lease_holder; /* while its lease_page says that one stands */
+    unsigned char *late;             /* replies that found the ring full, in order; owned */
     size_t late_bytes, late_capacity;
     uint64_t bells;    /* to ring at the end of the turn, a bit each */
     bool is_condemned; /* killed by us: nothing of it is read any more, nothing is said to it */

@@ -74,6 +74,12 @@ void guest_destroy(struct guest *guest)
     if (guest->pidfd >= 0) {
         close(guest->pidfd);
     }
+    if (guest->lease_page != NULL) {
+        munmap(guest->lease_page, lease_page_layout().bytes);
+    }
+    if (guest->lease_fd >= 0) {
+        close(guest->lease_fd);
+    }
     if (guest->page != NULL) {
         munmap(guest->page, guest->layout.bytes);
     }
@@ -88,29 +94,38 @@ void guest_destroy(struct guest *guest)
 
 /* ------------------------------------------------------------------ hello */
 
-static int make_page(struct guest *guest, int *page_fd_out)
+/* A memfd that nobody can shrink under our feet, and its bytes. */
+static int make_shared(const char *name, size_t bytes, int *fd_out, void **memory_out)
 {
-    guest->layout = client_page_layout();
-    int fd = memfd_create("roost-client", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, (off_t)guest->layout.bytes) != 0 ||
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        int status = error_from_errno("client page of %zu bytes", guest->layout.bytes);
+        int status = error_from_errno("%s of %zu bytes", name, bytes);
         if (fd >= 0) {
             close(fd);
         }
         return status;
     }
-    void *page = mmap(NULL, guest->layout.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
-        int status = error_from_errno("client page of %zu bytes", guest->layout.bytes);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) {
+        int status = error_from_errno("%s of %zu bytes", name, bytes);
         close(fd);
         return status;
     }
+    *fd_out = fd;
+    *memory_out = memory;
+    return 0;
+}
+
+static int make_page(struct guest *guest, int *page_fd_out)
+{
+    void *page;
+    guest->layout = client_page_layout();
+    ROOST_TRY(make_shared("roost-client", guest->layout.bytes, page_fd_out, &page));
     guest->page = page;
     guest->bell_page = &guest->daemon->node_bells[guest->key.slot];
     client_bells_format(guest->bell_page);
     client_page_format(page, guest->key.slot, guest->key.generation, guest->role);
-    *page_fd_out = fd;
     return 0;
 }
 
@@ -332,6 +347,38 @@ static void more_pins(struct guest *guest, uint32_t page)
     }
 }
 
+/* Of a worker, its own; of anybody, that of a lease that it holds. */
+static struct guest *lease_worker(struct guest *guest, uint64_t number)
+{
+    if (number == 0) {
+        return guest->role == CLIENT_WORKER ? guest : NULL;
+    }
+    LIST_EACH (at, &guest->daemon->guests) {
+        struct guest *worker = CONTAINER_OF(at, struct guest, all);
+        if (worker->lease_page != NULL &&
+            atomic_load_explicit(&worker->lease_page->lease, memory_order_relaxed) == number &&
+            worker->lease_holder.slot == guest->key.slot && worker->lease_holder.generation == guest->key.generation) {
+            return worker;
+        }
+    }
+    return NULL;
+}
+
+static void give_lease(struct guest *guest, uint64_t number)
+{
+    struct connect_lease_given given = { .kind = CONNECT_LEASE_GIVEN, .status = ROOST_ENOENT, .lease = number };
+    struct guest *worker = lease_worker(guest, number);
+    if (worker != NULL) {
+        void *memory = worker->lease_page;
+        given.status = memory != NULL
+                           ? 0
+                           : make_shared("roost-lease", lease_page_layout().bytes, &worker->lease_fd, &memory);
+        worker->lease_page = memory;
+    }
+    unix_connection_send(guest->connection, &given, sizeof given, worker != NULL ? &worker->lease_fd : NULL,
+                         given.status == 0);
+}
+
 /* ------------------------------------------------------------------ the socket */
 
 static void on_open(struct unix_connection *connection, void *arg)
@@ -342,7 +389,7 @@ static void on_open(struct unix_connection *connection, void *arg)
         unix_connection_close(connection);
         return;
     }
-    *guest = (struct guest){ .daemon = arg, .connection = connection, .event_fd = -1, .pidfd = -1 };
+    *guest = (struct guest){ .daemon = arg, .connection = connection, .event_fd = -1, .pidfd = -1, .lease_fd = -1 };
     list_init(&guest->all);
 }
 
@@ -357,6 +404,8 @@ static void on_message(struct unix_connection *connection, void *arg, const void
         hello(guest, data, message);
     } else if (guest->page != NULL && kind == CONNECT_PINS && message->size == sizeof(struct connect_pins)) {
         more_pins(guest, ((const struct connect_pins *)data)->page);
+    } else if (guest->page != NULL && kind == CONNECT_LEASE && message->size == sizeof(struct connect_lease)) {
+        give_lease(guest, ((const struct connect_lease *)data)->lease);
     } else {
         log_error("event=bad_message pid=%lld kind=%u bytes=%zu", (long long)unix_connection_peer(connection).pid, kind,
                   message->size);

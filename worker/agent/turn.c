@@ -57,7 +57,7 @@ static void refuse(struct guest *guest, const char *ring)
 /* May this kind come over this ring? */
 static bool belongs(const struct wire_entry *entry, bool is_completes)
 {
-    if ((entry->kind == WIRE_COMPLETE) == is_completes) {
+    if ((entry->kind == WIRE_COMPLETE || entry->kind == WIRE_RUN_END) == is_completes) {
         return true;
     }
     error_set(ROOST_EINVAL, "an entry of kind %u does not come over this ring", entry->kind);

@@ -8,6 +8,7 @@
  * Failures:   an index that is not there, a second time -> an error of that call. A task that fails gives nothing: what
  *             it had given is void.
  * Thread:     the one that runs the task. */
+#include "common/bytes.h"
 #include "objectstore/copy.h"
 #include "worker/runtime/task.h"
 
@@ -27,11 +28,33 @@ static int need_open(struct roost_task *task, size_t index, const char *call)
     return 0;
 }
 
+/* Into the completion, when it is small and names nothing. */
+static bool keep(struct roost_task *task, uint32_t index, const void *data, const struct object_draft *draft)
+{
+    struct kept_results *kept = task->kept;
+    if (kept == NULL || index >= LEASE_RETURNS_MAX || draft->size > ROOST_SMALL_BYTES || draft->refs_count > 0 ||
+        draft->format != TABLE_RAW || align_up(draft->size, 8) > sizeof kept->data - kept->used) {
+        return false;
+    }
+    kept->of[index].is_kept = true;
+    kept->of[index].offset = kept->used;
+    kept->of[index].bytes = (uint32_t)draft->size;
+    if (draft->size > 0) {
+        memcpy(kept->data + kept->used, data, draft->size);
+    }
+    kept->used += (uint32_t)align_up(draft->size, 8);
+    task->results[index] = RESULT_GIVEN;
+    return true;
+}
+
 static int give(struct roost_task *task, uint32_t index, const void *data, const struct object_draft *draft)
 {
     struct roost *rt = task->rt;
     struct room room;
     uint64_t bytes = wire_object_bytes(draft->size, 0, draft->refs_count);
+    if (keep(task, index, data, draft)) {
+        return 0;
+    }
     if (draft->size > 0 && bytes == 0) {
         return error_set(ROOST_ETOOBIG, "a result of %" PRIu64 " bytes, at most %" PRIu64 " (ROOST_OBJECT_BYTES_MAX)",
                          draft->size, ROOST_OBJECT_BYTES_MAX);

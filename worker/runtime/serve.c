@@ -10,6 +10,7 @@
 #include "api/agent_link.h"
 #include "api/register.h"
 #include "common/bytes.h"
+#include "worker/runtime/leased.h"
 #include "worker/runtime/task.h"
 
 #include <errno.h>
@@ -101,11 +102,12 @@ static struct spec *copy_spec(struct agent_link *link, const struct wire_task *t
     return spec;
 }
 
-static void run_spec(struct roost *rt, const struct wire_task *wire, const struct spec *spec, struct task_end *end)
+static void run_spec(struct roost *rt, const struct spec *spec, uint64_t run, uint64_t prefix, uint32_t attempt,
+                     struct kept_results *kept, struct task_end *end)
 {
-    struct roost_task task = { .rt = rt, .spec = spec, .run = wire->run, .attempt = wire->attempt };
-    atomic_store_explicit(&rt->agent->run_prefix, wire->prefix, memory_order_relaxed);
-    atomic_store_explicit(&rt->run, wire->run, memory_order_relaxed);
+    struct roost_task task = { .rt = rt, .spec = spec, .run = run, .attempt = attempt, .kept = kept };
+    atomic_store_explicit(&rt->agent->run_prefix, prefix, memory_order_relaxed);
+    atomic_store_explicit(&rt->run, run, memory_order_relaxed);
     task_run(&task, end);
     atomic_store_explicit(&rt->run, 0, memory_order_relaxed);
     atomic_store_explicit(&rt->agent->run_prefix, 0, memory_order_relaxed);
@@ -127,7 +129,7 @@ static void run_item(struct roost *rt, const struct task_ring_item *item)
     int status = spec == NULL ? ROOST_EINVAL : client_scope_begin(link->core, wire->run, spec->task, wire->prefix);
     pthread_mutex_unlock(&link->lock);
     if (status == 0) {
-        run_spec(rt, wire, spec, &end);
+        run_spec(rt, spec, wire->run, wire->prefix, wire->attempt, NULL, &end);
     } else {
         end.status = status;
         snprintf(end.text, sizeof end.text, "%s", spec == NULL ? error_text() : error_name(status));
@@ -138,12 +140,20 @@ static void run_item(struct roost *rt, const struct task_ring_item *item)
 
 /* ---- the loop ---- */
 
-static int next_task(struct agent_link *link, struct task_ring_item *item)
+/* From a lease, or from the agent, which gives none while a lease stands. */
+static int claim(struct agent_link *link, struct task_ring_item *item, bool *is_leased_out)
+{
+    int got = leased_claim(link, item);
+    *is_leased_out = got != 0;
+    return got != 0 ? got : task_ring_claim(&link->tasks, item);
+}
+
+static int next_task(struct agent_link *link, struct task_ring_item *item, bool *is_leased_out)
 {
     struct waiter *waiter = &link->waiters[CLIENT_BELL_TASKS];
     int got;
     waiter_begin(waiter, ROOST_FOREVER);
-    while ((got = task_ring_claim(&link->tasks, item)) == 0) {
+    while ((got = claim(link, item, is_leased_out)) == 0) {
         if (atomic_load_explicit(&link->gone, memory_order_acquire) != 0) {
             break;
         }
@@ -159,11 +169,16 @@ static _Noreturn void serve(struct roost *rt)
 {
     static struct task_ring_item item;
     for (;;) {
-        int got = next_task(rt->agent, &item);
+        bool is_leased;
+        int got = next_task(rt->agent, &item, &is_leased);
         if (got != 1) {
             worker_end(got < 0 ? 1 : 0);
         }
-        run_item(rt, &item);
+        if (!is_leased) {
+            run_item(rt, &item);
+        } else if (leased_run(rt, &item, run_spec) != 0) {
+            worker_end(0);
+        }
     }
 }
 

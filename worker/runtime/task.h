@@ -6,6 +6,7 @@
 #define ROOST_WORKER_RUNTIME_TASK_H
 
 #include "api/client.h"
+#include "objectstore/lease_page.h"
 
 /* One argument as the function sees it: a gather has become as many as its list names. */
 struct task_arg {
@@ -25,6 +26,16 @@ enum result_state { RESULT_OPEN = 0, RESULT_WRITING, RESULT_GIVEN };
 
 struct task_scratch;
 
+/* Results that are small enough to ride in the completion, one behind the other, each padded to 8. */
+struct kept_results {
+    uint32_t used;
+    struct {
+        bool is_kept; /* else it lies in the store */
+        uint32_t offset, bytes;
+    } of[LEASE_RETURNS_MAX];
+    _Alignas(8) unsigned char data[LEASE_INLINE_BYTES_MAX];
+};
+
 struct roost_task {
     struct roost *rt;
     const struct spec *spec;
@@ -41,6 +52,7 @@ struct roost_task {
     int app_code;
     char fail_text[WIRE_TEXT_BYTES_MAX];
     void *world; /* inline.c: what the attempt has given so far */
+    struct kept_results *kept; /* of a leased task: what goes back in the completion; else NULL */
 };
 
 /* How an attempt ended. */

@@ -104,14 +104,31 @@ ENDS_IN(wire_output, text, 248);
 AT(wire_job_ended, status, 16);
 AT(wire_job_ended, text_bytes, 20);
 ENDS_IN(wire_job_ended, text, 24);
+SIZE_IS(wire_lease, 32);
+AT(wire_lease, scope, 16);
+AT(wire_lease, bell, 24);
+SIZE_IS(wire_leased, 40);
+AT(wire_leased, pid, 24);
+AT(wire_leased, slot, 32);
+SIZE_IS(wire_lease_back, 24);
+SIZE_IS(wire_lease_news, 32);
+AT(wire_lease_news, what, 24);
+SIZE_IS(wire_run, 48);
+AT(wire_run, task, 24);
+AT(wire_run, attempt, 40);
+SIZE_IS(wire_run_end, 32);
+SIZE_IS(wire_adopt, 64);
+AT(wire_adopt, lease, 24);
+AT(wire_adopt, task, 40);
+AT(wire_adopt, index, 56);
 SIZE_IS(wire_failure, 1304);
 AT(wire_failure, pid, 16);
 AT(wire_failure, function, 24);
 AT(wire_failure, node, 152);
 AT(wire_failure, text, 280);
 
-_Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_COMPLETE == 13 && WIRE_ROOM_GIVEN == 14 &&
-                   WIRE_TAKEN == 20 && WIRE_KINDS == 21,
+_Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_LEASE == 13 && WIRE_COMPLETE == 17 &&
+                   WIRE_ROOM_GIVEN == 19 && WIRE_LEASED == 25 && WIRE_TAKEN == 27 && WIRE_KINDS == 28,
                "kinds are numbers on the wire");
 _Static_assert(offsetof(struct wire_task, u) + WIRE_TASK_INLINE_BYTES <= TASK_PAYLOAD_BYTES_MAX,
                "a spec of so many bytes fits a slot");
@@ -123,13 +140,15 @@ struct form {
 };
 
 static const struct form forms[] = {
-    { WIRE_ROOM, 40, 0, 0, 0 },           { WIRE_ROOM_BACK, 40, 0, 0, 0 },  { WIRE_REFS, 40, 32, 32, 1000 },
-    { WIRE_ANNOUNCE, 88, 0, 0, 0 },       { WIRE_HOLD, 32, 24, 16, 1000 },  { WIRE_FREE, 32, 24, 16, 1000 },
-    { WIRE_WAIT, 48, 40, 32, 1000 },      { WIRE_UNWAIT, 56, 0, 0, 0 },     { WIRE_PREFETCH, 56, 0, 0, 0 },
-    { WIRE_LOCATE, 56, 0, 0, 0 },         { WIRE_NODES, 56, 0, 0, 0 },      { WIRE_RESULT, 96, 0, 0, 0 },
-    { WIRE_COMPLETE, 48, 40, 1, 1024 },   { WIRE_ROOM_GIVEN, 48, 0, 0, 0 }, { WIRE_READY, 32, 20, 1, 32736 },
-    { WIRE_LOCATIONS, 32, 24, 16, 1000 }, { WIRE_NODE, 856, 0, 0, 0 },      { WIRE_OUTPUT, 248, 44, 1, 4096 },
-    { WIRE_JOB_ENDED, 24, 20, 1, 1024 },  { WIRE_TAKEN, 32, 0, 0, 0 },
+    { WIRE_ROOM, 40, 0, 0, 0 },       { WIRE_ROOM_BACK, 40, 0, 0, 0 },    { WIRE_REFS, 40, 32, 32, 1000 },
+    { WIRE_ANNOUNCE, 88, 0, 0, 0 },   { WIRE_HOLD, 32, 24, 16, 1000 },    { WIRE_FREE, 32, 24, 16, 1000 },
+    { WIRE_WAIT, 48, 40, 32, 1000 },  { WIRE_UNWAIT, 56, 0, 0, 0 },       { WIRE_PREFETCH, 56, 0, 0, 0 },
+    { WIRE_LOCATE, 56, 0, 0, 0 },     { WIRE_NODES, 56, 0, 0, 0 },        { WIRE_RESULT, 96, 0, 0, 0 },
+    { WIRE_LEASE, 32, 0, 0, 0 },      { WIRE_LEASE_BACK, 24, 0, 0, 0 },   { WIRE_RUN, 48, 0, 0, 0 },
+    { WIRE_ADOPT, 64, 0, 0, 0 },      { WIRE_COMPLETE, 48, 40, 1, 1024 }, { WIRE_RUN_END, 32, 0, 0, 0 },
+    { WIRE_ROOM_GIVEN, 48, 0, 0, 0 }, { WIRE_READY, 32, 20, 1, 32736 },   { WIRE_LOCATIONS, 32, 24, 16, 1000 },
+    { WIRE_NODE, 856, 0, 0, 0 },      { WIRE_OUTPUT, 248, 44, 1, 4096 },  { WIRE_JOB_ENDED, 24, 20, 1, 1024 },
+    { WIRE_LEASED, 40, 0, 0, 0 },     { WIRE_LEASE_NEWS, 32, 0, 0, 0 },   { WIRE_TAKEN, 32, 0, 0, 0 },
 };
 
 /* An entry of `bytes` bytes that says so, in memory of exactly that size. */

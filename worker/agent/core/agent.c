@@ -36,6 +36,8 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
     }
     agent->config = *config;
     agent->cpus_free = config->cpus_hundredths;
+    agent->recall_ns = UINT64_MAX;
+    list_init(&agent->task_leases);
     struct list_node *lists[] = { &agent->holds,        &agent->drops,   &agent->idle,    &agent->leaving,
                                   &agent->members,      &agent->pulls,   &agent->serves,  &agent->objects,
                                   &agent->unknown,      &agent->unnamed, &agent->failing, &agent->finished,
@@ -61,6 +63,7 @@ void agent_destroy(struct agent *agent)
     if (agent == NULL) {
         return;
     }
+    leases_fini(agent);
     clients_fini(agent);
     workers_fini(agent);
     tasks_fini(agent);
@@ -113,6 +116,7 @@ static void arm(struct agent *agent)
 {
     uint64_t room = room_next_deadline(agent), worker = worker_next_deadline(agent);
     uint64_t next = room < worker ? room : worker;
+    next = agent->recall_ns < next ? agent->recall_ns : next;
     if (next != UINT64_MAX) {
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_DEADLINES), next);
     }
@@ -159,6 +163,7 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
         if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_DEADLINES) {
             room_expire(agent);
             worker_expire(agent);
+            agent->dispatch_due = agent->dispatch_due || agent->recall_ns <= agent->now_ns;
         } else if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_PULLS) {
             agent->pull_due = true;
         } else {
@@ -175,6 +180,7 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
         client_gone(agent, event->u.client.client, event->u.client.status);
         break;
     case CORE_DRAINED:
+        leases_drained(agent, agent->drain);
         object_check_unknown(agent);
         break;
     case CORE_DONE:
@@ -222,7 +228,9 @@ static bool is_valid(const void *core)
         }
         memory_booked += task->attempt != NULL ? task->spec->memory_bytes : 0;
     }
-    return cpus == agent->cpus_free && memory_booked == agent->memory_booked;
+    int64_t leased;
+    return leases_are_valid(agent, &leased) && cpus - leased == agent->cpus_free &&
+           memory_booked == agent->memory_booked;
 }
 
 static uint64_t hash(const void *core) { return ((const struct agent *)core)->state_hash; }

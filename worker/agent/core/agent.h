@@ -10,6 +10,7 @@
  *
  *   CORE_REPLY         to a client; body: a wire entry; token: 0, or 1 + the bell to ring after it
  *   CORE_TASK          to a worker; body: struct agent_task
+ *   CORE_LEASE         to a worker; body: struct agent_lease
  *   CORE_TABLE         body: struct agent_entry; a retired entry is answered by CORE_DONE once no pin names it
  *   CORE_WRITE         body: struct agent_write
  *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
@@ -70,6 +71,12 @@ enum { AGENT_SUBMIT = WIRE_KINDS };
 struct agent_task {
     struct wire_task task;   /* spec_bytes and place are set; is_inline is for the host to decide */
     const struct spec *spec; /* valid until the attempt has ended */
+};
+
+/* The lease stands from now on, or (number 0) none does: then the memory has no holder. */
+struct agent_lease {
+    uint64_t number;
+    struct core_client holder;
 };
 
 /* PUBLISH may follow EVICT or REVIVE of the same id: then the entry is there, and says "ask". REVIVE: the id is named
@@ -137,6 +144,7 @@ uint64_t agent_client_prefix(const struct agent *agent, struct core_client clien
 struct agent_counts {
     uint64_t objects, objects_here, bytes_used, bytes_total;
     uint64_t tasks_waiting, tasks_ready, tasks_running, tasks_blocked, tasks_away;
+    uint64_t leases, leases_blocked, leases_granted;
     uint64_t tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls, pulled_bytes,
         attempts_done;
     int64_t cpus_hundredths_free;

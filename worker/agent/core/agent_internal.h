@@ -12,6 +12,7 @@
 #include "common/job.h"
 #include "common/list.h"
 #include "common/trace.h"
+#include "objectstore/client_page.h"
 #include "objectstore/extent.h"
 #include "objectstore/table.h"
 #include "proto/message.h"
@@ -207,7 +208,7 @@ struct pending_refs { /* WIRE_REFS of an object that has not been announced yet 
     uint32_t count, capacity;
 };
 
-enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_IDLE, WORKER_BUSY, WORKER_ENDING };
+enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_IDLE, WORKER_BUSY, WORKER_LEASED, WORKER_ENDING };
 
 struct client {
     struct core_client key;
@@ -216,9 +217,11 @@ struct client {
     int64_t pid;
     struct job *job;
     struct scope base;
-    struct list_node leases; /* struct lease.of_client */
-    struct list_node refs;   /* struct pending_refs */
-    struct list_node waits;  /* struct wait.of_client */
+    struct list_node leases;      /* struct lease.of_client */
+    struct list_node refs;        /* struct pending_refs */
+    struct list_node waits;       /* struct wait.of_client */
+    struct list_node task_leases; /* struct task_lease.of_holder */
+    uint32_t leases_count;        /* of them */
     struct id_map refs_by_container, waits_by_token;
     uint64_t refs_count;    /* in all pending_refs */
     uint64_t waited_count;  /* refs in all waits */
@@ -257,7 +260,8 @@ struct wait_ref {
 struct wait {
     struct list_node of_client;
     struct client *client;
-    struct attempt *blocked; /* whose CPU is back while this waits */
+    struct attempt *blocked;        /* whose CPU is back while this waits */
+    struct leased_run *blocked_run; /* the same, of a leased task */
     uint64_t token, scope;
     uint32_t total, arrived, wanted, ready, flags, bell;
     struct wait_ref *refs; /* total of them */
@@ -374,9 +378,10 @@ struct worker {
     enum worker_state state;
     uint64_t token; /* of its spawn */
     struct job *job;
-    struct client *client;   /* once it has connected */
-    struct attempt *attempt; /* while BUSY */
-    uint64_t since_ns;       /* of its state */
+    struct client *client;    /* once it has connected */
+    struct attempt *attempt;  /* while BUSY */
+    struct task_lease *lease; /* while LEASED, and until the worker is gone */
+    uint64_t since_ns;        /* of its state */
 };
 
 struct job {
@@ -386,7 +391,7 @@ struct job {
     struct job_spec *spec; /* owned */
     char program[128];     /* its file's name */
     struct list_node workers, tasks;
-    uint32_t workers_count, idle_count, starting_count;
+    uint32_t workers_count, idle_count, starting_count, leases_count;
     uint32_t starts_failed; /* in a row */
     bool is_known_to_head;
     bool has_ended;              /* its driver is gone */
@@ -404,9 +409,87 @@ void worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status
 void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status, const char *text, size_t bytes);
 void worker_dispatch(struct agent *agent); /* ready tasks to idle workers; starts what is lacking */
 void worker_freed(struct agent *agent, struct worker *worker);
+/* The idle one to take next, or NULL. */
+struct worker *worker_idle(struct job *job);
+void worker_leased(struct agent *agent, struct worker *worker); /* IDLE -> LEASED */
+/* A lease of the job waits for a worker: one is started unless one is starting. */
+void worker_lack(struct agent *agent, struct job *job);
 void worker_expire(struct agent *agent);
 uint64_t worker_next_deadline(const struct agent *agent);
 void workers_fini(struct agent *agent);
+
+/* ------------------------------------------------------------------ leases of workers (lease.c) */
+
+enum task_lease_state {
+    TASK_LEASE_WANTED = 1,
+    TASK_LEASE_HELD,
+    TASK_LEASE_RECALLED,
+    TASK_LEASE_RETURNED,
+    TASK_LEASE_ENDED
+};
+
+struct staged { /* a result of a leased task that its holder has not adopted yet */
+    struct list_node of_lease;
+    uint64_t run;
+    struct wire_object value;
+    roost_ref *refs;          /* owned */
+    struct object **contains; /* value.refs of them, each counted in its tasks; owned */
+    struct lease *lease;      /* where its bytes lie, counted there; NULL for none */
+};
+
+struct expected { /* a result that was adopted before the worker's words were read */
+    struct list_node of_lease;
+    uint64_t run;
+    struct object_id id;
+    struct object *object; /* counted in its uses; NULL: not wanted */
+};
+
+struct leased_run {
+    struct list_node of_lease;
+    uint64_t number, prefix, rank;
+    struct task_id task;
+    struct task_lease *lease;
+    struct scope scope;
+};
+
+struct task_lease {
+    struct list_node all, of_holder; /* agent.task_leases; client.task_leases */
+    uint64_t number;
+    enum task_lease_state state;
+    struct client *holder; /* NULL: gone, and the worker is being killed */
+    struct worker *worker; /* while it stands */
+    uint64_t token;        /* of the request, for its answer */
+    uint32_t bell;
+    uint64_t since_ns; /* of the grant */
+    bool has_cpu, is_passed_over;
+    uint32_t blocked; /* waits of its task that gave the CPU back */
+    uint32_t drain;   /* RETURNED: the turn in which it was given back */
+    struct list_node
+        runs; /* struct leased_run: the tasks that run, or whose ends were not read yet, that need the agent */
+    struct list_node staged, expected;
+    uint32_t staged_count;
+};
+
+void lease_ask(struct agent *agent, struct client *client, const struct wire_lease *ask);
+void lease_back(struct agent *agent, struct client *client, uint64_t number);
+void lease_run(struct agent *agent, struct client *client, const struct wire_run *run);
+void lease_run_end(struct agent *agent, struct client *client, const struct wire_run_end *end);
+/* False: it is no result of what runs under the client's lease, and nothing has happened. */
+bool lease_result(struct agent *agent, struct client *client, const struct wire_result *result);
+void lease_adopt(struct agent *agent, struct client *client, const struct wire_adopt *adopt);
+/* The leased task that runs under this number in `client`, or NULL. */
+struct leased_run *leased_run_find(const struct client *client, uint64_t number);
+void lease_block(struct agent *agent, struct task_lease *lease);
+void lease_unblock(struct agent *agent, struct task_lease *lease);
+void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status);
+void leases_holder_gone(struct agent *agent, struct client *holder);
+/* Every ring was read, in turn `drain`. */
+void leases_drained(struct agent *agent, uint32_t drain);
+/* To whom it can be granted now; whom to ask for one because others wait. */
+void leases_dispatch(struct agent *agent);
+void leases_recall(struct agent *agent);
+bool leases_are_valid(struct agent *agent, int64_t *cpus_out);
+void leases_fini(struct agent *agent);
 
 /* ------------------------------------------------------------------ the head (link.c) */
 
@@ -483,6 +566,9 @@ struct agent {
     uint64_t now_ns, serial; /* serial: the last one given out */
     struct core_out *out;    /* of the step at hand */
     struct extents segments[STORE_SEGMENTS_MAX];
+    struct id_map task_leases_by_number;
+    struct list_node task_leases; /* in the order in which they were asked for */
+    uint64_t recall_ns;           /* when somebody may be asked to give one back; UINT64_MAX: nobody waits */
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
         clients, tasks, ready, jobs, room_requests;

@@ -26,12 +26,6 @@ struct attempt *attempt_find(struct agent *agent, uint64_t run)
     return id_map_get(&agent->attempts_by_run, run_key(run));
 }
 
-static uint64_t prefix_of(const struct task *task)
-{
-    uint64_t words[3] = { task->id.hi, task->id.lo, task->attempts };
-    return hash64(words, sizeof words, 5) | 1;
-}
-
 static void take_cpu(struct agent *agent, struct attempt *attempt)
 {
     attempt->has_cpu = true;
@@ -77,7 +71,7 @@ bool attempt_start(struct agent *agent, struct task *task, struct worker *worker
         return false;
     }
     attempt->run = ++agent->serial;
-    attempt->prefix = prefix_of(task);
+    attempt->prefix = run_prefix(task->id, task->attempts);
     attempt->worker = worker;
     attempt->given = agent_alloc((task->spec->returns + (size_t)1) * sizeof(struct given));
     scope_init(&attempt->scope, worker->client, attempt->run);
@@ -157,6 +151,9 @@ void attempt_unblock(struct agent *agent, struct attempt *attempt)
 void attempt_result(struct agent *agent, struct client *client, const struct wire_result *result)
 {
     struct attempt *attempt = attempt_find(agent, result->run);
+    if (attempt == NULL && lease_result(agent, client, result)) {
+        return;
+    }
     if (attempt == NULL || attempt->worker->client != client || result->index >= attempt->task->spec->returns ||
         !object_id_eq(result->object.id, result_id(attempt->task->id, result->index)) ||
         result->object.format > TABLE_USER || !object_id_is_none(attempt->given[result->index].value.id)) {

@@ -83,6 +83,10 @@ struct scope *client_scope(struct agent *agent, struct client *client, uint64_t 
     if (number == 0) {
         return &client->base;
     }
+    struct leased_run *run = leased_run_find(client, number);
+    if (run != NULL) {
+        return &run->scope;
+    }
     struct attempt *attempt = attempt_find(agent, number);
     return attempt != NULL && attempt->worker->client == client ? &attempt->scope : NULL;
 }
@@ -164,6 +168,10 @@ bool client_take_refs(struct agent *agent, struct client *client, const struct w
 /* An object of a client's own: its id carries the client's prefix, or its running attempt's. */
 static bool may_make(struct agent *agent, struct client *client, uint64_t scope, struct object_id id)
 {
+    struct leased_run *run = leased_run_find(client, scope);
+    if (run != NULL) {
+        return id.hi == run->prefix;
+    }
     struct attempt *attempt = scope == 0 ? NULL : attempt_find(agent, scope);
     return id.hi == (attempt != NULL ? attempt->prefix : client->prefix);
 }
@@ -349,14 +357,44 @@ static void on_submit(struct agent *agent, struct client *client, const struct w
     task_submit(agent, client, (const struct agent_submit *)entry);
 }
 
+static void on_lease(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    lease_ask(agent, client, (const struct wire_lease *)entry);
+}
+
+static void on_lease_back(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    lease_back(agent, client, ((const struct wire_lease_back *)entry)->lease);
+}
+
+static void on_run(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    lease_run(agent, client, (const struct wire_run *)entry);
+}
+
+static void on_run_end(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    lease_run_end(agent, client, (const struct wire_run_end *)entry);
+}
+
+static void on_adopt(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    lease_adopt(agent, client, (const struct wire_adopt *)entry);
+}
+
 typedef void entry_fn(struct agent *agent, struct client *client, const struct wire_entry *entry);
 
 static entry_fn *const entry_functions[WIRE_KINDS + 1] = {
-    [WIRE_ROOM] = on_room,         [WIRE_ROOM_BACK] = on_room_back, [WIRE_REFS] = on_refs,
-    [WIRE_ANNOUNCE] = on_announce, [WIRE_HOLD] = on_names,          [WIRE_FREE] = on_names,
-    [WIRE_WAIT] = on_wait,         [WIRE_UNWAIT] = on_unwait,       [WIRE_PREFETCH] = on_prefetch,
-    [WIRE_LOCATE] = on_locate,     [WIRE_NODES] = on_nodes,         [WIRE_RESULT] = on_result,
+    [WIRE_ROOM] = on_room,         [WIRE_ROOM_BACK] = on_room_back,
+    [WIRE_REFS] = on_refs,         [WIRE_ANNOUNCE] = on_announce,
+    [WIRE_HOLD] = on_names,        [WIRE_FREE] = on_names,
+    [WIRE_WAIT] = on_wait,         [WIRE_UNWAIT] = on_unwait,
+    [WIRE_PREFETCH] = on_prefetch, [WIRE_LOCATE] = on_locate,
+    [WIRE_NODES] = on_nodes,       [WIRE_RESULT] = on_result,
     [WIRE_COMPLETE] = on_complete, [AGENT_SUBMIT] = on_submit,
+    [WIRE_LEASE] = on_lease,       [WIRE_LEASE_BACK] = on_lease_back,
+    [WIRE_RUN] = on_run,           [WIRE_RUN_END] = on_run_end,
+    [WIRE_ADOPT] = on_adopt,
 };
 
 void client_entry(struct agent *agent, const struct core_event *event)
@@ -386,6 +424,7 @@ void client_up(struct agent *agent, const struct core_event *event)
     list_init(&client->leases);
     list_init(&client->refs);
     list_init(&client->waits);
+    list_init(&client->task_leases);
     list_append(&agent->clients, &client->all);
     ROOST_INVARIANT(id_map_put(&agent->clients_by_key, client_key(client->key), client) == 0);
     agent->counts.clients++;
@@ -407,6 +446,7 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status)
     } else if (client->job != NULL) {
         job_end(agent, client->job);
     }
+    leases_holder_gone(agent, client);
     scope_fini(agent, &client->base);
     room_client_gone(agent, client);
     id_map_fini(&client->waits_by_token);

@@ -141,6 +141,14 @@ static bool can_ever_fit(const struct agent *agent, const struct room_request *r
            (request->purpose != WIRE_ROOM_SLAB || request->bytes <= agent->counts.bytes_total / STORE_SLABS_SHARE);
 }
 
+/* In the order in which tasks were admitted; who is no task comes last. */
+static uint64_t rank_of(struct agent *agent, const struct client *client, uint64_t scope)
+{
+    const struct leased_run *run = leased_run_find(client, scope);
+    bool is_attempt = scope != 0 && (scope & WIRE_RUN_OWN) == 0;
+    return is_attempt ? scope : run != NULL ? run->rank : ++agent->serial;
+}
+
 void room_ask(struct agent *agent, struct client *client, const struct wire_room_request *asked)
 {
     if (asked->bytes == 0 || asked->bytes > ROOST_OBJECT_BYTES_MAX * 2 || asked->purpose < WIRE_ROOM_SLAB ||
@@ -157,7 +165,7 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
     struct room_request request = { .client = client,
                                     .token = asked->head.token,
                                     .bytes = asked->bytes,
-                                    .rank = asked->scope != 0 ? asked->scope : ++agent->serial,
+                                    .rank = rank_of(agent, client, asked->scope),
                                     .deadline_ns = agent->now_ns + patience,
                                     .purpose = asked->purpose,
                                     .bell = asked->bell };

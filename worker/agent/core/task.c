@@ -403,7 +403,8 @@ static bool wants_another_node(const struct agent *agent, const struct task *tas
         return spec->cpus_hundredths > agent->config.cpus_hundredths || (spec->flags & SPEC_NODE_ONLY) != 0;
     }
     bool elsewhere = !node_id_is_none(spec->node) && !node_id_eq(spec->node, agent->config.node);
-    uint64_t busy = agent->counts.tasks_ready + agent->counts.tasks_running - agent->counts.tasks_blocked;
+    uint64_t busy = agent->counts.tasks_ready + agent->counts.tasks_running - agent->counts.tasks_blocked +
+                    agent->counts.leases - agent->counts.leases_blocked;
     uint64_t window = (uint64_t)agent->config.cpus_hundredths * PLACEMENT_WINDOW_PER_CPU / 100;
     return elsewhere || (spec->flags & SPEC_SPREAD) != 0 || spec->cpus_hundredths > agent->config.cpus_hundredths ||
            spec->memory_bytes > agent->config.memory_bytes || busy >= window;
@@ -423,7 +424,10 @@ static bool parent_is_right(struct agent *agent, struct client *client, uint64_t
         return false;
     }
     struct attempt *attempt = scope == 0 ? NULL : attempt_find(agent, scope);
-    struct task_id parent = attempt != NULL ? attempt->task->id : task_id_from(job_id_key(client->job->id));
+    struct leased_run *run = leased_run_find(client, scope);
+    struct task_id parent = attempt != NULL ? attempt->task->id
+                            : run != NULL   ? run->task
+                                            : task_id_from(job_id_key(client->job->id));
     return task_id_eq(spec->parent, parent);
 }
 

@@ -65,6 +65,9 @@ static void destroy(struct agent *agent, struct wait *wait)
     if (wait->blocked != NULL) {
         attempt_unblock(agent, wait->blocked);
     }
+    if (wait->blocked_run != NULL) {
+        lease_unblock(agent, wait->blocked_run->lease);
+    }
     wait->client->waited_count -= wait->total;
     list_remove(&wait->of_client);
     id_map_remove(&wait->client->waits_by_token, serial_key(wait->token));
@@ -188,6 +191,11 @@ void wait_entry(struct agent *agent, struct client *client, const struct wire_wa
         wait->blocked = attempt;
         attempt_block(agent, attempt);
     }
+    struct leased_run *run = leased_run_find(client, wait->scope);
+    if ((wait->flags & WIRE_WAIT_BLOCKS) != 0 && run != NULL) {
+        wait->blocked_run = run;
+        lease_block(agent, run->lease);
+    }
 }
 
 void wait_end(struct agent *agent, struct client *client, uint64_t token)
@@ -226,13 +234,19 @@ void wait_object_changed(struct agent *agent, struct object *object)
     }
 }
 
+/* 0: it blocks nobody. */
+static uint64_t rank_of_blocked(const struct wait *wait)
+{
+    return wait->blocked != NULL ? wait->blocked->run : wait->blocked_run != NULL ? wait->blocked_run->rank : 0;
+}
+
 void wait_fail_newest_blocked(struct agent *agent)
 {
     struct wait *newest = NULL;
     LIST_EACH (client_at, &agent->clients) {
         LIST_EACH (at, &CONTAINER_OF(client_at, struct client, all)->waits) {
             struct wait *wait = CONTAINER_OF(at, struct wait, of_client);
-            if (wait->blocked != NULL && (newest == NULL || wait->blocked->run > newest->blocked->run)) {
+            if (rank_of_blocked(wait) > (newest == NULL ? 0 : rank_of_blocked(newest))) {
                 newest = wait;
             }
         }

@@ -3,11 +3,11 @@
  * Owns jobs and workers. A job's workers are its own program, started again; some are started with the job, more when
  * tasks are ready and CPUs free, and those that idle above the prestarted ones end after a while.
  *
- * Happy path: STARTING -> IDLE <-> BUSY -> ENDING.
+ * Happy path: STARTING -> IDLE <-> BUSY or LEASED -> ENDING.
  * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
  *             ever connected at once, otherwise after three in a row; when somebody kills them, after 16.
  *             dies while BUSY -> attempt.c. All workers blocked and no further one allowed -> the newest wait fails.
- * Invariants: a worker is BUSY exactly while it has an attempt; idle_count and starting_count count their states.
+ * Invariants: a LEASED worker gets no attempts (lease.c). A worker is BUSY exactly while it has an attempt; idle_count and starting_count count their states.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "worker"
@@ -25,8 +25,9 @@ enum { WORKER_STARTS_FAILED_MAX = 3, WORKER_STARTS_KILLED_MAX = 16, WORKER_SCAN_
 static const uint32_t allowed_moves[] = {
     [WORKER_NONE] = 1u << WORKER_STARTING,
     [WORKER_STARTING] = 1u << WORKER_IDLE | 1u << WORKER_ENDING,
-    [WORKER_IDLE] = 1u << WORKER_BUSY | 1u << WORKER_ENDING,
+    [WORKER_IDLE] = 1u << WORKER_BUSY | 1u << WORKER_LEASED | 1u << WORKER_ENDING,
     [WORKER_BUSY] = 1u << WORKER_IDLE | 1u << WORKER_ENDING,
+    [WORKER_LEASED] = 1u << WORKER_IDLE | 1u << WORKER_ENDING,
     [WORKER_ENDING] = 0,
 };
 
@@ -206,6 +207,7 @@ void worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status
     if (worker->attempt != NULL) {
         attempt_worker_died(agent, worker->attempt, wait_status);
     }
+    lease_worker_gone(agent, worker, wait_status);
     destroy(agent, worker);
 }
 
@@ -237,13 +239,13 @@ void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status
 
 void worker_freed(struct agent *agent, struct worker *worker)
 {
-    if (worker->state == WORKER_BUSY) {
+    if (worker->state == WORKER_BUSY || worker->state == WORKER_LEASED) {
         set_state(agent, worker, WORKER_IDLE);
     }
 }
 
 /* The one that was busy last: its caches are warm. */
-static struct worker *idle_worker(struct job *job)
+struct worker *worker_idle(struct job *job)
 {
     struct worker *found = NULL;
     if (job->idle_count == 0) {
@@ -258,6 +260,15 @@ static struct worker *idle_worker(struct job *job)
     return found;
 }
 
+void worker_leased(struct agent *agent, struct worker *worker) { set_state(agent, worker, WORKER_LEASED); }
+
+void worker_lack(struct agent *agent, struct job *job)
+{
+    if (job->starting_count == 0 && agent->workers_count < agent->config.workers_max) {
+        start(agent, job);
+    }
+}
+
 /* Nobody runs, nobody can: then the newest that waits must give way. */
 static bool is_stuck(const struct agent *agent)
 {
@@ -266,8 +277,9 @@ static bool is_stuck(const struct agent *agent)
             return false;
         }
     }
+    uint64_t running = agent->counts.tasks_running + agent->counts.leases;
     return agent->workers_count >= agent->config.workers_max && agent->counts.workers_idle == 0 &&
-           agent->counts.tasks_running == agent->counts.tasks_blocked && agent->counts.tasks_running > 0;
+           running == agent->counts.tasks_blocked + agent->counts.leases_blocked && running > 0;
 }
 
 void worker_dispatch(struct agent *agent)
@@ -282,7 +294,7 @@ void worker_dispatch(struct agent *agent)
             break; /* in order: a large task is not overtaken for ever by small ones */
         }
         wanted_cpus -= cpus;
-        struct worker *worker = idle_worker(task->job);
+        struct worker *worker = worker_idle(task->job);
         if (worker != NULL) {
             set_state(agent, worker, WORKER_BUSY);
             if (!attempt_start(agent, task, worker)) {
@@ -302,6 +314,8 @@ void worker_dispatch(struct agent *agent)
     if (lacks_workers && is_stuck(agent)) {
         wait_fail_newest_blocked(agent);
     }
+    leases_dispatch(agent);
+    leases_recall(agent);
 }
 
 static uint64_t deadline_of(const struct agent *agent, const struct worker *worker)

@@ -1,0 +1,285 @@
+#include "common/hash.h"
+#include "tests/lib/agent_bench.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+static struct bench bench;
+
+enum { HOLD_NS = LEASE_HOLD_MS * 1000000 };
+
+static void ask(struct core_client client)
+{
+    struct wire_lease entry = { .head = { WIRE_LEASE, sizeof entry, ++bench.next_token } };
+    bench_entry(&bench, client, &entry.head);
+}
+
+static uint64_t granted(struct core_client client)
+{
+    const struct wire_leased *leased = bench_said(&bench, client, WIRE_LEASED);
+    return leased == NULL ? 0 : leased->lease;
+}
+
+/* A lease for the client, its worker started if need be. */
+static uint64_t lease(struct core_client client)
+{
+    size_t before = bench_said_count(&bench, client, WIRE_LEASED);
+    ask(client);
+    bench_workers_come(&bench);
+    CHECK_EQ(bench_said_count(&bench, client, WIRE_LEASED), before + 1);
+    return granted(client);
+}
+
+static struct core_client worker_of(struct core_client client)
+{
+    const struct wire_leased *leased = bench_said(&bench, client, WIRE_LEASED);
+    return (struct core_client){ leased->slot, 1 };
+}
+
+static void give_back(struct core_client client, uint64_t number)
+{
+    struct wire_lease_back entry = { .head = { WIRE_LEASE_BACK, sizeof entry, 0 }, .lease = number };
+    bench_entry(&bench, client, &entry.head);
+}
+
+/* 0: nothing was said about that lease. */
+static uint32_t news_of(struct core_client client, uint64_t number)
+{
+    const struct wire_lease_news *news = bench_said(&bench, client, WIRE_LEASE_NEWS);
+    return news != NULL && news->lease == number ? news->what : 0;
+}
+
+static void run(struct core_client worker, uint64_t number, struct task_id task)
+{
+    struct wire_run entry = {
+        .head = { WIRE_RUN, sizeof entry, 0 }, .run = WIRE_RUN_OWN | number, .task = task, .attempt = 0
+    };
+    bench_entry(&bench, worker, &entry.head);
+}
+
+static void run_end(struct core_client worker, uint64_t number, int status)
+{
+    struct wire_run_end entry = { .head = { WIRE_RUN_END, sizeof entry, 0 },
+                                  .run = WIRE_RUN_OWN | number,
+                                  .status = status };
+    bench_entry(&bench, worker, &entry.head);
+}
+
+static void result(struct core_client worker, uint64_t number, struct task_id task, uint32_t index, uint64_t bytes)
+{
+    struct wire_result entry = { .head = { WIRE_RESULT, sizeof entry, 0 },
+                                 .run = WIRE_RUN_OWN | number,
+                                 .index = index,
+                                 .object = { .id = result_id(task, index), .size = bytes } };
+    CHECK_EQ(bench_room(&bench, worker, 0, WIRE_ROOM_OBJECT, bytes, &entry.object.place), 0);
+    bench_entry(&bench, worker, &entry.head);
+}
+
+static void adopt(struct core_client client, uint64_t number, uint64_t run_number, struct task_id task, uint32_t index,
+                  bool is_wanted)
+{
+    struct wire_adopt entry = { .head = { WIRE_ADOPT, sizeof entry, 0 },
+                                .lease = number,
+                                .run = WIRE_RUN_OWN | run_number,
+                                .task = task,
+                                .index = index,
+                                .is_wanted = is_wanted };
+    bench_entry(&bench, client, &entry.head);
+}
+
+static int64_t cpus_free(void) { return agent_counts(bench.agent).cpus_hundredths_free; }
+
+static void job(uint64_t number) { bench.job = (struct job_id){ number, number }; }
+
+TEST(task_lease, a_lease_brings_a_worker_and_has_its_cpu_until_every_ring_was_read_after_it_came_back)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    ask(driver);
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_LEASED), 0); /* a worker is being started */
+    bench_workers_come(&bench);
+    uint64_t number = granted(driver);
+    CHECK(number != 0);
+    CHECK_EQ(cpus_free(), 100);
+    CHECK_EQ(bench.lease_memory.number, number);
+    CHECK_EQ(bench.lease_memory.holder.slot, driver.slot);
+    give_back(driver, number);
+    CHECK_EQ(cpus_free(), 100);
+    bench_drain(&bench);
+    CHECK_EQ(cpus_free(), 200);
+    CHECK_EQ(bench.lease_memory.number, 0);
+    CHECK_EQ(agent_counts(bench.agent).workers_idle, 1);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, a_leased_worker_gets_no_attempts)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    lease(driver);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    CHECK_EQ(bench.tasks_count, 0);
+    bench_workers_come(&bench); /* another one was started for it */
+    struct bench_task task = bench_take(&bench);
+    CHECK(task.client.slot != worker_of(driver).slot);
+    bench_complete(&bench, &task, 0, "");
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, a_task_that_lacks_the_cpu_of_a_lease_gets_it_once_the_lease_was_held_for_its_time)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    CHECK_EQ(news_of(driver, number), 0);
+    bench_time(&bench, bench.now_ns + HOLD_NS);
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_RECALLED);
+    ask(driver); /* it wants another one at once, and the task goes first */
+    give_back(driver, number);
+    bench_drain(&bench);
+    struct bench_task task = bench_take(&bench);
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_LEASED), 1);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_LEASED), 2);
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, a_job_without_a_lease_gets_one_of_the_job_that_has_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client first = bench_driver(&bench);
+    lease(first);
+    uint64_t newer = lease(first);
+    job(2);
+    struct core_client second = bench_driver(&bench);
+    ask(second);
+    bench_time(&bench, bench.now_ns + HOLD_NS);
+    bench_workers_come(&bench);
+    CHECK_EQ(bench_said_count(&bench, first, WIRE_LEASE_NEWS), 1); /* one of the two, not both */
+    const struct wire_lease_news *news = bench_said(&bench, first, WIRE_LEASE_NEWS);
+    CHECK(news->what == WIRE_LEASE_RECALLED && news->lease != newer);
+    give_back(first, news->lease);
+    bench_drain(&bench);
+    bench_workers_come(&bench);
+    CHECK_EQ(bench_said_count(&bench, second, WIRE_LEASED), 1);
+    bench_time(&bench, bench.now_ns + 10 * HOLD_NS);
+    CHECK_EQ(bench_said_count(&bench, first, WIRE_LEASE_NEWS), 1); /* one each: nobody has more */
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, a_dead_worker_is_told_of_and_its_cpu_is_free_at_once)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    bench_gone(&bench, worker_of(driver), 9);
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_ENDED);
+    CHECK_EQ(((const struct wire_lease_news *)bench_said(&bench, driver, WIRE_LEASE_NEWS))->wait_status, 9);
+    CHECK_EQ(cpus_free(), 100);
+    give_back(driver, number);
+    CHECK_EQ(bench.closed_count, 0);
+    lease(driver);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, a_driver_that_goes_takes_its_leases_and_workers_along)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    lease(driver);
+    struct core_client worker = worker_of(driver);
+    ask(driver);
+    bench_gone(&bench, driver, 0);
+    CHECK(bench.killed_count >= 1);
+    bench_gone(&bench, worker, 9);
+    CHECK_EQ(cpus_free(), 200);
+    CHECK_EQ(agent_counts(bench.agent).leases, 0);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, a_stored_result_is_nobodys_until_it_is_adopted)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    struct task_id task = { 5, 6 };
+    run(worker_of(driver), 1, task);
+    result(worker_of(driver), 1, task, 0, 100);
+    result(worker_of(driver), 1, task, 1, 100);
+    run_end(worker_of(driver), 1, 0);
+    CHECK(bench_find(&bench, result_id(task, 0)) == NULL);
+    adopt(driver, number, 1, task, 0, true);
+    adopt(driver, number, 1, task, 1, false);
+    CHECK(bench_find(&bench, result_id(task, 0)) != NULL);
+    CHECK(bench_find(&bench, result_id(task, 1)) == NULL);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(task, 0));
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, a_result_may_be_adopted_and_the_lease_be_given_back_before_the_workers_words_are_read)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    struct task_id task = { 5, 6 };
+    struct object_id ids[] = { result_id(task, 0) };
+    adopt(driver, number, 1, task, 0, true);
+    adopt(driver, number, 1, task, 1, false);
+    give_back(driver, number);
+    bench_wait(&bench, driver, 0, 0, 1, ids, 1);
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_READY), 0);
+    run(worker_of(driver), 1, task);
+    result(worker_of(driver), 1, task, 0, 100);
+    result(worker_of(driver), 1, task, 1, 100);
+    run_end(worker_of(driver), 1, 0);
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    CHECK(ready != NULL && ready->ready[0] == 1);
+    bench_drain(&bench);
+    CHECK_EQ(agent_counts(bench.agent).leases, 0);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(task, 0));
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, what_a_failed_or_dead_attempt_had_stored_is_dropped)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    struct task_id task = { 5, 6 };
+    run(worker_of(driver), 1, task);
+    result(worker_of(driver), 1, task, 0, 100);
+    run_end(worker_of(driver), 1, ROOST_EFAILED);
+    CHECK_EQ(agent_counts(bench.agent).bytes_used, 0);
+    run(worker_of(driver), 2, task);
+    result(worker_of(driver), 2, task, 0, 100);
+    bench_gone(&bench, worker_of(driver), 9);
+    give_back(driver, number);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, a_leased_task_puts_calls_and_waits_under_its_own_scope_and_gives_its_cpu_back_meanwhile)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    struct core_client worker = worker_of(driver);
+    struct task_id task = { 5, 6 };
+    uint64_t scope = WIRE_RUN_OWN | 1;
+    run(worker, 1, task);
+    struct spec_draft draft = { .function = "child", .returns = 1, .parent = task };
+    struct task_id child = bench_submit(&bench, worker, scope, &draft);
+    CHECK_EQ(bench.closed_count, 0);
+    struct object_id ids[] = { result_id(child, 0) };
+    bench_wait(&bench, worker, scope, WIRE_WAIT_BLOCKS, 1, ids, 1);
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_BLOCKED);
+    bench_workers_come(&bench);
+    struct bench_task taken = bench_take(&bench); /* on the CPU of the one that waits */
+    CHECK_EQ(cpus_free(), 0);
+    bench_complete(&bench, &taken, 0, "");
+    CHECK_EQ(bench_said_count(&bench, worker, WIRE_READY), 1);
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_UNBLOCKED);
+    CHECK_EQ(cpus_free(), 0);
+    run_end(worker, 1, 0);
+    bench_end(&bench, true); /* what it held went with its scope */
+}

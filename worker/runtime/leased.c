@@ -1,0 +1,204 @@
+/* leased.c - a worker's side of a lease: tasks that a client of its node pushes straight into its ring
+ *
+ * Happy path: a lease stands -> the memory is attached -> claim -> run -> the results, small ones inside, into the ring of
+ *             completions -> the bell of the thread that takes them in. The agent hears of it only when the task needs the
+ *             agent: its scope says so itself (client_run_begin).
+ * Failures:   a task under the number of a lease that is over -> counted and dropped: its holder took everything back.
+ *             no room in the ring of completions -> the holder is rung and waited for.
+ *             a spec that is not one -> done, with that.
+ * Invariants: what a result names was said before its completion is published. A completion is published before the next
+ *             task is claimed: of a dead worker's tasks at most one was running.
+ * Thread:     the worker's. */
+#include "worker/runtime/leased.h"
+#include "common/bytes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+uint64_t leased_number(const struct agent_link *link)
+{
+    const struct lease_page_head *page = link->lease_page;
+    /* acquire: the memory is laid out once there is a number */
+    return page == NULL ? 0 : atomic_load_explicit(&page->lease, memory_order_acquire);
+}
+
+static int attach(struct agent_link *link)
+{
+    struct lease_page_head *page = link->lease_page;
+    const struct lease_page_layout layout = lease_page_layout();
+    unsigned char *base = (unsigned char *)page;
+    ROOST_TRY(lease_page_check(page, layout.bytes));
+    ROOST_TRY(task_ring_attach(&link->lease_tasks, base + layout.tasks, LEASE_SLOTS, LEASE_TAKER_WORKER));
+    ROOST_TRY(ring_producer_attach(&link->lease_completes, base + layout.completes, LEASE_COMPLETES_BYTES));
+    link->lease_is_attached = true;
+    return 0;
+}
+
+int leased_claim(struct agent_link *link, struct task_ring_item *item)
+{
+    uint64_t number = leased_number(link);
+    if (number == 0) {
+        return 0;
+    }
+    if (!link->lease_is_attached) {
+        ROOST_TRY(attach(link));
+    }
+    int got;
+    while ((got = task_ring_claim(&link->lease_tasks, item)) == 1 && item->lease != number) {
+        number = leased_number(link); /* the next lease may have begun since */
+        if (item->lease == number) {
+            break;
+        }
+        link->leased_stale++;
+    }
+    return got;
+}
+
+bool leased_has_more(struct agent_link *link)
+{
+    return link->lease_is_attached && task_ring_has_queued(&link->lease_tasks);
+}
+
+/* ---- the end ---- */
+
+static size_t measure(const struct kept_results *kept, uint32_t results, size_t text_bytes)
+{
+    size_t bytes = sizeof(struct lease_done) + align_up(text_bytes, 8);
+    for (uint32_t i = 0; i < results; i++) {
+        bytes += sizeof(struct lease_result) + (kept->of[i].is_kept ? align_up(kept->of[i].bytes, 8) : 0);
+    }
+    return bytes;
+}
+
+static void write_done(unsigned char *to, const struct lease_done *done, const struct kept_results *kept,
+                       const char *text)
+{
+    memcpy(to, done, sizeof *done);
+    to += sizeof *done;
+    memcpy(to, text, done->text_bytes);
+    to += align_up(done->text_bytes, 8);
+    for (uint32_t i = 0; i < done->results; i++) {
+        const struct lease_result result = { kept->of[i].is_kept ? LEASE_RESULT_INLINE : LEASE_RESULT_STORED,
+                                             kept->of[i].bytes };
+        memcpy(to, &result, sizeof result);
+        to += sizeof result;
+        if (kept->of[i].is_kept) {
+            memcpy(to, kept->data + kept->of[i].offset, kept->of[i].bytes);
+            to += align_up(kept->of[i].bytes, 8);
+        }
+    }
+}
+
+static struct client_bells *holder_bells(const struct agent_link *link)
+{
+    uint32_t holder = atomic_load_explicit(&link->lease_page->holder, memory_order_relaxed); /* relaxed: a hint */
+    return &link->node_bells[holder % CLIENTS_MAX];
+}
+
+/* Whoever takes completions in; and, when there is nothing left to do here, or little room left, the library's thread: it
+ * may have more. */
+static void ring_holder(struct agent_link *link)
+{
+    struct client_bells *bells = holder_bells(link);
+    atomic_thread_fence(memory_order_seq_cst); /* the completion is visible before the lead is read */
+    uint32_t lead = atomic_load_explicit(&bells->lead, memory_order_relaxed); /* relaxed: after the fence */
+    if (lead < CLIENT_DOORBELLS) {
+        doorbell_ring(&bells->of[lead].doorbell);
+    } else if (!leased_has_more(link) || ring_space(&link->lease_completes) < LEASE_COMPLETES_BYTES / 2) {
+        doorbell_ring(&bells->of[CLIENT_BELL_LIBRARY].doorbell);
+    }
+}
+
+static int publish(struct agent_link *link, const struct lease_done *done, const struct kept_results *kept,
+                   const char *text)
+{
+    size_t bytes = measure(kept, done->results, done->text_bytes);
+    void *to;
+    for (unsigned tries = 0; (to = ring_reserve(&link->lease_completes, bytes)) == NULL; tries++) {
+        ROOST_TRY(link_gone(link));
+        doorbell_ring(&holder_bells(link)->of[CLIENT_BELL_LIBRARY].doorbell);
+        link_back_off(link, tries);
+    }
+    write_done(to, done, kept, text);
+    ring_commit(&link->lease_completes);
+    ring_holder(link);
+    return 0;
+}
+
+/* Under the lock: the run's end, into the ring of completes, waiting while it is full. */
+static int say_run_end(struct agent_link *link, uint64_t run, int status)
+{
+    struct wire_run_end *to = NULL;
+    for (unsigned tries = 0; to == NULL; tries++) {
+        ROOST_TRY(link_say_all(link));
+        to = ring_reserve(&link->completes, sizeof *to);
+        if (to == NULL) {
+            agent_bell_ring(&link->ringer);
+            pthread_mutex_unlock(&link->lock);
+            link_back_off(link, tries);
+            pthread_mutex_lock(&link->lock);
+            link_drain_locked(link);
+        }
+    }
+    *to = (struct wire_run_end){ .head = { WIRE_RUN_END, sizeof *to, 0 }, .run = run, .status = status };
+    ring_commit(&link->completes);
+    agent_bell_ring(&link->ringer);
+    return 0;
+}
+
+/* ---- one task ---- */
+
+/* For the lines that it prints. */
+static void note_function(struct agent_link *link, const struct spec *spec)
+{
+    const char *function = spec_function(spec);
+    if (strcmp(link->lease_page->function, function) != 0) {
+        memcpy(link->lease_page->function, function, strlen(function) + 1); /* at most ROOST_NAME_BYTES_MAX: checked */
+    }
+}
+
+int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *body)
+{
+    static struct kept_results kept; /* one at a time */
+    static struct task_end end;
+    struct agent_link *link = rt->agent;
+    _Alignas(8) unsigned char copy[TASK_PAYLOAD_BYTES_MAX];
+    const struct lease_task *task = (const struct lease_task *)(const void *)item->payload;
+    const struct spec *spec = (const struct spec *)(const void *)copy;
+    struct lease_done done = { .lease = item->lease, .ticket = item->ticket, .attempt = item->attempt };
+    uint64_t started_ns = leased_now_ns();
+    int status = ROOST_EINVAL;
+    if (item->bytes >= sizeof *task && task->spec_bytes <= item->bytes - sizeof *task) {
+        memcpy(copy, task + 1, task->spec_bytes);
+        status = spec_check(copy, task->spec_bytes);
+        if (status == 0 && spec->returns > LEASE_RETURNS_MAX) {
+            status = error_set(ROOST_EINVAL, "a leased task of %u results, at most %d", spec->returns, LEASE_RETURNS_MAX);
+        }
+    }
+    kept.used = 0;
+    memset(kept.of, 0, (status == 0 ? spec->returns : 0) * sizeof kept.of[0]);
+    end.status = end.app_code = 0;
+    end.text[0] = '\0';
+    done.run = WIRE_RUN_OWN | ++link->leased_runs;
+    pthread_mutex_lock(&link->lock);
+    status = status != 0 ? status : client_run_begin(link->core, done.run, spec->task, item->attempt);
+    pthread_mutex_unlock(&link->lock);
+    if (status == 0) {
+        note_function(link, spec);
+        body(rt, spec, done.run, run_prefix(spec->task, item->attempt), item->attempt, &kept, &end);
+    } else {
+        end.status = status;
+        snprintf(end.text, sizeof end.text, "%s", status == ROOST_EINVAL ? error_text() : error_name(status));
+    }
+    pthread_mutex_lock(&link->lock);
+    int said = client_run_is_told(link->core, done.run) ? say_run_end(link, done.run, end.status) : 0;
+    client_scope_end(link->core, done.run);
+    link_flush_locked(link);
+    pthread_mutex_unlock(&link->lock);
+    done.status = end.status;
+    done.app_code = end.app_code;
+    done.text_bytes = (uint32_t)strlen(end.text);
+    done.results = end.status == 0 ? spec->returns : 0;
+    done.duration_ns = leased_now_ns() - started_ns;
+    return said != 0 ? said : publish(link, &done, &kept, end.text);
+}
