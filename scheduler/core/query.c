@@ -301,8 +301,9 @@ static void placed_reason(const struct head *head, const struct task *task, char
     if (booking->state == PLACEMENT_STARTED) {
         snprintf(text_out, size, "runs on node %u", task->node);
     } else if (source != HEAD_NOBODY && object != NULL) {
-        snprintf(text_out, size, "on node %u, waits for object %s, being pulled from node %u; %" PRIu64 " bytes to come",
-                 task->node, object_id_print(object->id, id), source, booking->bytes_in);
+        snprintf(text_out, size,
+                 "on node %u, waits for object %s, being pulled from node %u; %" PRIu64 " bytes to come", task->node,
+                 object_id_print(object->id, id), source, booking->bytes_in);
     } else if (source != HEAD_NOBODY) {
         snprintf(text_out, size, "on node %u, waits for %" PRIu64 " bytes, being pulled from node %u and others",
                  task->node, booking->bytes_in, source);
