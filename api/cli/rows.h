@@ -37,7 +37,7 @@ void rows_print(FILE *to, const struct rows *rows, bool readable);
 /* An array of objects; the caller's. Columns that are numbers are numbers. */
 json_t *rows_json(const struct rows *rows);
 
-enum { ROWS_TEXT_SHOWN_BYTES = 81 };
+enum { ROWS_TEXT_SHOWN_BYTES = 256 }; /* a reason to wait is a sentence */
 
 /* The text as it may be shown: cut, control bytes replaced, "-" for none. Returns `out`. */
 const char *rows_text(const char *text, char out[ROWS_TEXT_SHOWN_BYTES]);

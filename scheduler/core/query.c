@@ -274,6 +274,44 @@ static void fill_jobs(struct rows *rows)
     }
 }
 
+/* The first of its arguments that its node has not, as far as is known here. */
+static const struct object *missing_there(const struct head *head, const struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->args_count; i++) {
+        roost_ref ref;
+        if (spec_arg_is_input(&spec_args(task->spec)[i]) && spec_arg_ref(&spec_args(task->spec)[i], &ref)) {
+            const struct object *object = head_object_find(head, object_id_of(ref));
+            if (object != NULL && object->state == OBJECT_SEALED && !head_object_is_at(object, task->node)) {
+                return object;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void placed_reason(const struct head *head, const struct task *task, char *text_out, size_t size)
+{
+    const struct placement_booking *booking = &task->booking;
+    const struct object *object = missing_there(head, task);
+    char id[ID_TEXT_BYTES];
+    uint32_t source = HEAD_NOBODY;
+    for (uint32_t i = 0; i < booking->shares_count; i++) {
+        source = source == HEAD_NOBODY && booking->shares[i].bytes > 0 ? booking->shares[i].node : source;
+    }
+    if (booking->state == PLACEMENT_STARTED) {
+        snprintf(text_out, size, "runs on node %u", task->node);
+    } else if (source != HEAD_NOBODY && object != NULL) {
+        snprintf(text_out, size,
+                 "on node %u, waits for object %s, being pulled from node %u; %" PRIu64 " bytes to come", task->node,
+                 object_id_print(object->id, id), source, booking->bytes_in);
+    } else if (source != HEAD_NOBODY) {
+        snprintf(text_out, size, "on node %u, waits for %" PRIu64 " bytes, being pulled from node %u and others",
+                 task->node, booking->bytes_in, source);
+    } else {
+        snprintf(text_out, size, "on node %u, waits for a worker", task->node);
+    }
+}
+
 /* Every task that waits has one reason. */
 static void reason_of(struct head *head, const struct task *task, char *text_out, size_t size)
 {
@@ -304,7 +342,7 @@ static void reason_of(struct head *head, const struct task *task, char *text_out
         snprintf(text_out, size, "placed early on node %u, waits there for %u inputs", task->node, task->missing);
         break;
     case TASK_PLACED:
-        snprintf(text_out, size, "on node %u", task->node);
+        placed_reason(head, task, text_out, size);
         break;
     case TASK_REFUSED:
         snprintf(text_out, size, "held back: the head's budget for specs is used up; its spec is on node %u",

@@ -341,14 +341,21 @@ static int job_roll_call(struct roost *rt)
 /* One task for each reason to wait. */
 static int job_reasons(struct roost *rt)
 {
-    roost_ref gate, behind, huge;
-    struct roost_task_options second = on(rt, 2, true);
+    roost_ref gate, behind, huge, bytes, read;
+    struct roost_task_options first = on(rt, 1, true), second = on(rt, 2, true);
+    first.name = "reader";
     struct roost_task_options many = { .size = sizeof many, .cpus = 64, .name = "too_large" };
+    ROOST_CHECK(roost_call_with(rt, make_bytes, &second, &bytes, 20000000));
+    ROOST_CHECK(roost_wait(rt, &bytes, 1, 1, false, (bool[1]){ false }, LONG_MS));
+    say_in(folder, "made");
+    wait_in(folder, "asleep");
+    ROOST_CHECK(roost_call_with(rt, measure, &first, &read, bytes));
     second.name = "at_the_gate";
     ROOST_CHECK(roost_call_with(rt, wait_for, &second, &gate, folder, "started", "never"));
-    for (int i = 0; i < 6; i++) {
-        second.name = "next_in_line";
-        ROOST_CHECK(roost_call_with(rt, wait_for, &second, NULL, folder, "started-too", "never"));
+    ROOST_CHECK(roost_call_with(rt, wait_for, &second, NULL, folder, "started-too", "never"));
+    for (int i = 0; i < 6; i++) { /* two run, two are at hand there, the rest has no place yet */
+        second.name = i < 2 ? "next_in_line" : "last_in_line";
+        ROOST_CHECK(roost_call_with(rt, wait_for, &second, NULL, folder, "started-last", "never"));
     }
     second.name = "behind_the_gate";
     ROOST_CHECK(roost_call_with(rt, measure, &second, &behind, gate, gate));

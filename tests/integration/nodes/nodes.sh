@@ -10,12 +10,12 @@ RANDOM=${SEED:-1}
 
 # ------------------------------------------------------------------ clusters
 
-# cluster N [OPTION...]: a head that is quick to give up a node, and so many nodes; ROOST_ADDRESS is set
+# cluster N [SUSPECT DEAD]: a head that is quick to give up a node, and so many nodes; ROOST_ADDRESS is set
 cluster() {
     local i count=$1
-    shift
-    run 0 "$roost" start --head --no-agent --suspect 1 --dead 1.5 "$@"
+    run 0 "$roost" start --head --no-agent --suspect "${2-1}" --dead "${3-1.5}"
     export ROOST_ADDRESS=${out#export ROOST_ADDRESS=}
+    [ -n "$ROOST_ADDRESS" ] || exit 1
     for i in $(seq "$count"); do
         join "$i"
     done
@@ -337,14 +337,25 @@ why_of() { # NAME PATTERN: what `ls tasks` and `why` say about the task
     [[ $out =~ $2 ]] || fail "why says about $1: $out"
 }
 
+why_is() { "$roost" ls tasks --filter "name=$1" 2>/dev/null | grep -Eq "$2"; }
+
 part_reasons() {
-    cluster 2
+    local pid
+    cluster 2 50 60 # it only sleeps
     job reasons
+    event made
+    pid=$(agent 2)
+    kill -STOP "$pid"
+    tell_job asleep
     event submitted
+    wait_for "a pull" why_is reader "on node 1, waits for object [0-9a-f]+, being pulled from node 2; 20000000 bytes"
+    kill -CONT "$pid"
     event started
-    why_of at_the_gate "on node"
+    wait_for "a start" why_is at_the_gate "runs on node 2"
+    why_of at_the_gate "runs on node 2"
     why_of behind_the_gate "waits for object [0-9a-f]+, made by at_the_gate"
-    why_of next_in_line "(waits for room|on node)"
+    why_of next_in_line "on node 2, waits for a worker"
+    why_of last_in_line "waits for room: every node that would do has its share of tasks"
     why_of too_large "64"
     run 0 "$roost" status
     says "too_large: 64.00 CPUs"

@@ -74,7 +74,8 @@ void agent_destroy(struct agent *agent)
         extent_fini(&agent->segments[i]);
     }
     struct id_map *maps[] = { &agent->objects_by_id, &agent->objects_by_serial, &agent->leases,
-                              &agent->tasks_by_id,   &agent->attempts_by_run,   &agent->clients_by_key };
+                              &agent->tasks_by_id,   &agent->attempts_by_run,   &agent->clients_by_key,
+                              &agent->evicted,       &agent->pulls_by_transfer };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         id_map_fini(maps[i]);
     }

@@ -294,12 +294,15 @@ static struct proto_failure *failure_of(struct agent *agent, const struct task *
     struct proto_failure *failure = core_alloc(agent->out, sizeof *failure);
     char *text = core_alloc(agent->out, sizeof from->text);
     memcpy(text, from->text, sizeof from->text);
+    const char *name = spec_function(task->spec); /* the task may be gone by the end of this step */
+    char *function = core_alloc(agent->out, strlen(name) + 1);
+    strcpy(function, name);
     *failure = (struct proto_failure){ .status = from->status,
                                        .app_code = from->app_code,
                                        .signal = (uint32_t)from->signal,
                                        .attempts = task->head_attempt,
                                        .pid = (uint64_t)from->pid,
-                                       .function = spec_function(task->spec),
+                                       .function = function,
                                        .node = agent->config.node_name,
                                        .text = text };
     return failure;
