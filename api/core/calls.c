@@ -427,7 +427,7 @@ static void take_results(struct client_core *core, struct client_call *call, con
         }
         if (is_stored || call->is_escaped) {
             result->name->is_registered = true;
-            tell_waits(result, false);
+            tell_waits(result, true); /* the agent says when it is there */
             let_go(result);
         } else if (!is_error) {
             seal(result, done->result[i].data, done->result[i].bytes, TABLE_RAW);
