@@ -258,6 +258,7 @@ static int set_up(struct agent_link *link, const struct connect_welcome *welcome
         return error_set(ROOST_ENOMEM, "no memory for a connection");
     }
     link->prefix = welcome->prefix;
+    link->leases_are_on = welcome->leases != 0;
     link->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)welcome->agent_pid, 0);
     rt->node = welcome->node;
     rt->job = welcome->job;
@@ -293,7 +294,8 @@ static int meet(struct agent_link *link, const struct link_request *request)
 static bool may_sleep(struct agent_link *link)
 {
     pthread_mutex_lock(&link->lock);
-    bool is_idle = ring_is_empty(&link->replies) && ring_is_empty(&link->taken) && list_is_empty(&link->outputs);
+    bool is_idle = leases_are_empty(link) && ring_is_empty(&link->replies) && ring_is_empty(&link->taken) &&
+                   list_is_empty(&link->outputs);
     pthread_mutex_unlock(&link->lock);
     return is_idle && !atomic_load_explicit(&link->is_closing, memory_order_acquire);
 }
@@ -315,9 +317,10 @@ static void *library_thread(void *arg)
         if (link->role == CLIENT_WORKER && atomic_load_explicit(&link->gone, memory_order_acquire) != 0) {
             _exit(0); /* nobody wants what runs here any more, and it may never look */
         }
+        uint64_t pause_ns = leases_work(link);
         doorbell_arm(bell);
         if (may_sleep(link)) {
-            was_rung = doorbell_sleep(bell, WAIT_SLEEP_NS_MAX);
+            was_rung = doorbell_sleep(bell, pause_ns);
         } else {
             doorbell_disarm(bell);
         }
@@ -370,6 +373,9 @@ int link_open(struct roost *rt, const struct link_request *request)
     pthread_mutex_init(&link->slab_lock, NULL);
     list_init(&link->outputs);
     list_init(&link->watches);
+    list_init(&link->leases);
+    list_init(&link->leases_closed);
+    list_init(&link->own_waits);
     rt->agent = link;
     int status = meet(link, request);
     if (status == 0 && request->role == CLIENT_WORKER) {
@@ -430,7 +436,9 @@ void link_close(struct agent_link *link)
     if (link->pins_first != NULL) {
         munmap(link->pins_first, pins_page_bytes(0));
     }
+    leases_fini(link);
     client_core_destroy(link->core);
+    leases_free(link);
     core_out_fini(&link->out);
     free(link->entry);
     if (link->page != NULL) {

@@ -54,9 +54,18 @@ struct agent_link {
     /* a worker's: the memory of its leases, and its ends of the rings once one stood */
     struct lease_page_head *lease_page;
     bool lease_is_attached;
-    struct task_ring lease_tasks;            /* the worker's thread alone, as the next */
+    struct task_ring lease_tasks; /* the worker's thread alone, as the next */
     struct ring_producer lease_completes;
-    uint64_t leased_runs, leased_stale;      /* counted: the last number of a run; tasks of leases that were over */
+    uint64_t leased_runs, leased_stale; /* counted: the last number of a run; tasks of leases that were over */
+
+    /* leases that this client holds (agent_lease.c) */
+    bool leases_are_on;
+    struct list_node leases, leases_closed; /* struct link_lease */
+    struct list_node own_waits;             /* struct own_wait: the first one leads */
+    uint32_t leases_count;
+    struct client_ask lease_ask;
+    bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
+    _Atomic bool has_own; /* a call has gone through a lease: a hash may name a result of this process's own */
 
     _Atomic uint64_t bells_taken; /* a bit per bell */
     struct waiter waiters[CLIENT_DOORBELLS];
@@ -72,9 +81,24 @@ struct agent_link {
     pid_t cluster_pid;
 };
 
+/* A thread that waits for results of this process's own. */
+struct own_wait {
+    struct client_own_wait wait;
+    struct agent_link *link;
+    struct list_node all; /* link->own_waits */
+    uint32_t bell;
+    _Atomic bool is_over;
+};
+
+static inline bool own_is_over(const struct own_wait *wait)
+{
+    return atomic_load_explicit(&wait->is_over, memory_order_acquire); /* what the core wrote for it is seen */
+}
+
 /* A question and the thread that waits for its answer. */
 struct agent_ask {
     struct client_ask ask;
+    struct own_wait *own; /* NULL, or what ends the wait as well: then it is answered as it stands */
     struct agent_link *link;
     _Atomic bool is_done;
 };
@@ -135,7 +159,30 @@ void link_bell_give(struct agent_link *link, int bell);
 /* Print what workers said. The library's thread. */
 void link_print_outputs(struct agent_link *link);
 
+/* ---- agent_lease.c ---- */
+
+/* True: the call goes through a lease, or failed with *status_out. */
+bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out);
+void leases_push_locked(struct agent_link *link);
+void leases_drain_locked(struct agent_link *link);
+bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
+void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);
+/* The library thread's part; for how long it may sleep then. */
+uint64_t leases_work(struct agent_link *link);
+/* Around a wait for own results. */
+void leases_wait_init(struct agent_link *link, struct own_wait *wait);
+void leases_wait_begin_locked(struct agent_link *link, struct own_wait *wait);
+void leases_wait_end_locked(struct agent_link *link, struct own_wait *wait);
+/* Before and after the core goes. */
+void leases_fini(struct agent_link *link);
+void leases_free(struct agent_link *link);
+uint64_t link_now_ns(void);
+
 /* ---- agent_world.c ---- */
+
+/* Under the lock, which it gives up while it waits: the oldest queued call of no lease is published for the agent. NULL:
+ * none, or it could not be. */
+struct client_call *link_submit_call_locked(struct agent_link *link);
 
 extern const struct world world_agent;
 void agent_watches_free(struct agent_link *link);

@@ -157,6 +157,11 @@ static void take_entry(struct agent_link *link, size_t size)
         link_lose_locked(link, ROOST_EIO, error_text());
         return;
     }
+    if (entry->kind == WIRE_LEASE_NEWS) {
+        const struct wire_lease_news news = *(const struct wire_lease_news *)(const void *)entry;
+        leases_news_locked(link, &news);
+        return;
+    }
     if (entry->kind == WIRE_OUTPUT) {
         take_output(link, (const struct wire_output *)(const void *)entry);
         return;
@@ -191,6 +196,7 @@ void link_drain_locked(struct agent_link *link)
     if (atomic_load_explicit(&link->gone, memory_order_relaxed) == 0) {
         drain_ring(link, &link->replies);
         drain_ring(link, &link->taken);
+        leases_drain_locked(link);
     }
 }
 
@@ -268,14 +274,16 @@ static void ask_done(struct client_ask *done)
 
 static bool is_done(struct agent_ask *ask) { return atomic_load_explicit(&ask->is_done, memory_order_acquire); }
 
+static bool own_is_done(const struct agent_ask *ask) { return ask->own != NULL && own_is_over(ask->own); }
+
 static int await(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
 {
     struct waiter *waiter = &link->waiters[ask->ask.bell];
     int status = 0;
     waiter_begin(waiter, timeout_ms);
-    while (!is_done(ask) && status != ROOST_ETIMEDOUT) {
+    while (!is_done(ask) && !own_is_done(ask) && status != ROOST_ETIMEDOUT) {
         link_work(link);
-        if (is_done(ask) || atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
+        if (is_done(ask) || own_is_done(ask) || atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
             break;
         }
         status = waiter_pause(waiter);
@@ -284,7 +292,7 @@ static int await(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
         }
     }
     waiter_end(waiter);
-    return is_done(ask) ? 0 : status == ROOST_ETIMEDOUT ? status : link_gone(link);
+    return is_done(ask) ? 0 : status == ROOST_ETIMEDOUT || own_is_done(ask) ? ROOST_ETIMEDOUT : link_gone(link);
 }
 
 static int post(struct agent_link *link, struct agent_ask *ask, bool is_again)
@@ -319,6 +327,12 @@ int link_ask(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
     ask->ask.bell = (uint32_t)bell;
     ask->ask.on_done = ask_done;
     atomic_store_explicit(&ask->is_done, false, memory_order_relaxed);
+    if (ask->own != NULL) {
+        pthread_mutex_lock(&link->lock);
+        ask->own->bell = (uint32_t)bell;
+        leases_wait_begin_locked(link, ask->own);
+        pthread_mutex_unlock(&link->lock);
+    }
     int status = post(link, ask, false);
     if (status == 0 && (timeout_ms != 0 || ask->ask.kind != WIRE_WAIT)) {
         status = await(link, ask, timeout_ms);
@@ -326,9 +340,15 @@ int link_ask(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
         status = ROOST_ETIMEDOUT;
     }
     if (status == ROOST_ETIMEDOUT && ask->ask.kind == WIRE_WAIT && !is_done(ask)) {
+        struct own_wait *own = ask->own;
+        ask->own = NULL; /* it is answered by the agent now, soon */
         status = hurry(link, ask);
+        ask->own = own;
     }
     pthread_mutex_lock(&link->lock);
+    if (ask->own != NULL) {
+        leases_wait_end_locked(link, ask->own);
+    }
     if (is_done(ask) && status != ROOST_ETIMEDOUT) {
         status = 0;
     } else if (!is_done(ask)) {

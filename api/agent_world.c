@@ -20,6 +20,7 @@
 #include <time.h>
 
 #define PIN_IS_PRIVATE (UINT64_C(1) << 63)
+#define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is the address of what was malloc()ed */
 enum { SPEC_ON_STACK = 4096 };
 
 static struct agent_link *link_of(const struct roost *rt) { return rt->agent; }
@@ -200,10 +201,11 @@ static int agent_result(struct roost_task *task, uint32_t index, const struct ro
 
 /* ---- looking ---- */
 
-/* Can it be one of this process's own? Others' ids have other prefixes, or are hashes. */
+/* Can it be one of this process's own? Others' ids have other prefixes, or are hashes: of a call through a lease, say. */
 static bool may_be_private(struct agent_link *link, roost_ref ref)
 {
-    return ref.id.hi == link->prefix || ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
+    return atomic_load_explicit(&link->has_own, memory_order_relaxed) || ref.id.hi == link->prefix ||
+           ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
 }
 
 static int view_private(struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
@@ -222,13 +224,15 @@ static int view_private(struct agent_link *link, roost_ref ref, const struct wir
                                          .refs_count = object->refs,
                                          .format = (enum table_format)object->format };
     }
-    return status;
+    return status == 0 && object->format == TABLE_ERROR ? STORE_GET_ERROR : status;
 }
 
 static void agent_release(struct roost *rt, uint64_t pin)
 {
     struct agent_link *link = link_of(rt);
-    if ((pin & PIN_IS_PRIVATE) != 0) {
+    if ((pin & PIN_IS_PRIVATE) == 0 && (pin & PIN_IS_COPY) != 0) {
+        free((void *)(uintptr_t)(pin & ~PIN_IS_COPY));
+    } else if ((pin & PIN_IS_PRIVATE) != 0) {
         pthread_mutex_lock(&link->lock);
         client_object_unview(link->core, pin);
         say_urgent_locked(link);
@@ -238,6 +242,62 @@ static void agent_release(struct roost *rt, uint64_t pin)
     }
 }
 
+static bool agent_is_copy(const struct store_view *view)
+{
+    return (view->pin & PIN_IS_PRIVATE) == 0 && (view->pin & PIN_IS_COPY) != 0;
+}
+
+/* A value that came back with its call. */
+static int view_copy(roost_ref ref, void *copy, uint32_t bytes, uint32_t format, struct store_view *view_out)
+{
+    uint64_t begin = 0, size = bytes;
+    int status = copy == NULL ? no_memory("a value") : 0;
+    if (status == 0 && format != TABLE_ERROR) {
+        status = range_resolve(ref, bytes, NULL, 0, &begin, &size);
+    }
+    if (status != 0) {
+        free(copy);
+        return status;
+    }
+    *view_out = (struct store_view){ .data = (unsigned char *)copy + begin,
+                                     .size = size,
+                                     .pin = PIN_IS_COPY | (uint64_t)(uintptr_t)copy,
+                                     .format = (enum table_format)format };
+    return format == TABLE_ERROR ? STORE_GET_ERROR : 0;
+}
+
+/* A value that came back with its call becomes a private object, as a put would. */
+static int agent_bring(struct roost *rt, uint64_t scope, roost_ref ref)
+{
+    struct agent_link *link = link_of(rt);
+    struct object_id id = object_id_of(ref);
+    struct room room;
+    void *copy = NULL;
+    uint32_t bytes, format;
+    pthread_mutex_lock(&link->lock);
+    enum client_own own = client_own_look(link->core, id, &copy, &bytes, &format);
+    pthread_mutex_unlock(&link->lock);
+    if (own != CLIENT_OWN_SEALED || copy == NULL) {
+        return own != CLIENT_OWN_SEALED ? 0 : no_memory("a value");
+    }
+    int status = rt->world->room(rt, scope, bytes, &room);
+    if (status == 0) {
+        memcpy(room.data, copy, bytes);
+        const struct object_draft draft = { .size = bytes, .format = (enum table_format)format };
+        pthread_mutex_lock(&link->lock);
+        struct wire_object object = seal_room(link, &room, &draft);
+        object.id = id;
+        status = client_own_settle(link->core, &object, room.in_slab);
+        pthread_mutex_unlock(&link->lock);
+        if (status != 0) {
+            rt->world->room_drop(rt, &room);
+        }
+        status = status == ROOST_ENOENT ? 0 : status; /* another thread was faster, or it was given up */
+    }
+    free(copy);
+    return status;
+}
+
 static int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_out)
 {
     struct agent_link *link = link_of(rt);
@@ -245,11 +305,17 @@ static int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_o
         struct wire_object object;
         uint64_t pin;
         pthread_mutex_lock(&link->lock);
-        bool is_private = client_object_view(link->core, object_id_of(ref), &object, &pin);
+        void *copy = NULL;
+        uint32_t bytes, format;
+        enum client_own own = client_own_look(link->core, object_id_of(ref), &copy, &bytes, &format);
+        bool is_private = own == CLIENT_OWN_NOT && client_object_view(link->core, object_id_of(ref), &object, &pin);
         pthread_mutex_unlock(&link->lock);
+        if (own != CLIENT_OWN_NOT) {
+            return own == CLIENT_OWN_PENDING ? STORE_GET_ASK : view_copy(ref, copy, bytes, format, view_out);
+        }
         if (is_private) {
             int status = view_private(link, ref, &object, pin, view_out);
-            if (status != 0) {
+            if (status < 0) {
                 agent_release(rt, pin);
             }
             return status;
@@ -270,9 +336,163 @@ static uint32_t count_ready(const struct wait_request *request)
     return count;
 }
 
+/* ---- waiting for what comes back with calls of this process's own ---- */
+
+/* Without the agent: until so many more of those are there, or some went the agent's way. */
+static int wait_own(struct agent_link *link, struct own_wait *wait, int timeout_ms)
+{
+    int bell = link_bell_take(link), status = 0;
+    if (bell < 0) {
+        return error_set(ROOST_ELIMIT, "more than %d threads wait at once (CLIENT_DOORBELLS)",
+                         CLIENT_DOORBELLS - CLIENT_BELL_FIRST);
+    }
+    struct waiter *waiter = &link->waiters[bell];
+    wait->bell = (uint32_t)bell;
+    pthread_mutex_lock(&link->lock);
+    leases_wait_begin_locked(link, wait);
+    pthread_mutex_unlock(&link->lock);
+    waiter_begin(waiter, timeout_ms);
+    while (!own_is_over(wait) && status != ROOST_ETIMEDOUT) {
+        link_work(link);
+        if (own_is_over(wait) || atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
+            break;
+        }
+        status = waiter_pause(waiter);
+        if (status == WAITER_LOOK) {
+            link_check_peer(link);
+        }
+    }
+    waiter_end(waiter);
+    pthread_mutex_lock(&link->lock);
+    leases_wait_end_locked(link, wait);
+    pthread_mutex_unlock(&link->lock);
+    link_bell_give(link, bell);
+    return own_is_over(wait) ? 0 : status == ROOST_ETIMEDOUT ? status : link_gone(link);
+}
+
+/* A wait, split into what this process waits for by itself and what it asks the agent about. */
+struct split {
+    struct client_own_node *own;
+    roost_ref *refs; /* of the others, */
+    uint32_t *which; /* where they stand in the request, */
+    int8_t *ready;   /* and the answers */
+    uint32_t own_count, others_count;
+};
+
+static int split_init(struct split *split, uint32_t total)
+{
+    *split = (struct split){ calloc(total, sizeof *split->own),
+                             malloc(total * sizeof *split->refs),
+                             malloc(total * sizeof *split->which),
+                             calloc(total, 1),
+                             0,
+                             0 };
+    bool is_there = split->own != NULL && split->refs != NULL && split->which != NULL && split->ready != NULL;
+    return is_there ? 0 : no_memory("a wait");
+}
+
+static void split_fini(struct split *split)
+{
+    free(split->own);
+    free(split->refs);
+    free(split->which);
+    free(split->ready);
+}
+
+/* Under the lock. What is sealed here is ready at once. */
+static void split_fill(struct agent_link *link, const struct wait_request *request, struct own_wait *wait,
+                       struct split *split)
+{
+    for (uint32_t i = 0; i < request->total; i++) {
+        struct client_own_node *node = &split->own[split->own_count];
+        struct object_id id = object_id_of(request->refs[i]);
+        uint32_t bytes, format;
+        if (request->ready[i] != 0) {
+            continue;
+        }
+        *node = (struct client_own_node){ .wait = &wait->wait, .ready = &request->ready[i] };
+        list_init(&node->of_result);
+        if (client_own_attend(link->core, id, node)) {
+            split->own_count++;
+        } else if (client_own_look(link->core, id, NULL, &bytes, &format) == CLIENT_OWN_SEALED) {
+            request->ready[i] = 1;
+        } else {
+            split->refs[split->others_count] = request->refs[i];
+            split->which[split->others_count++] = i;
+        }
+    }
+}
+
+/* Of own ones and others: whichever comes first. */
+static int wait_mixed(struct agent_link *link, const struct wait_request *request, struct own_wait *wait,
+                      struct split *split, uint32_t flags, uint32_t wanted, int timeout_ms)
+{
+    struct agent_ask ask = { .ask = { .kind = WIRE_WAIT,
+                                      .refs = split->refs,
+                                      .total = split->others_count,
+                                      .wanted = wanted,
+                                      .flags = flags,
+                                      .ready = split->ready },
+                             .own = wait };
+    int status = link_ask(link, &ask, timeout_ms);
+    for (uint32_t i = 0; i < split->others_count; i++) {
+        request->ready[split->which[i]] = split->ready[i];
+    }
+    return status == ROOST_ETIMEDOUT && wait != NULL && own_is_over(wait) ? 0 : status;
+}
+
+/* 0: look again, something has changed, or enough are ready. */
+static int wait_round(struct agent_link *link, const struct wait_request *request, uint32_t flags, int timeout_ms)
+{
+    struct split split;
+    struct own_wait wait;
+    leases_wait_init(link, &wait);
+    wait.wait.left = 1;
+    int status = split_init(&split, request->total);
+    if (status != 0) {
+        split_fini(&split);
+        return status;
+    }
+    pthread_mutex_lock(&link->lock);
+    split_fill(link, request, &wait, &split);
+    uint32_t ready = count_ready(request), left = request->wanted > ready ? request->wanted - ready : 0;
+    bool wants_all_own = left >= split.own_count + split.others_count || split.others_count == 0;
+    wait.wait.left = wants_all_own && left < split.own_count ? left : wants_all_own ? split.own_count : 1;
+    pthread_mutex_unlock(&link->lock);
+    if (left > 0 && split.own_count == 0) {
+        status = wait_mixed(link, request, NULL, &split, flags, left, timeout_ms);
+    } else if (left > 0 && wants_all_own) {
+        status = wait_own(link, &wait, timeout_ms);
+    } else if (left > 0) {
+        status = wait_mixed(link, request, &wait, &split, flags, 1, timeout_ms);
+    }
+    pthread_mutex_lock(&link->lock);
+    for (uint32_t i = 0; i < split.own_count; i++) {
+        client_own_leave(&split.own[i]);
+    }
+    pthread_mutex_unlock(&link->lock);
+    split_fini(&split);
+    return status;
+}
+
+/* Some of the refs may be this process's own. */
+static int wait_with_own(struct agent_link *link, const struct wait_request *request)
+{
+    uint64_t deadline = client_deadline(request->timeout_ms);
+    uint32_t flags = request->fetch ? (uint32_t)WIRE_WAIT_FETCH : 0u;
+    int status = link_gone(link);
+    while (status == 0 && count_ready(request) < request->wanted) {
+        status = wait_round(link, request, flags, client_time_left(deadline));
+    }
+    return count_ready(request) >= request->wanted ? 0 : status;
+}
+
 static int agent_wait(struct roost *rt, const struct wait_request *request)
 {
     struct agent_link *link = link_of(rt);
+    if (client_task == NULL && atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
+        return wait_with_own(link, request);
+    }
     uint32_t flags = (request->fetch ? (uint32_t)WIRE_WAIT_FETCH : 0u) |
                      (client_task != NULL && client_task->rt == rt ? (uint32_t)WIRE_WAIT_BLOCKS : 0u);
     struct agent_ask ask = { .ask = { .kind = WIRE_WAIT,
@@ -400,6 +620,28 @@ static int send(struct agent_link *link, uint64_t scope, const struct spec *spec
     return status;
 }
 
+struct client_call *link_submit_call_locked(struct agent_link *link)
+{
+    struct client_call *call;
+    struct client_flight *flight;
+    uint64_t ticket;
+    uint32_t attempt;
+    struct letter letter = { .has_place = false };
+    if (client_call_submit(link->core, &call, &flight) != 0 || call == NULL) {
+        return NULL;
+    }
+    const struct spec *spec = client_call_spec(call, &attempt);
+    ROOST_PRE(spec->bytes <= WIRE_TASK_INLINE_BYTES);
+    letter_write(link, CLIENT_SCOPE, spec, &letter);
+    if (publish(link, &letter.slot.head, letter.bytes, &ticket) == 0) {
+        client_submitted(link->core, flight, ticket);
+        agent_bell_ring(&link->ringer);
+    } else {
+        client_submit_undo(link->core, flight); /* the agent is gone: so is everything */
+    }
+    return call;
+}
+
 static int number_and_send(struct agent_link *link, uint64_t scope, struct spec_draft *draft, struct spec *spec,
                            size_t bytes)
 {
@@ -411,6 +653,9 @@ static int number_and_send(struct agent_link *link, uint64_t scope, struct spec_
         return ended_attempt(status);
     }
     spec_write(draft, spec, bytes);
+    if (leases_take(link, scope, spec, &status)) {
+        return status == 0 ? 0 : ended_attempt(status);
+    }
     status = letter_write(link, scope, spec, &letter);
     return status != 0 ? status : send(link, scope, spec, &letter);
 }
@@ -496,7 +741,10 @@ static int agent_locate(struct roost *rt, roost_ref ref, roost_node *nodes_out, 
 {
     struct agent_link *link = link_of(rt);
     pthread_mutex_lock(&link->lock);
-    bool is_private = client_object_is_private(link->core, object_id_of(ref));
+    uint32_t own_bytes, own_format;
+    bool is_private = client_object_is_private(link->core, object_id_of(ref)) ||
+                      client_own_look(link->core, object_id_of(ref), NULL, &own_bytes, &own_format) ==
+                          CLIENT_OWN_SEALED;
     pthread_mutex_unlock(&link->lock);
     if (is_private) { /* here, and nobody else has heard of it */
         *count_out = 1;
@@ -622,6 +870,8 @@ const struct world world_agent = {
     .result = agent_result,
     .look = agent_look,
     .release = agent_release,
+    .is_copy = agent_is_copy,
+    .bring = agent_bring,
     .wait = agent_wait,
     .keep = agent_keep,
     .free = agent_free,

@@ -68,6 +68,10 @@ struct world {
     /* Answers as store_map_get() does, without waiting. What it pins is released with release(). */
     int (*look)(struct roost *rt, roost_ref ref, struct store_view *view_out);
     void (*release)(struct roost *rt, uint64_t pin);
+    /* The view is of a copy in this process's heap: what `ref` names is brought into the store, so that the next look shows it
+     * there. NULL, or false: no view is. */
+    bool (*is_copy)(const struct store_view *view);
+    int (*bring)(struct roost *rt, uint64_t scope, roost_ref ref);
 
     /* 0: `wanted` are ready. ROOST_ETIMEDOUT: fewer are, `ready` says which. ROOST_EDEADLOCK: fewer ever will be. */
     int (*wait)(struct roost *rt, const struct wait_request *request);

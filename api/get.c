@@ -136,6 +136,23 @@ int client_view(struct roost *rt, roost_ref ref, uint64_t deadline, struct store
                      object_id_print(object_id_of(ref), id), LOOKS_MAX);
 }
 
+/* A view that lasts: in the store, where nobody can write to it. */
+static int view_in_store(struct roost *rt, roost_ref ref, uint64_t deadline, struct store_view *view_out)
+{
+    for (int looks = 0; looks < LOOKS_MAX; looks++) {
+        int status = client_view(rt, ref, deadline, view_out);
+        if (status != 0 || rt->world->is_copy == NULL || !rt->world->is_copy(view_out)) {
+            return status;
+        }
+        rt->world->release(rt, view_out->pin);
+        status = rt->world->bring(rt, client_scope(rt), ref);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return error_set(ROOST_EIO, "a result was brought into the store %d times, and was not there", LOOKS_MAX);
+}
+
 /* ---- looks that tasks take ---- */
 
 struct task_view {
@@ -240,7 +257,7 @@ int roost_get(struct roost *rt, roost_ref ref, roost_view *view_out, int timeout
     struct store_view view;
     int status = check_ref(rt, "roost_get", ref, view_out, timeout_ms);
     if (status == 0) {
-        status = client_view(rt, ref, client_deadline(timeout_ms), &view);
+        status = view_in_store(rt, ref, client_deadline(timeout_ms), &view);
     }
     return status == 0 ? hand_out(rt, &view, view_out) : status;
 }
@@ -384,6 +401,14 @@ int roost_get_many(struct roost *rt, const roost_ref *refs, size_t count, roost_
         return error_set(ROOST_ENOMEM, "roost_get_many: no memory for %zu views", count);
     }
     status = see_all(rt, refs, count, client_deadline(timeout_ms), views);
+    for (size_t i = 0; i < count && status == 0 && rt->world->is_copy != NULL; i++) {
+        if (rt->world->is_copy(&views[i])) {
+            rt->world->release(rt, views[i].pin);
+            views[i].pin = 0;
+            status = rt->world->bring(rt, client_scope(rt), refs[i]);
+            status = status == 0 ? view_in_store(rt, refs[i], client_deadline(ROOST_FOREVER), &views[i]) : status;
+        }
+    }
     size_t noted = 0;
     while (status == 0 && noted < count) {
         status = view_note(rt, client_scope(rt), views[noted].pin);

@@ -42,6 +42,7 @@ enum {
     LEASE_INLINE_BYTES_MAX = 16 << 10,  /* of all results in one completion; the others go through the store */
     LEASE_HOLD_MS = 10,                 /* a lease is not asked back sooner */
     LEASE_IDLE_MS = 200,                /* a lease that nothing was pushed into for so long goes back */
+    CLIENT_CALLS_QUEUED_MAX = 4096,     /* that wait for a lease; then the caller waits */
     CLIENT_LEASES_MAX = 64,             /* of one client, asked for or held; then it is ended */
     CLIENT_STAGED_MAX = 1 << 16,        /* results of leased tasks that nobody has adopted yet, per worker; then it is ended */
 

@@ -47,7 +47,7 @@ enum { LEASE_TAKER_WORKER = 1, LEASE_TAKER_HOLDER = 2 };
 struct lease_task {
     uint32_t spec_bytes, reserved;
 };
-enum { LEASE_SPEC_BYTES_MAX = TASK_PAYLOAD_BYTES_MAX - sizeof(struct lease_task) };
+enum { LEASE_SPEC_BYTES_MAX = WIRE_TASK_INLINE_BYTES }; /* it may have to go the agent's way, inline too */
 
 enum lease_result_kind {
     LEASE_RESULT_INLINE = 1, /* its bytes follow, padded to 8 */

@@ -37,6 +37,8 @@ static const struct form forms[WIRE_KINDS] = {
     FORM_(WIRE_LEASE_BACK, wire_lease_back),
     FORM_(WIRE_RUN, wire_run),
     FORM_(WIRE_RUN_END, wire_run_end),
+    FORM_LIST_(WIRE_ESCAPE, wire_escape, spec_bytes, spec, WIRE_TASK_INLINE_BYTES),
+    FORM_LIST_(WIRE_SETTLE, wire_settle, bytes_count, bytes, ROOST_SMALL_BYTES),
     FORM_(WIRE_ADOPT, wire_adopt),
     FORM_(WIRE_LEASED, wire_leased),
     FORM_(WIRE_LEASE_NEWS, wire_lease_news),

@@ -48,6 +48,8 @@ enum wire_kind {
     WIRE_LEASE,      /* a worker that takes tasks from me, please */
     WIRE_LEASE_BACK, /* it has nothing of mine any more; the answer to an end, too */
     WIRE_RUN,        /* a worker runs a task of its lease that needs a scope */
+    WIRE_ESCAPE,     /* a call through a lease whose results others may name from now on */
+    WIRE_SETTLE,     /* the value of a result of such a call */
     WIRE_ADOPT,      /* a result that a leased task has stored is its holder's now, or nobody's */
     /* completes */
     WIRE_COMPLETE,
@@ -126,6 +128,8 @@ struct wire_announce {
     struct wire_entry head;
     uint64_t scope;
     struct wire_object object;
+    struct task_id task; /* none, or that of which the object is result `index` */
+    uint32_t index, reserved;
 };
 
 /* HOLD and FREE. */
@@ -299,6 +303,23 @@ struct wire_run_end {
     uint64_t run;
     int32_t status;
     uint32_t reserved;
+};
+
+/* The spec of a call whose attempt `attempt` runs under a lease, or will: its results are pending, the scope's. */
+struct wire_escape {
+    struct wire_entry head;
+    uint64_t scope;
+    uint32_t attempt, spec_bytes;
+    unsigned char spec[]; /* at most WIRE_TASK_INLINE_BYTES, padded to 8 */
+};
+
+/* The agent writes the bytes into the store. Format: TABLE_RAW, or TABLE_ERROR with a struct wire_failure. */
+struct wire_settle {
+    struct wire_entry head;
+    struct task_id task;
+    uint32_t index, format;
+    uint32_t reserved, bytes_count;
+    unsigned char bytes[]; /* at most ROOST_SMALL_BYTES, padded to 8 */
 };
 
 /* Said by the holder, who has read the completion: result `index` of `run` is `scope`'s. Not wanted: its bytes go. */

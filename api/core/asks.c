@@ -19,7 +19,8 @@ static struct id_key key_of(uint64_t token) { return (struct id_key){ 1, token }
 
 int client_ask(struct client_core *core, struct client_ask *ask)
 {
-    ROOST_PRE(ask->kind == WIRE_ROOM || ask->kind == WIRE_WAIT || ask->kind == WIRE_LOCATE || ask->kind == WIRE_NODES);
+    ROOST_PRE(ask->kind == WIRE_ROOM || ask->kind == WIRE_WAIT || ask->kind == WIRE_LOCATE || ask->kind == WIRE_NODES ||
+              ask->kind == WIRE_LEASE);
     if (ask->kind == WIRE_WAIT && core->waited + ask->total > CLIENT_WAITED_MAX) {
         return error_set(ROOST_EBUSY,
                          "%" PRIu64 " refs are waited for at once, and %u more would be over the limit of %d",
@@ -159,6 +160,9 @@ void ask_take(struct client_core *core, const struct wire_entry *entry)
         take_room(core, ask, body);
     } else if (ask == NULL) {
         return;
+    } else if (entry->kind == WIRE_LEASED && ask->kind == WIRE_LEASE) {
+        ask->leased = *(const struct wire_leased *)body;
+        finish(core, ask, 0);
     } else if (entry->kind == WIRE_READY && ask->kind == WIRE_WAIT) {
         take_ready(core, ask, body);
     } else if (entry->kind == WIRE_LOCATIONS && ask->kind == WIRE_LOCATE) {

@@ -33,6 +33,7 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
         list_init(lists[i]);
     }
     slab_book_init(&core->slabs);
+    calls_init(core);
     core->pins_free = PIN_NONE;
     scope_init(core, &core->root, CLIENT_SCOPE, setup->root, setup->prefix);
     *core_out = core;
@@ -56,6 +57,7 @@ void client_core_destroy(struct client_core *core)
     LIST_EACH_SAFE (at, &core->flights) {
         free(CONTAINER_OF(at, struct client_flight, node));
     }
+    calls_fini(core);
     slab_book_fini(&core->slabs);
     id_map_fini(&core->asks_by_token);
     free(core->pins);

@@ -22,6 +22,7 @@
 #include "common/core.h"
 #include "common/list.h"
 #include "common/spec.h"
+#include "objectstore/lease_page.h"
 #include "objectstore/wire.h"
 
 enum {
@@ -125,7 +126,7 @@ struct client_saying {
 /* One question. The host's memory, unmoved between client_ask() and client_forget(). */
 struct client_ask {
     /* filled in by the host */
-    enum wire_kind kind; /* WIRE_ROOM, WIRE_WAIT, WIRE_LOCATE, WIRE_NODES; WIRE_PREFETCH has no answer */
+    enum wire_kind kind; /* WIRE_ROOM, WIRE_WAIT, WIRE_LOCATE, WIRE_NODES, WIRE_LEASE; WIRE_PREFETCH has no answer */
     uint32_t bell;       /* the agent rings it when it has answered */
     uint64_t scope;
     uint64_t bytes;                          /* ROOM */
@@ -138,8 +139,9 @@ struct client_ask {
     /* the answer */
     bool done;
     int32_t status;
-    struct wire_place place; /* ROOM */
-    void *items;             /* LOCATE: struct node_id; NODES: struct wire_node; free()d by client_forget() */
+    struct wire_place place;   /* ROOM */
+    struct wire_leased leased; /* LEASE */
+    void *items;               /* LOCATE: struct node_id; NODES: struct wire_node; free()d by client_forget() */
     uint32_t items_count;
     /* the core's */
     struct client_saying say;
@@ -156,6 +158,99 @@ void client_forget(struct client_core *core, struct client_ask *ask);
 
 /* An asynchronous hint: no answer. ROOST_ENOMEM. */
 int client_prefetch(struct client_core *core, roost_ref ref);
+
+/* ---- calls through leases (calls.c): made by this process, run by a worker of the node, known to nobody else ---- */
+
+struct client_call;
+
+/* A worker that takes calls of this process. Part of the host's record of it. */
+struct client_lease {
+    struct list_node of_core, pushed; /* the calls in its ring, oldest first */
+    uint64_t number, ahead_ns;        /* what is in the ring should take so long */
+    uint64_t changed_ns;              /* the last push into an empty ring, or completion */
+    uint32_t depth;                   /* calls in `pushed` */
+    bool is_recalled, is_blocked, has_ended;
+    bool is_slow; /* the host has taken back what waited behind a long call: nothing goes there until it is done */
+};
+
+/* How a call of a lease ended. The results' bytes are borrowed. */
+struct client_done {
+    uint64_t run;
+    int32_t status; /* 0: its results follow */
+    uint64_t duration_ns;
+    const struct wire_failure *failure; /* when the status is not 0 */
+    uint32_t results;
+    struct {
+        bool is_stored;
+        uint32_t bytes;
+        const void *data;
+    } result[LEASE_RETURNS_MAX];
+};
+
+/* May a call go through a lease at all? One function, for all who ask. */
+bool client_call_may_lease(const struct spec *spec);
+
+/* The call waits for a lease; its results are held by the scope, pending, this process's own. ROOST_ESTATE, ROOST_ENOMEM:
+ * nothing has changed. */
+int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, uint64_t now_ns);
+/* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two below. */
+struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out);
+void client_call_pushed(struct client_core *core, struct client_call *call, struct client_lease *lease, uint64_t ticket,
+                        uint64_t now_ns);
+const struct spec *client_call_spec(const struct client_call *call, uint32_t *attempt_out);
+/* The ring of the lease takes no more now. */
+uint32_t client_calls_queued(const struct client_core *core);
+/* How long the queued ones should take; when the oldest was queued. */
+uint64_t client_calls_queued_ns(const struct client_core *core);
+uint64_t client_calls_oldest_ns(const struct client_core *core);
+
+/* By its place in `pushed`. */
+struct client_call *client_call_at(struct list_node *of_queue);
+uint64_t client_call_ticket(const struct client_call *call);
+/* What was completed under `ticket`, or NULL: nobody pushed that. */
+struct client_call *client_call_of(struct client_lease *lease, uint64_t ticket);
+void client_call_done(struct client_core *core, struct client_call *call, const struct client_done *done,
+                      uint64_t now_ns);
+/* Taken back unclaimed: it waits again, before those that came later. */
+void client_call_taken_back(struct client_core *core, struct client_call *call);
+/* Its attempt died with its worker: it waits again, as its next attempt. False: it has none left; the host says why it
+ * failed. `attempts_out`: how many there were. */
+bool client_call_try_again(struct client_core *core, struct client_call *call, uint32_t *attempts_out);
+/* The oldest queued call goes the agent's way: as client_submit() of it. NULL: none is queued. The host frees the spec's
+ * memory with client_call_forget() once it is published. ROOST_ENOMEM: it stays. */
+int client_call_submit(struct client_core *core, struct client_call **call_out, struct client_flight **flight_out);
+void client_call_forget(struct client_call *call);
+
+void client_lease_add(struct client_core *core, struct client_lease *lease, uint64_t number);
+/* No call is in its ring. Says BACK. ROOST_ENOMEM: it stays. */
+int client_lease_remove(struct client_core *core, struct client_lease *lease);
+
+/* Results of such calls. */
+enum client_own { CLIENT_OWN_NOT, CLIENT_OWN_PENDING, CLIENT_OWN_SEALED };
+/* SEALED: a copy of its bytes in `*copy_out`, the caller's to free (NULL: no memory); of no result, or one that has gone the
+ * agent's way, NOT. */
+enum client_own client_own_look(const struct client_core *core, struct object_id id, void **copy_out,
+                                uint32_t *bytes_out, uint32_t *format_out);
+/* Its bytes lie in the store by now: it is a private object like any other. ROOST_ENOENT: it is no sealed own result any
+ * more. ROOST_ENOMEM. The memory is the caller's still, then. */
+int client_own_settle(struct client_core *core, const struct wire_object *wire, bool in_slab);
+
+/* A thread that waits for some of them. */
+struct client_own_wait {
+    uint32_t left;                                 /* so many must still be sealed */
+    bool is_over;                                  /* enough are, */
+    bool is_moved;                                 /* or one of them went the agent's way: look again */
+    void (*on_over)(struct client_own_wait *wait); /* called once, under the host's lock */
+};
+struct client_own_node {
+    struct list_node of_result;
+    struct client_own_wait *wait;
+    int8_t *ready;
+};
+/* Is it pending? Then the node is attached, and `*node->ready` becomes 1 when it is sealed. */
+bool client_own_attend(struct client_core *core, struct object_id id, struct client_own_node *node);
+/* Nobody waits with it any more. */
+void client_own_leave(struct client_own_node *node);
 
 /* ---- the agent ---- */
 

@@ -26,6 +26,8 @@ struct say_entry {
         struct wire_lease lease;
         struct wire_lease_back lease_back;
         struct wire_names names;
+        struct wire_escape escape; /* these two with what follows them */
+        struct wire_settle settle;
         unsigned char one_name[sizeof(struct wire_names) + sizeof(struct object_id)];
     } u;
 };
@@ -57,7 +59,8 @@ struct client_object {
     uint32_t views;
     uint32_t pin_index, pin_generation;
     bool is_result;
-    uint64_t run; /* the scope that announces it; for a result, its attempt */
+    uint64_t run;        /* the scope that announces it; for a result, its attempt */
+    struct task_id task; /* whose result `index` it is, of a call through a lease; else none */
     uint32_t index;
     struct client_object *above; /* while LEAVING: the container that waits for it */
 };
@@ -70,6 +73,7 @@ struct client_name {
     bool is_registered;           /* the agent counts our scope among its holders */
     bool is_doomed;               /* on core->doomed */
     struct client_object *object; /* while private, or announced with views */
+    struct own_result *result;    /* of a call through a lease, while it is this process's own */
 };
 
 struct client_scope {
@@ -97,7 +101,28 @@ struct pin_slot {
     uint32_t generation, next_free;
 };
 
+/* calls.c */
+struct own_result {
+    struct client_call *call;
+    struct client_name *name; /* NULL: nobody wants it */
+    bool is_sealed;
+    uint32_t bytes, format;
+    void *data;             /* owned */
+    struct list_node waits; /* struct client_own_node */
+};
+
+/* How long a function takes, as seen here. */
+struct pace {
+    uint64_t function; /* hash of its name */
+    uint64_t mean_ns;
+};
+enum { PACES = 256 }; /* a later function takes the place of one with the same remainder */
+
 struct client_core {
+    struct list_node calls_queued, leases;
+    uint32_t calls_queued_count;
+    uint64_t calls_queued_ns;
+    struct pace paces[PACES];
     struct list_node scopes, objects, flights, sayings, doomed;
     struct client_scope root;
     struct id_map asks_by_token;
@@ -140,6 +165,17 @@ void object_announce(struct client_core *core, struct client_object *object);
 void object_orphan(struct client_core *core, struct client_object *object);
 void object_said(struct client_core *core, struct client_object *object);
 void object_destroy(struct client_core *core, struct client_object *object);
+
+/* calls.c */
+void calls_init(struct client_core *core);
+void calls_fini(struct client_core *core);
+/* Its name is about to leave the process: the agent knows of it first. Nothing when the id is no own result. */
+void own_let_out(struct client_core *core, struct object_id id);
+/* Its name has gone. */
+void own_result_unwanted(struct client_core *core, struct own_result *result);
+/* The bytes are the object's; it belongs to the name, and ties nothing. NULL: no memory. */
+struct client_object *object_adopt(struct client_core *core, const struct wire_object *wire, bool in_slab,
+                                   struct client_name *name);
 
 /* slabs.c */
 /* An object's room in a slab: it is the agent's, or free again. */

@@ -94,6 +94,7 @@ int client_submit(struct client_core *core, uint64_t number, const struct spec *
             if (object != NULL) {
                 object_announce(core, object);
             }
+            own_let_out(core, flight->ties[i]);
         }
     }
     scope_tell(core, scope);

@@ -48,6 +48,9 @@ static void name_end(struct client_core *core, struct client_name *name)
     if (object != NULL) {
         object_orphan(core, object);
     }
+    if (name->result != NULL) {
+        own_result_unwanted(core, name->result);
+    }
     free(name);
 }
 
@@ -97,6 +100,7 @@ static void announce_foreign(struct client_core *core, const struct client_scope
     if (object != NULL && object->name->scope != scope) {
         object_announce(core, object);
     }
+    own_let_out(core, id);
 }
 
 int client_keep(struct client_core *core, uint64_t number, struct object_id id)
@@ -109,7 +113,7 @@ int client_keep(struct client_core *core, uint64_t number, struct object_id id)
     if (name == NULL) {
         return ROOST_ENOMEM;
     }
-    if (!name->is_registered && name->object == NULL) {
+    if (!name->is_registered && name->object == NULL && name->result == NULL) {
         struct say_entry *entry = say_entry_new(WIRE_HOLD, sizeof entry->u.one_name);
         if (entry == NULL) {
             name_settle(core, name);

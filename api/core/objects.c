@@ -130,6 +130,18 @@ void object_untie_refs(struct client_core *core, struct client_object *object, s
     }
 }
 
+struct client_object *object_adopt(struct client_core *core, const struct wire_object *wire, bool in_slab,
+                                   struct client_name *name)
+{
+    struct client_object *object = object_new(core, wire, NULL, in_slab);
+    if (object != NULL) {
+        name->object = object;
+        object->name = name;
+        object->run = name->scope->number;
+    }
+    return object;
+}
+
 int client_object_add(struct client_core *core, uint64_t number, const struct wire_object *wire, const roost_ref *refs,
                       bool in_slab)
 {
@@ -248,7 +260,7 @@ void objects_unview_scope(struct client_core *core, uint64_t scope)
 
 /* ---- leaving ---- */
 
-static struct client_object *next_private_below(const struct client_core *core, struct client_object *object)
+static struct client_object *next_private_below(struct client_core *core, struct client_object *object)
 {
     while (object->refs_visited < object->wire.refs) {
         struct object_id id = object_id_of(object->refs[object->refs_visited++]);
@@ -256,6 +268,7 @@ static struct client_object *next_private_below(const struct client_core *core, 
         if (below != NULL) {
             return below;
         }
+        own_let_out(core, id);
     }
     return NULL;
 }

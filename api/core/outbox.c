@@ -21,7 +21,8 @@ void say(struct client_core *core, struct client_saying *saying, enum saying_kin
 
 struct say_entry *say_entry_new(uint32_t kind, size_t bytes)
 {
-    struct say_entry *entry = calloc(1, sizeof *entry);
+    size_t whole = offsetof(struct say_entry, u) + bytes;
+    struct say_entry *entry = calloc(1, whole > sizeof *entry ? whole : sizeof *entry);
     if (entry != NULL) {
         entry->u.head = (struct wire_entry){ kind, (uint32_t)bytes, 0 };
     }
@@ -187,6 +188,8 @@ static bool emit_object(struct client_object *object, struct core_out *out)
     }
     to->scope = object->run;
     to->object = object->wire;
+    to->task = object->task;
+    to->index = object->index;
     return true;
 }
 
@@ -226,6 +229,16 @@ static bool emit_ask(struct client_ask *ask, struct core_out *out)
         to->purpose = ask->purpose;
         to->bell = ask->bell;
         to->scope = ask->scope;
+        return true;
+    }
+    if (ask->kind == WIRE_LEASE) {
+        struct wire_lease *to = put(out, WIRE_LEASE, sizeof *to);
+        if (to == NULL) {
+            return false;
+        }
+        to->head.token = ask->token;
+        to->scope = ask->scope;
+        to->bell = ask->bell;
         return true;
     }
     struct wire_ask *to = put(out, ask->kind, sizeof *to);

@@ -57,6 +57,10 @@ static size_t end_of(const struct wire_entry *entry)
         return sizeof(struct wire_run);
     case WIRE_RUN_END:
         return sizeof(struct wire_run_end);
+    case WIRE_ESCAPE:
+        return offsetof(struct wire_escape, spec) + ((const struct wire_escape *)at)->spec_bytes;
+    case WIRE_SETTLE:
+        return offsetof(struct wire_settle, bytes) + ((const struct wire_settle *)at)->bytes_count;
     case WIRE_ADOPT:
         return sizeof(struct wire_adopt);
     case WIRE_LEASED:

@@ -55,12 +55,23 @@ bool output_say(const struct worker_line *line, const char *text, size_t bytes)
     return true;
 }
 
+/* What it ran last. Its leased tasks the worker itself notes, in memory that is not trusted. */
+static const char *function_of(struct process *process)
+{
+    const struct guest *guest = process->guest;
+    if (guest != NULL && guest->lease_page != NULL &&
+        atomic_load_explicit(&guest->lease_page->lease, memory_order_relaxed) != 0) {
+        memcpy(process->function, guest->lease_page->function, sizeof process->function - 1);
+    }
+    return process->function;
+}
+
 /* The driver is on another node: by way of the head. */
-static bool send_line(const struct process *process, bool is_stderr, const char *text, size_t bytes)
+static bool send_line(struct process *process, bool is_stderr, const char *text, size_t bytes)
 {
     struct proto_output output = { .job = process->program->id,
                                    .pid = (uint64_t)(process->guest != NULL ? process->guest->pid : process->pid),
-                                   .function = process->function,
+                                   .function = function_of(process),
                                    .stream = is_stderr ? PROTO_STDERR : PROTO_STDOUT,
                                    .dropped = process->dropped,
                                    .bytes = { text, bytes } };
@@ -73,7 +84,7 @@ static void say_line(struct output *output, const char *text, size_t bytes)
     struct worker_line line = { .driver = process->program->driver,
                                 .node = process->daemon->node,
                                 .pid = process->guest != NULL ? process->guest->pid : process->pid,
-                                .function = process->function,
+                                .function = function_of(process),
                                 .node_name = process->daemon->node_name,
                                 .is_stderr = output->is_stderr,
                                 .dropped = process->dropped };

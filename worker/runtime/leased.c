@@ -172,7 +172,8 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
         memcpy(copy, task + 1, task->spec_bytes);
         status = spec_check(copy, task->spec_bytes);
         if (status == 0 && spec->returns > LEASE_RETURNS_MAX) {
-            status = error_set(ROOST_EINVAL, "a leased task of %u results, at most %d", spec->returns, LEASE_RETURNS_MAX);
+            status = error_set(ROOST_EINVAL, "a leased task of %u results, at most %d", spec->returns,
+                               LEASE_RETURNS_MAX);
         }
     }
     kept.used = 0;

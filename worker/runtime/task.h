@@ -51,7 +51,7 @@ struct roost_task {
     bool has_failed; /* roost_fail() */
     int app_code;
     char fail_text[WIRE_TEXT_BYTES_MAX];
-    void *world; /* inline.c: what the attempt has given so far */
+    void *world;               /* inline.c: what the attempt has given so far */
     struct kept_results *kept; /* of a leased task: what goes back in the completion; else NULL */
 };
 

@@ -39,7 +39,8 @@ AT(wire_object, stays, 60);
 AT(wire_refs, container, 16);
 AT(wire_refs, count, 32);
 ENDS_IN(wire_refs, refs, 40);
-SIZE_IS(wire_announce, 88);
+SIZE_IS(wire_announce, 112);
+AT(wire_announce, task, 88);
 AT(wire_announce, scope, 16);
 AT(wire_announce, object, 24);
 AT(wire_names, scope, 16);
@@ -117,6 +118,10 @@ SIZE_IS(wire_run, 48);
 AT(wire_run, task, 24);
 AT(wire_run, attempt, 40);
 SIZE_IS(wire_run_end, 32);
+AT(wire_escape, attempt, 24);
+ENDS_IN(wire_escape, spec, 32);
+AT(wire_settle, index, 32);
+ENDS_IN(wire_settle, bytes, 48);
 SIZE_IS(wire_adopt, 64);
 AT(wire_adopt, lease, 24);
 AT(wire_adopt, task, 40);
@@ -127,8 +132,8 @@ AT(wire_failure, function, 24);
 AT(wire_failure, node, 152);
 AT(wire_failure, text, 280);
 
-_Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_LEASE == 13 && WIRE_COMPLETE == 17 &&
-                   WIRE_ROOM_GIVEN == 19 && WIRE_LEASED == 25 && WIRE_TAKEN == 27 && WIRE_KINDS == 28,
+_Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_LEASE == 13 && WIRE_COMPLETE == 19 &&
+                   WIRE_ROOM_GIVEN == 21 && WIRE_LEASED == 27 && WIRE_TAKEN == 29 && WIRE_KINDS == 30,
                "kinds are numbers on the wire");
 _Static_assert(offsetof(struct wire_task, u) + WIRE_TASK_INLINE_BYTES <= TASK_PAYLOAD_BYTES_MAX,
                "a spec of so many bytes fits a slot");
@@ -140,15 +145,16 @@ struct form {
 };
 
 static const struct form forms[] = {
-    { WIRE_ROOM, 40, 0, 0, 0 },       { WIRE_ROOM_BACK, 40, 0, 0, 0 },    { WIRE_REFS, 40, 32, 32, 1000 },
-    { WIRE_ANNOUNCE, 88, 0, 0, 0 },   { WIRE_HOLD, 32, 24, 16, 1000 },    { WIRE_FREE, 32, 24, 16, 1000 },
-    { WIRE_WAIT, 48, 40, 32, 1000 },  { WIRE_UNWAIT, 56, 0, 0, 0 },       { WIRE_PREFETCH, 56, 0, 0, 0 },
-    { WIRE_LOCATE, 56, 0, 0, 0 },     { WIRE_NODES, 56, 0, 0, 0 },        { WIRE_RESULT, 96, 0, 0, 0 },
-    { WIRE_LEASE, 32, 0, 0, 0 },      { WIRE_LEASE_BACK, 24, 0, 0, 0 },   { WIRE_RUN, 48, 0, 0, 0 },
-    { WIRE_ADOPT, 64, 0, 0, 0 },      { WIRE_COMPLETE, 48, 40, 1, 1024 }, { WIRE_RUN_END, 32, 0, 0, 0 },
-    { WIRE_ROOM_GIVEN, 48, 0, 0, 0 }, { WIRE_READY, 32, 20, 1, 32736 },   { WIRE_LOCATIONS, 32, 24, 16, 1000 },
-    { WIRE_NODE, 856, 0, 0, 0 },      { WIRE_OUTPUT, 248, 44, 1, 4096 },  { WIRE_JOB_ENDED, 24, 20, 1, 1024 },
-    { WIRE_LEASED, 40, 0, 0, 0 },     { WIRE_LEASE_NEWS, 32, 0, 0, 0 },   { WIRE_TAKEN, 32, 0, 0, 0 },
+    { WIRE_ROOM, 40, 0, 0, 0 },         { WIRE_ROOM_BACK, 40, 0, 0, 0 },      { WIRE_REFS, 40, 32, 32, 1000 },
+    { WIRE_ANNOUNCE, 112, 0, 0, 0 },    { WIRE_HOLD, 32, 24, 16, 1000 },      { WIRE_FREE, 32, 24, 16, 1000 },
+    { WIRE_WAIT, 48, 40, 32, 1000 },    { WIRE_UNWAIT, 56, 0, 0, 0 },         { WIRE_PREFETCH, 56, 0, 0, 0 },
+    { WIRE_LOCATE, 56, 0, 0, 0 },       { WIRE_NODES, 56, 0, 0, 0 },          { WIRE_RESULT, 96, 0, 0, 0 },
+    { WIRE_LEASE, 32, 0, 0, 0 },        { WIRE_LEASE_BACK, 24, 0, 0, 0 },     { WIRE_RUN, 48, 0, 0, 0 },
+    { WIRE_ESCAPE, 32, 28, 1, 384 },    { WIRE_SETTLE, 48, 44, 1, 4096 },     { WIRE_ADOPT, 64, 0, 0, 0 },
+    { WIRE_COMPLETE, 48, 40, 1, 1024 }, { WIRE_RUN_END, 32, 0, 0, 0 },        { WIRE_ROOM_GIVEN, 48, 0, 0, 0 },
+    { WIRE_READY, 32, 20, 1, 32736 },   { WIRE_LOCATIONS, 32, 24, 16, 1000 }, { WIRE_NODE, 856, 0, 0, 0 },
+    { WIRE_OUTPUT, 248, 44, 1, 4096 },  { WIRE_JOB_ENDED, 24, 20, 1, 1024 },  { WIRE_LEASED, 40, 0, 0, 0 },
+    { WIRE_LEASE_NEWS, 32, 0, 0, 0 },   { WIRE_TAKEN, 32, 0, 0, 0 },
 };
 
 /* An entry of `bytes` bytes that says so, in memory of exactly that size. */

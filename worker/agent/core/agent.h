@@ -145,8 +145,8 @@ struct agent_counts {
     uint64_t objects, objects_here, bytes_used, bytes_total;
     uint64_t tasks_waiting, tasks_ready, tasks_running, tasks_blocked, tasks_away;
     uint64_t leases, leases_blocked, leases_granted;
-    uint64_t tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls, pulled_bytes,
-        attempts_done;
+    uint64_t tasks_leased, tasks_done, tasks_failed, workers, workers_idle, clients, retries, evictions, pulls,
+        pulled_bytes, attempts_done;
     int64_t cpus_hundredths_free;
 };
 struct agent_counts agent_counts(const struct agent *agent);

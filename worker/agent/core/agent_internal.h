@@ -277,8 +277,9 @@ void wait_fail_newest_blocked(struct agent *agent);
 /* ------------------------------------------------------------------ tasks (task.c), attempts (attempt.c) */
 
 /*  WAITING --> READY --> RUNNING --> DONE     WAITING: for inputs. READY: for a worker and a CPU. A dead worker or a
- *     ^          ^          |                 failure that may be tried again leads from RUNNING back to WAITING. */
-enum task_state { TASK_WAITING = 1, TASK_READY, TASK_RUNNING, TASK_AWAY, TASK_DONE };
+ *     ^          ^          |                 failure that may be tried again leads from RUNNING back to WAITING.
+                                               LEASED: whoever escaped it runs it under a lease, and says the values. */
+enum task_state { TASK_WAITING = 1, TASK_READY, TASK_RUNNING, TASK_AWAY, TASK_DONE, TASK_LEASED };
 
 struct input {
     struct list_node consumer; /* object.consumers while it is waited for */
@@ -317,7 +318,8 @@ struct task {
     struct object **results;  /* returns of them; NULL once gone */
     uint32_t results_left;
     uint32_t attempts;
-    struct attempt *attempt; /* while RUNNING */
+    struct client *leased_to; /* while LEASED */
+    struct attempt *attempt;  /* while RUNNING */
 };
 
 struct given {                /* a result that a running attempt has given */
@@ -338,6 +340,11 @@ struct attempt {
 };
 
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit);
+/* A call that runs under a lease of `client`: others may wait for its results. */
+void task_escape(struct agent *agent, struct client *client, const struct wire_escape *escape);
+void task_settle(struct agent *agent, struct client *client, const struct wire_settle *settle);
+/* A result of an escaped call has got its value. */
+void task_settled(struct agent *agent, struct task *task);
 /* The object that `input` waits for has a value, or never will. */
 void task_input_changed(struct agent *agent, struct input *input);
 void task_sweep(struct agent *agent);

@@ -182,7 +182,9 @@ static void on_announce(struct agent *agent, struct client *client, const struct
     struct scope *scope = client_scope(agent, client, announce->scope);
     struct wire_object value = announce->object;
     roost_ref *refs;
-    if (scope == NULL || !may_make(agent, client, announce->scope, value.id)) {
+    bool is_result = !task_id_is_none(announce->task) &&
+                     object_id_eq(value.id, result_id(announce->task, announce->index));
+    if (scope == NULL || (!is_result && !may_make(agent, client, announce->scope, value.id))) {
         client_broken(agent, client, "ANNOUNCE under a scope or an id that is not its own");
         return;
     }
@@ -382,6 +384,16 @@ static void on_adopt(struct agent *agent, struct client *client, const struct wi
     lease_adopt(agent, client, (const struct wire_adopt *)entry);
 }
 
+static void on_escape(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    task_escape(agent, client, (const struct wire_escape *)entry);
+}
+
+static void on_settle(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    task_settle(agent, client, (const struct wire_settle *)entry);
+}
+
 typedef void entry_fn(struct agent *agent, struct client *client, const struct wire_entry *entry);
 
 static entry_fn *const entry_functions[WIRE_KINDS + 1] = {
@@ -394,7 +406,8 @@ static entry_fn *const entry_functions[WIRE_KINDS + 1] = {
     [WIRE_COMPLETE] = on_complete, [AGENT_SUBMIT] = on_submit,
     [WIRE_LEASE] = on_lease,       [WIRE_LEASE_BACK] = on_lease_back,
     [WIRE_RUN] = on_run,           [WIRE_RUN_END] = on_run_end,
-    [WIRE_ADOPT] = on_adopt,
+    [WIRE_ADOPT] = on_adopt,       [WIRE_ESCAPE] = on_escape,
+    [WIRE_SETTLE] = on_settle,
 };
 
 void client_entry(struct agent *agent, const struct core_event *event)

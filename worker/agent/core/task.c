@@ -21,7 +21,8 @@
 #include <string.h>
 
 static const uint32_t allowed_moves[] = {
-    [TASK_WAITING] = 1u << TASK_READY | 1u << TASK_AWAY | 1u << TASK_DONE,
+    [TASK_LEASED] = 1u << TASK_WAITING | 1u << TASK_DONE,
+    [TASK_WAITING] = 1u << TASK_LEASED | 1u << TASK_READY | 1u << TASK_AWAY | 1u << TASK_DONE,
     [TASK_READY] = 1u << TASK_RUNNING | 1u << TASK_AWAY | 1u << TASK_DONE,
     [TASK_RUNNING] = 1u << TASK_WAITING | 1u << TASK_AWAY | 1u << TASK_DONE,
     [TASK_AWAY] = 1u << TASK_WAITING | 1u << TASK_DONE,
@@ -39,6 +40,8 @@ static uint64_t *counter_of(struct agent *agent, enum task_state state)
         return &agent->counts.tasks_running;
     case TASK_AWAY:
         return &agent->counts.tasks_away;
+    case TASK_LEASED:
+        return &agent->counts.tasks_leased;
     case TASK_DONE:
         return &agent->counts.tasks_done;
     }
@@ -465,6 +468,15 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         return;
     }
     struct task *task = task_find(agent, spec->task);
+    if (task != NULL && task->state == TASK_LEASED && task->leased_to == client) { /* no lease has taken it after all */
+        say_taken(agent, client, submit->head.token, spec->task);
+        task->leased_to = NULL;
+        task_set_state(agent, task, TASK_WAITING);
+        if (!job_is_broken(agent, task) && !fail_if_infeasible(agent, task)) {
+            task_begin(agent, task);
+        }
+        return;
+    }
     if (task != NULL) {
         submit_again(agent, task, scope);
         say_taken(agent, client, submit->head.token, spec->task);
@@ -487,6 +499,61 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
     } else if (!fail_if_infeasible(agent, task)) {
         task_begin(agent, task);
     }
+}
+
+void task_escape(struct agent *agent, struct client *client, const struct wire_escape *escape)
+{
+    _Alignas(8) unsigned char copy[WIRE_TASK_INLINE_BYTES];
+    const struct spec *spec = (const struct spec *)(const void *)copy;
+    struct scope *scope = client_scope(agent, client, escape->scope);
+    memcpy(copy, escape->spec, escape->spec_bytes);
+    bool is_spec = spec_check(copy, escape->spec_bytes) == 0;
+    if (!is_spec || scope == NULL || !parent_is_right(agent, client, escape->scope, spec)) {
+        client_broken(agent, client, "ESCAPE of no call of its own");
+        return;
+    }
+    if (task_find(agent, spec->task) != NULL) {
+        client_broken(agent, client, "ESCAPE of a call that is known");
+        return;
+    }
+    struct task *task = task_create(agent, client->job, spec);
+    task->is_home = true;
+    task->attempts = escape->attempt;
+    task->leased_to = client;
+    if (!task_expect_results(agent, task, scope)) {
+        client_broken(agent, client, "ESCAPE of a call whose results exist");
+        task_cancel(agent, task);
+        return;
+    }
+    task_set_state(agent, task, TASK_LEASED);
+}
+
+void task_settled(struct agent *agent, struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL && task->results[i]->state == OBJECT_PENDING) {
+            return;
+        }
+    }
+    task->leased_to = NULL;
+    task_done(agent, task);
+}
+
+void task_settle(struct agent *agent, struct client *client, const struct wire_settle *settle)
+{
+    struct task *task = task_find(agent, settle->task);
+    bool is_its = task != NULL && task->state == TASK_LEASED && task->leased_to == client &&
+                  settle->index < task->spec->returns;
+    if (!is_its || (settle->format != TABLE_RAW && settle->format != TABLE_ERROR)) {
+        client_broken(agent, client, "SETTLE of no call that it has escaped, or in a format of the agent's own");
+        return;
+    }
+    struct object *result = task->results[settle->index];
+    if (result != NULL && result->state == OBJECT_PENDING &&
+        !object_write(agent, result, settle->format, settle->bytes, settle->bytes_count, NULL)) {
+        object_fail(agent, result, ROOST_EFULL);
+    }
+    task_settled(agent, task);
 }
 
 void task_begin(struct agent *agent, struct task *task)

@@ -130,7 +130,7 @@ void job_end(struct agent *agent, struct job *job)
     job->driver = NULL;
     LIST_EACH_SAFE (at, &job->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, of_job);
-        if (task->state == TASK_WAITING || task->state == TASK_READY) {
+        if (task->state == TASK_WAITING || task->state == TASK_READY || task->state == TASK_LEASED) {
             task_cancel(agent, task);
         }
     }

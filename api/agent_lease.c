@@ -1,0 +1,574 @@
+/* agent_lease.c - leases as this process holds them: pushing calls, taking in what was completed, giving back
+ *
+ * Happy path: a call waits in the core -> a lease is asked for -> its memory is mapped -> the call is pushed and the worker
+ *             rung -> the completion is taken in by whichever thread looks first: the lead, whose bell the worker rings, if
+ *             somebody waits, else the library's thread.
+ * Failures:   asked back, or blocked   -> what nobody has claimed is taken back and pushed elsewhere.
+ *             the worker dies          -> what it completed is read, what it had not begun waits again, what it ran is tried
+ *                                         again or fails.
+ *             behind a long task       -> taken back after LOOK_NS; a call that nobody has taken for PATIENCE_NS goes the
+ *                                         agent's way, which knows other nodes.
+ *             a broken ring            -> the lease is treated as one whose worker has died; the agent will say so.
+ * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
+ *             or nobody; who stops leading drains once more after it has said so.
+ * Thread:     any, under the link's lock; mapping and the agent's way: the library's.
+ */
+#define LOG_TOPIC "lease"
+#include "api/agent_link.h"
+#include "common/bytes.h"
+#include "common/log.h"
+#include "objectstore/lease_page.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { LOOK_NS = 1000000, LONG_NS = 2000000, PATIENCE_NS = 10000000, BACKLOG_NS = 1000000 };
+
+struct link_lease {
+    struct client_lease core;
+    struct list_node of_link;
+    struct lease_page_head *page;
+    struct task_ring tasks;
+    struct ring_consumer completes;
+    struct doorbell *bell; /* the worker's */
+    int64_t pid;
+    int32_t wait_status; /* once it has ended */
+    bool is_settled;     /* ended, and its calls are elsewhere */
+    bool is_rung;        /* pushed to since the worker was last rung: to be */
+};
+
+static struct link_lease *lease_of(struct client_lease *core) { return CONTAINER_OF(core, struct link_lease, core); }
+
+uint64_t link_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- pushing ---- */
+
+static bool push(struct link_lease *lease, const struct client_call *call, uint64_t *ticket_out)
+{
+    _Alignas(8) unsigned char payload[TASK_PAYLOAD_BYTES_MAX];
+    uint32_t attempt;
+    const struct spec *spec = client_call_spec(call, &attempt);
+    const struct lease_task head = { .spec_bytes = spec->bytes };
+    memcpy(payload, &head, sizeof head);
+    memcpy(payload + sizeof head, spec, spec->bytes);
+    int status = task_ring_push(&lease->tasks, lease->core.number, attempt, payload, sizeof head + spec->bytes,
+                                ticket_out);
+    if (status == ROOST_EINVAL) {
+        lease->core.has_ended = true; /* nothing more goes there; the agent sees what broke it */
+    }
+    return status == 0;
+}
+
+static void ask_answered(struct client_ask *ask)
+{
+    struct agent_link *link = CONTAINER_OF(ask, struct agent_link, lease_ask);
+    link->lease_is_granted = true;
+    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+}
+
+/* One at a time: the first as soon as there is a call, another when what waits is more than a moment's work. */
+static void ask_for_one(struct agent_link *link)
+{
+    bool is_enough = link->leases_count > 0 && client_calls_queued_ns(link->core) < BACKLOG_NS;
+    if (link->lease_is_asked || is_enough || link->leases_count + 1 >= CLIENT_LEASES_MAX) {
+        return;
+    }
+    link->lease_ask = (struct client_ask){ .kind = WIRE_LEASE, .bell = CLIENT_BELL_LIBRARY, .on_done = ask_answered };
+    link->lease_is_asked = client_ask(link->core, &link->lease_ask) == 0;
+    link_flush_locked(link);
+}
+
+/* Something waits in the core or behind a running task: the library's thread looks again soon. */
+static void need_ticks(struct agent_link *link)
+{
+    if (!link->lease_ticks) {
+        link->lease_ticks = true;
+        doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+    }
+}
+
+void leases_push_locked(struct agent_link *link)
+{
+    struct client_lease *core;
+    struct client_call *call;
+    uint64_t ticket;
+    bool any = false;
+    while ((call = client_call_next(link->core, &core)) != NULL && push(lease_of(core), call, &ticket)) {
+        client_call_pushed(link->core, call, core, ticket, link_now_ns());
+        lease_of(core)->is_rung = true;
+        any = true;
+    }
+    bool waits = client_calls_queued(link->core) > 0;
+    LIST_EACH (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        if (any && lease->is_rung) {
+            lease->is_rung = false;
+            doorbell_ring(lease->bell);
+        }
+        waits = waits || lease->core.depth > 1;
+    }
+    if (client_calls_queued(link->core) > 0) {
+        ask_for_one(link);
+    }
+    if (waits) {
+        need_ticks(link);
+    }
+}
+
+bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
+{
+    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec)) {
+        return false;
+    }
+    pthread_mutex_lock(&link->lock);
+    link_drain_locked(link);
+    for (unsigned tries = 0; client_calls_queued(link->core) >= CLIENT_CALLS_QUEUED_MAX && link_gone(link) == 0;
+         tries++) {
+        pthread_mutex_unlock(&link->lock);
+        link_back_off(link, tries);
+        pthread_mutex_lock(&link->lock);
+        link_drain_locked(link);
+    }
+    int status = client_call_add(link->core, scope, spec, link_now_ns());
+    if (status == 0) {
+        atomic_store_explicit(&link->has_own, true,
+                              memory_order_relaxed); /* seen by this thread, and by who gets a ref */
+        leases_push_locked(link);
+    }
+    pthread_mutex_unlock(&link->lock);
+    *status_out = status;
+    return status != ROOST_EEXIST;
+}
+
+/* ---- taking in ---- */
+
+static struct wire_failure failure_begin(const struct agent_link *link, const struct spec *spec, int32_t status,
+                                         uint32_t attempts, int64_t pid)
+{
+    struct wire_failure failure = { .status = status, .attempts = (int32_t)attempts, .pid = pid };
+    snprintf(failure.function, sizeof failure.function, "%s", spec_function(spec));
+    snprintf(failure.node, sizeof failure.node, "%s", link->rt->node_name);
+    return failure;
+}
+
+/* The words of a completion, all of them inside its bytes. */
+static bool read_done(const unsigned char *entry, size_t bytes, struct lease_done *head, const char **text_out,
+                      struct client_done *done)
+{
+    if (bytes < sizeof *head) {
+        return false;
+    }
+    memcpy(head, entry, sizeof *head);
+    size_t at = sizeof *head;
+    if (head->text_bytes > WIRE_TEXT_BYTES_MAX || head->results > LEASE_RETURNS_MAX ||
+        align_up(head->text_bytes, 8) > bytes - at || head->status > 0) {
+        return false;
+    }
+    *text_out = (const char *)entry + at;
+    at += align_up(head->text_bytes, 8);
+    *done = (struct client_done){
+        .run = head->run, .status = head->status, .duration_ns = head->duration_ns, .results = head->results
+    };
+    for (uint32_t i = 0; i < head->results; i++) {
+        struct lease_result result;
+        if (sizeof result > bytes - at) {
+            return false;
+        }
+        memcpy(&result, entry + at, sizeof result);
+        at += sizeof result;
+        done->result[i].is_stored = result.kind == LEASE_RESULT_STORED;
+        done->result[i].bytes = result.bytes;
+        done->result[i].data = entry + at;
+        if (!done->result[i].is_stored) {
+            if (result.bytes > ROOST_SMALL_BYTES || align_up(result.bytes, 8) > bytes - at) {
+                return false;
+            }
+            at += align_up(result.bytes, 8);
+        }
+    }
+    return true;
+}
+
+static void take_done(struct agent_link *link, struct link_lease *lease, size_t bytes)
+{
+    struct lease_done head;
+    struct client_done done;
+    const char *text;
+    if (!read_done(link->entry, bytes, &head, &text, &done)) {
+        lease->core.has_ended = true;
+        return;
+    }
+    struct client_call *call = head.lease == lease->core.number ? client_call_of(&lease->core, head.ticket) : NULL;
+    uint32_t attempt;
+    if (call == NULL) {
+        return; /* of another lease of this worker: nobody here pushed it */
+    }
+    const struct spec *spec = client_call_spec(call, &attempt);
+    if (done.status == 0 && done.results != spec->returns) {
+        lease->core.has_ended = true;
+        return;
+    }
+    struct wire_failure failure;
+    if (done.status != 0) {
+        failure = failure_begin(link, spec, done.status, attempt + 1, lease->pid);
+        failure.app_code = head.app_code;
+        memcpy(failure.text, text, head.text_bytes < sizeof failure.text ? head.text_bytes : sizeof failure.text - 1);
+        done.failure = &failure;
+    }
+    client_call_done(link->core, call, &done, link_now_ns());
+}
+
+static bool drain_one(struct agent_link *link, struct link_lease *lease)
+{
+    size_t size;
+    bool any = false;
+    while (lease->page != NULL && ring_take(&lease->completes, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size) == 1) {
+        any = true;
+        take_done(link, lease, size);
+    }
+    if (any) {
+        ring_consumed(&lease->completes);
+    }
+    return any;
+}
+
+void leases_drain_locked(struct agent_link *link)
+{
+    bool any = false;
+    LIST_EACH (at, &link->leases) {
+        any = drain_one(link, CONTAINER_OF(at, struct link_lease, of_link)) || any;
+    }
+    if (any) {
+        leases_push_locked(link);
+        if (client_core_is_urgent(link->core)) { /* results that others wait for */
+            link_flush_locked(link);
+        }
+    }
+}
+
+bool leases_are_empty(struct agent_link *link)
+{
+    LIST_EACH (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        if (lease->page != NULL && !ring_is_empty(&lease->completes)) {
+            return false;
+        }
+    }
+    return !link->lease_is_granted;
+}
+
+/* ---- taking back ---- */
+
+/* What nobody has claimed, newest first, so that the queue ends in the order in which it was. */
+static void take_back(struct agent_link *link, struct link_lease *lease)
+{
+    static struct task_ring_item item; /* under the lock */
+    struct list_node *at = lease->core.pushed.previous;
+    while (at != &lease->core.pushed) {
+        struct list_node *previous = at->previous;
+        struct client_call *call = client_call_at(at);
+        if (task_ring_take_back(&lease->tasks, client_call_ticket(call), &item) == 1) {
+            client_call_taken_back(link->core, call);
+        }
+        at = previous;
+    }
+}
+
+/* Its worker is dead. What it claimed and did not copy out was not begun; then at most one was running. */
+static void settle_dead(struct agent_link *link, struct link_lease *lease)
+{
+    static struct task_ring_item item; /* under the lock */
+    drain_one(link, lease);
+    take_back(link, lease);
+    while (lease->page != NULL && task_ring_recover(&lease->tasks, LEASE_TAKER_WORKER, &item) == 1) {
+        struct client_call *call = client_call_of(&lease->core, item.ticket);
+        if (call != NULL) {
+            client_call_taken_back(link->core, call);
+        }
+    }
+    LIST_EACH_SAFE (at, &lease->core.pushed) {
+        struct client_call *call = client_call_at(at);
+        uint32_t attempts;
+        if (client_call_try_again(link->core, call, &attempts)) {
+            continue;
+        }
+        int status = lease->wait_status;
+        const struct spec *spec = client_call_spec(call, &(uint32_t){ 0 });
+        struct wire_failure failure = failure_begin(link, spec, ROOST_EWORKER, attempts, lease->pid);
+        failure.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        if (failure.signal != 0) {
+            snprintf(failure.text, sizeof failure.text, "killed by signal %d (%s)", failure.signal,
+                     strsignal(failure.signal));
+        } else {
+            snprintf(failure.text, sizeof failure.text, "ended with status %d inside the function",
+                     WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+        }
+        const struct client_done done = { .status = ROOST_EWORKER, .failure = &failure };
+        client_call_done(link->core, call, &done, link_now_ns());
+    }
+}
+
+static struct link_lease *find(struct agent_link *link, uint64_t number)
+{
+    LIST_EACH (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        if (lease->core.number == number) {
+            return lease;
+        }
+    }
+    return NULL;
+}
+
+void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news)
+{
+    struct link_lease *lease = find(link, news->lease);
+    if (lease == NULL) {
+        link->lease_ended_early |= news->what == WIRE_LEASE_ENDED && link->lease_is_granted &&
+                                   link->lease_ask.leased.lease == news->lease;
+        return;
+    }
+    switch ((enum wire_lease_news_kind)news->what) {
+    case WIRE_LEASE_RECALLED:
+        lease->core.is_recalled = true;
+        take_back(link, lease);
+        break;
+    case WIRE_LEASE_BLOCKED:
+        lease->core.is_blocked = true;
+        take_back(link, lease);
+        break;
+    case WIRE_LEASE_UNBLOCKED:
+        lease->core.is_blocked = false;
+        break;
+    case WIRE_LEASE_ENDED:
+        lease->core.has_ended = true;
+        lease->wait_status = news->wait_status;
+        settle_dead(link, lease);
+        lease->is_settled = true;
+        break;
+    }
+    leases_push_locked(link);
+    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY)); /* which gives back what is to go back */
+}
+
+/* ---- the library's thread ---- */
+
+static void forget(struct link_lease *lease)
+{
+    munmap(lease->page, lease_page_layout().bytes);
+    free(lease);
+}
+
+static int attach(struct agent_link *link, const struct wire_leased *leased, struct link_lease **lease_out)
+{
+    struct link_lease *lease = calloc(1, sizeof *lease);
+    if (lease == NULL) {
+        return ROOST_ENOMEM;
+    }
+    int status = link_lease_map(link, leased->lease, &lease->page);
+    if (status != 0) {
+        free(lease);
+        return status;
+    }
+    const struct lease_page_layout layout = lease_page_layout();
+    unsigned char *base = (unsigned char *)lease->page;
+    status = lease_page_check(base, layout.bytes);
+    if (status == 0) {
+        status = task_ring_attach(&lease->tasks, base + layout.tasks, LEASE_SLOTS, LEASE_TAKER_HOLDER);
+    }
+    if (status == 0) {
+        status = ring_consumer_attach(&lease->completes, base + layout.completes, LEASE_COMPLETES_BYTES);
+    }
+    if (status == 0 && leased->slot >= CLIENTS_MAX) {
+        status = error_set(ROOST_EINVAL, "a lease of the worker in slot %u", leased->slot);
+    }
+    if (status != 0) {
+        forget(lease);
+        return status;
+    }
+    lease->bell = &link->node_bells[leased->slot].of[CLIENT_BELL_TASKS].doorbell;
+    lease->pid = leased->pid;
+    *lease_out = lease;
+    return 0;
+}
+
+/* Without the lock: the agent is asked for the memory. */
+static void take_grant(struct agent_link *link)
+{
+    struct link_lease *lease = NULL;
+    const struct wire_leased leased = link->lease_ask.leased;
+    int status = attach(link, &leased, &lease);
+    pthread_mutex_lock(&link->lock);
+    link_drain_locked(link); /* its worker may have died meanwhile: the news has come by now, or will find the lease */
+    bool is_dead = link->lease_ended_early;
+    link->lease_is_granted = link->lease_is_asked = link->lease_ended_early = false;
+    if (status != 0) {
+        log_debug("event=lease_not_mapped lease=%" PRIu64 " why=\"%s\"", leased.lease, error_text());
+        lease = calloc(1, sizeof *lease); /* to be given back, nothing else */
+        ROOST_INVARIANT(lease != NULL);
+    }
+    client_lease_add(link->core, &lease->core, leased.lease);
+    if (status != 0 || is_dead) {
+        lease->core.is_recalled = true;
+    }
+    list_append(&link->leases, &lease->of_link);
+    link->leases_count++;
+    lease->core.changed_ns = link_now_ns();
+    leases_push_locked(link);
+    pthread_mutex_unlock(&link->lock);
+}
+
+static void give_back_locked(struct agent_link *link, uint64_t now_ns)
+{
+    LIST_EACH_SAFE (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        bool is_idle = lease->core.changed_ns + (uint64_t)LEASE_IDLE_MS * 1000000 <= now_ns;
+        bool is_over = lease->core.is_recalled || lease->is_settled || is_idle;
+        if (lease->core.depth > 0 || !is_over || client_lease_remove(link->core, &lease->core) != 0) {
+            continue;
+        }
+        list_remove(&lease->of_link);
+        link->leases_count--;
+        if (lease->page != NULL) {
+            forget(lease);
+        } else {
+            free(lease);
+        }
+    }
+}
+
+/* Behind a task that takes long nothing waits: it is pushed elsewhere, or waits here for anybody. */
+static void take_back_late(struct agent_link *link, uint64_t now_ns)
+{
+    LIST_EACH (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        if (lease->core.depth > 1 && lease->core.changed_ns + LONG_NS <= now_ns) {
+            take_back(link, lease);
+            lease->core.is_slow = true; /* until it completes something */
+        }
+    }
+    leases_push_locked(link);
+}
+
+/* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way. */
+static void send_impatient(struct agent_link *link)
+{
+    for (;;) {
+        struct client_call *call = NULL;
+        pthread_mutex_lock(&link->lock);
+        bool is_late = client_calls_oldest_ns(link->core) + PATIENCE_NS <= link_now_ns();
+        if (is_late && link_gone(link) == 0) {
+            call = link_submit_call_locked(link);
+        }
+        pthread_mutex_unlock(&link->lock);
+        if (call == NULL) {
+            return;
+        }
+        client_call_forget(call);
+    }
+}
+
+uint64_t leases_work(struct agent_link *link)
+{
+    if (!link->leases_are_on) {
+        return WAIT_SLEEP_NS_MAX;
+    }
+    pthread_mutex_lock(&link->lock);
+    bool is_granted = link->lease_is_granted;
+    pthread_mutex_unlock(&link->lock);
+    if (is_granted) {
+        take_grant(link);
+    }
+    send_impatient(link);
+    pthread_mutex_lock(&link->lock);
+    uint64_t now_ns = link_now_ns();
+    take_back_late(link, now_ns);
+    give_back_locked(link, now_ns);
+    link_flush_locked(link);
+    link->lease_ticks = client_calls_queued(link->core) > 0;
+    LIST_EACH (at, &link->leases) {
+        link->lease_ticks = link->lease_ticks || CONTAINER_OF(at, struct link_lease, of_link)->core.depth > 1;
+    }
+    uint64_t pause_ns = link->lease_ticks               ? (uint64_t)LOOK_NS
+                        : !list_is_empty(&link->leases) ? (uint64_t)LEASE_IDLE_MS * 1000000
+                                                        : WAIT_SLEEP_NS_MAX;
+    pthread_mutex_unlock(&link->lock);
+    return pause_ns;
+}
+
+void leases_fini(struct agent_link *link)
+{
+    if (link->lease_is_asked) {
+        client_forget(link->core, &link->lease_ask);
+    }
+    LIST_EACH_SAFE (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        list_remove(&lease->of_link);
+        if (lease->page != NULL) {
+            munmap(lease->page, lease_page_layout().bytes);
+            lease->page = NULL;
+        }
+        list_append(&link->leases_closed, &lease->of_link); /* their calls are the core's, which goes first */
+    }
+}
+
+void leases_free(struct agent_link *link)
+{
+    LIST_EACH_SAFE (at, &link->leases_closed) {
+        free(CONTAINER_OF(at, struct link_lease, of_link));
+    }
+}
+
+/* ---- waiting ---- */
+
+static void wait_is_over(struct client_own_wait *over)
+{
+    struct own_wait *wait = CONTAINER_OF(over, struct own_wait, wait);
+    struct doorbell *bell = link_bell(wait->link, wait->bell);
+    atomic_store_explicit(&wait->is_over, true, memory_order_release); /* its thread may go on */
+    doorbell_ring(bell);
+}
+
+void leases_wait_init(struct agent_link *link, struct own_wait *wait)
+{
+    *wait = (struct own_wait){ .wait = { .on_over = wait_is_over }, .link = link };
+    list_init(&wait->all);
+}
+
+static void set_lead(struct agent_link *link, uint32_t bell)
+{
+    atomic_store_explicit(&link->bells->lead, bell, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* visible before the rings are looked at once more */
+}
+
+void leases_wait_begin_locked(struct agent_link *link, struct own_wait *wait)
+{
+    list_append(&link->own_waits, &wait->all);
+    if (link->own_waits.next == &wait->all) {
+        set_lead(link, wait->bell);
+    }
+    leases_drain_locked(link);
+}
+
+void leases_wait_end_locked(struct agent_link *link, struct own_wait *wait)
+{
+    bool was_lead = link->own_waits.next == &wait->all;
+    list_remove(&wait->all);
+    if (!was_lead) {
+        return;
+    }
+    bool is_nobody = list_is_empty(&link->own_waits);
+    set_lead(link, is_nobody ? CLIENT_LEAD_NONE : CONTAINER_OF(link->own_waits.next, struct own_wait, all)->bell);
+    leases_drain_locked(link);
+    if (!is_nobody) { /* it sleeps on its bell, and nobody rang it while it did not lead */
+        doorbell_ring(link_bell(link, CONTAINER_OF(link->own_waits.next, struct own_wait, all)->bell));
+    }
+}

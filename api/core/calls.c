@@ -1,0 +1,566 @@
+/* calls.c - calls through leases: from the caller to a worker of this node and back, with no daemon between
+ *
+ * Owns such calls and their results. Until a result's name leaves, nobody but this process knows of it.
+ *
+ *              a ring has room               completed
+ *     QUEUED ------------------> PUSHED ------------------> DONE: its results are sealed, here or (ADOPT) with the agent
+ *      | ^                         |
+ *      | '--taken back, or tried again after its worker's death
+ *      '--nobody takes it for too long--> gone the agent's way
+ *
+ * Happy path: add -> next -> pushed -> done -> (a look copies the value, or it is settled in the store) -> freed.
+ * Failures:   the worker dies -> what it had not claimed is taken back; what it ran is tried again, or fails.
+ *             the result is freed first -> it is dropped when it comes; stored ones are said to be unwanted.
+ * Invariants: a pending or sealed own result has one name, not registered with the agent. A queued call is in `queued`, a
+ *             pushed one in its lease's list, a done one in none and lives for its results.
+ * Thread:     whoever holds the host's lock. */
+#include "api/core/client_core_internal.h"
+#include "common/bytes.h"
+#include "common/contract.h"
+#include "objectstore/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    AHEAD_NS = 1000000, /* of work in one ring: more would wait behind it while others idle */
+    PACE_PRIOR_NS = 100000,
+    PACE_SHIFT = 3 /* a new duration weighs an eighth */
+};
+
+enum call_state { CALL_QUEUED = 1, CALL_PUSHED, CALL_DONE, CALL_GONE };
+
+struct client_call {
+    struct list_node of_queue;
+    enum call_state state;
+    uint64_t scope;
+    struct client_lease *lease;
+    uint64_t ticket, queued_ns, expected_ns;
+    uint32_t attempt, results_left; /* results with a name */
+    bool is_escaped;                /* the agent has it among its tasks, and waits for the values */
+    struct spec *spec;              /* behind the results */
+    struct own_result results[];
+};
+
+void calls_init(struct client_core *core)
+{
+    list_init(&core->calls_queued);
+    list_init(&core->leases);
+}
+
+static void call_free(struct client_call *call)
+{
+    for (uint32_t i = 0; i < call->spec->returns; i++) {
+        free(call->results[i].data);
+    }
+    free(call);
+}
+
+void calls_fini(struct client_core *core)
+{
+    LIST_EACH_SAFE (at, &core->calls_queued) {
+        call_free(CONTAINER_OF(at, struct client_call, of_queue));
+    }
+    LIST_EACH (lease_at, &core->leases) {
+        LIST_EACH_SAFE (at, &CONTAINER_OF(lease_at, struct client_lease, of_core)->pushed) {
+            call_free(CONTAINER_OF(at, struct client_call, of_queue));
+        }
+    }
+}
+
+/* ---- which ---- */
+
+bool client_call_may_lease(const struct spec *spec)
+{
+    bool is_plain = spec->cpus_hundredths == 100 && spec->memory_bytes == 0 && node_id_is_none(spec->node) &&
+                    (spec->flags & ~(uint32_t)SPEC_RETRY_ON_FAILURE) == 0;
+    if (!is_plain || spec->bytes > LEASE_SPEC_BYTES_MAX || spec->returns == 0 || spec->returns > LEASE_RETURNS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct pace *pace_of(struct client_core *core, const struct spec *spec)
+{
+    uint64_t function = hash64(spec_function(spec), spec->function.bytes, 0);
+    struct pace *pace = &core->paces[function % PACES];
+    if (pace->function != function) {
+        *pace = (struct pace){ function, PACE_PRIOR_NS };
+    }
+    return pace;
+}
+
+/* ---- queue ---- */
+
+static void queue(struct client_core *core, struct client_call *call, bool is_first)
+{
+    call->state = CALL_QUEUED;
+    call->lease = NULL;
+    call->expected_ns = pace_of(core, call->spec)->mean_ns;
+    if (is_first) {
+        list_prepend(&core->calls_queued, &call->of_queue);
+    } else {
+        list_append(&core->calls_queued, &call->of_queue);
+    }
+    core->calls_queued_count++;
+    core->calls_queued_ns += call->expected_ns;
+}
+
+static void unqueue(struct client_core *core, struct client_call *call)
+{
+    list_remove(&call->of_queue);
+    core->calls_queued_count--;
+    core->calls_queued_ns -= call->expected_ns;
+}
+
+uint32_t client_calls_queued(const struct client_core *core) { return core->calls_queued_count; }
+uint64_t client_calls_queued_ns(const struct client_core *core) { return core->calls_queued_ns; }
+
+uint64_t client_calls_oldest_ns(const struct client_core *core)
+{
+    return list_is_empty(&core->calls_queued)
+               ? UINT64_MAX
+               : CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue)->queued_ns;
+}
+
+static void unname(struct client_core *core, struct client_call *call, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct client_name *name = call->results[i].name;
+        name->result = NULL;
+        name->holds = 0;
+        name_settle(core, name);
+    }
+}
+
+int client_call_add(struct client_core *core, uint64_t number, const struct spec *spec, uint64_t now_ns)
+{
+    struct client_scope *scope = core_scope(core, number);
+    if (scope == NULL) {
+        return ROOST_ESTATE;
+    }
+    size_t head = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
+    struct client_call *call = malloc(head + spec->bytes);
+    if (call == NULL) {
+        return ROOST_ENOMEM;
+    }
+    memset(call, 0, head);
+    call->spec = (struct spec *)(void *)((unsigned char *)call + head);
+    memcpy(call->spec, spec, spec->bytes);
+    call->scope = number;
+    call->queued_ns = now_ns;
+    call->results_left = spec->returns;
+    list_init(&call->of_queue);
+    for (uint32_t i = 0; i < spec->returns; i++) {
+        struct own_result *result = &call->results[i];
+        result->call = call;
+        list_init(&result->waits);
+        result->name = name_need(scope, result_id(spec->task, i));
+        if (result->name == NULL || result->name->holds + result->name->ties > 0) {
+            bool is_known = result->name != NULL; /* a call made again by a later attempt: the agent's way knows how */
+            unname(core, call, i);
+            free(call);
+            return is_known ? ROOST_EEXIST : ROOST_ENOMEM;
+        }
+        result->name->holds = 1;
+        result->name->result = result;
+    }
+    queue(core, call, false);
+    return 0;
+}
+
+static bool has_room(const struct client_lease *lease, const struct client_call *call)
+{
+    return !lease->is_recalled && !lease->is_blocked && !lease->has_ended && !lease->is_slow &&
+           (lease->depth == 0 || (lease->depth < LEASE_SLOTS && lease->ahead_ns + call->expected_ns <= AHEAD_NS));
+}
+
+struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out)
+{
+    if (list_is_empty(&core->calls_queued)) {
+        return NULL;
+    }
+    struct client_call *call = CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue);
+    struct client_lease *best = NULL;
+    LIST_EACH (at, &core->leases) {
+        struct client_lease *lease = CONTAINER_OF(at, struct client_lease, of_core);
+        if (has_room(lease, call) && (best == NULL || lease->ahead_ns < best->ahead_ns)) {
+            best = lease;
+        }
+    }
+    *lease_out = best;
+    return best == NULL ? NULL : call;
+}
+
+const struct spec *client_call_spec(const struct client_call *call, uint32_t *attempt_out)
+{
+    *attempt_out = call->attempt;
+    return call->spec;
+}
+
+void client_call_pushed(struct client_core *core, struct client_call *call, struct client_lease *lease, uint64_t ticket,
+                        uint64_t now_ns)
+{
+    ROOST_PRE(call->state == CALL_QUEUED);
+    unqueue(core, call);
+    call->state = CALL_PUSHED;
+    call->lease = lease;
+    call->ticket = ticket;
+    list_append(&lease->pushed, &call->of_queue);
+    lease->changed_ns = lease->depth == 0 ? now_ns : lease->changed_ns;
+    lease->depth++;
+    lease->ahead_ns += call->expected_ns;
+}
+
+static void unpush(struct client_call *call)
+{
+    ROOST_PRE(call->state == CALL_PUSHED);
+    list_remove(&call->of_queue);
+    call->lease->depth--;
+    call->lease->ahead_ns -= call->expected_ns;
+}
+
+void client_call_taken_back(struct client_core *core, struct client_call *call)
+{
+    unpush(call);
+    queue(core, call, true);
+}
+
+bool client_call_try_again(struct client_core *core, struct client_call *call, uint32_t *attempts_out)
+{
+    *attempts_out = call->attempt + 1;
+    if ((int64_t)*attempts_out > call->spec->max_retries) {
+        return false;
+    }
+    call->attempt++;
+    client_call_taken_back(core, call);
+    return true;
+}
+
+/* ---- results ---- */
+
+static void tell_waits(struct own_result *result, bool is_moved)
+{
+    LIST_EACH_SAFE (at, &result->waits) {
+        struct client_own_node *node = CONTAINER_OF(at, struct client_own_node, of_result);
+        struct client_own_wait *wait = node->wait;
+        list_remove(&node->of_result);
+        wait->is_moved = wait->is_moved || is_moved;
+        if (!is_moved) {
+            *node->ready = 1;
+            wait->left -= wait->left > 0;
+        }
+        if (!wait->is_over && (wait->left == 0 || wait->is_moved)) {
+            wait->is_over = true;
+            wait->on_over(wait);
+        }
+    }
+}
+
+/* Nothing of the call is left but memory. */
+static void drop_if_over(struct client_call *call)
+{
+    if (call->results_left == 0 && call->state == CALL_DONE) {
+        call_free(call);
+    }
+}
+
+void own_result_unwanted(struct client_core *core, struct own_result *result)
+{
+    (void)core;
+    struct client_call *call = result->call;
+    result->name = NULL;
+    tell_waits(result, true);
+    free(result->data);
+    result->data = NULL;
+    call->results_left--;
+    drop_if_over(call);
+}
+
+static struct own_result *own_find(const struct client_core *core, struct object_id id)
+{
+    LIST_EACH (at, &core->scopes) {
+        const struct client_name *name = name_find(CONTAINER_OF(at, struct client_scope, node), id);
+        if (name != NULL && name->result != NULL) {
+            return name->result;
+        }
+    }
+    return NULL;
+}
+
+/* The agent writes the value; a name goes on as one of any object that the agent knows. */
+static void settle(struct client_core *core, const struct client_call *call, uint32_t index, const void *data,
+                   uint32_t bytes, uint32_t format)
+{
+    size_t size = align_up(offsetof(struct wire_settle, bytes) + bytes, 8);
+    struct say_entry *entry = say_entry_new(WIRE_SETTLE, size);
+    ROOST_INVARIANT(entry != NULL);
+    entry->u.settle.task = call->spec->task;
+    entry->u.settle.index = index;
+    entry->u.settle.format = format;
+    entry->u.settle.bytes_count = bytes;
+    if (bytes > 0) {
+        memcpy(entry->u.settle.bytes, data, bytes);
+    }
+    say(core, &entry->say, SAY_ENTRY);
+}
+
+static void let_go(struct own_result *result);
+
+/* The other results of the call go along: the agent knows tasks, and a task has all of them. */
+void own_let_out(struct client_core *core, struct object_id id)
+{
+    struct own_result *wanted = own_find(core, id);
+    struct client_call *call = wanted == NULL ? NULL : wanted->call;
+    if (call == NULL || call->is_escaped) {
+        return;
+    }
+    size_t size = align_up(offsetof(struct wire_escape, spec) + call->spec->bytes, 8);
+    struct say_entry *entry = say_entry_new(WIRE_ESCAPE, size);
+    ROOST_INVARIANT(entry != NULL);
+    entry->u.escape.scope = call->scope;
+    entry->u.escape.attempt = call->attempt;
+    entry->u.escape.spec_bytes = call->spec->bytes;
+    memcpy(entry->u.escape.spec, call->spec, call->spec->bytes);
+    say(core, &entry->say, SAY_ENTRY);
+    call->is_escaped = true;
+    bool is_done = call->state == CALL_DONE;
+    for (uint32_t i = 0; i < call->spec->returns; i++) {
+        struct own_result *result = &call->results[i];
+        if (is_done && result->is_sealed && result->data != NULL) {
+            settle(core, call, i, result->data, result->bytes, result->format);
+        }
+        if (result->name == NULL) {
+            say_free(core, call->scope, result_id(call->spec->task, i));
+            continue;
+        }
+        result->name->is_registered = true;
+        if (is_done) {
+            let_go(result);
+        }
+    }
+    drop_if_over(call);
+}
+
+/* The result is nobody's own any more: its name goes on without it. */
+static void let_go(struct own_result *result)
+{
+    struct client_call *call = result->call;
+    result->name->result = NULL;
+    result->name = NULL;
+    free(result->data);
+    result->data = NULL;
+    call->results_left--;
+}
+
+static void seal(struct own_result *result, const void *data, uint32_t bytes, uint32_t format)
+{
+    result->data = malloc(bytes == 0 ? 1 : bytes);
+    ROOST_INVARIANT(result->data != NULL); /* at most ROOST_SMALL_BYTES: a process without them cannot go on */
+    if (bytes > 0) {
+        memcpy(result->data, data, bytes);
+    }
+    result->bytes = bytes;
+    result->format = format;
+    result->is_sealed = true;
+    tell_waits(result, false);
+}
+
+/* It lies in the store, staged: it is the scope's from now on, or nobody's. */
+static void adopt(struct client_core *core, const struct client_call *call, uint64_t run, uint32_t index,
+                  bool is_wanted)
+{
+    struct say_entry *entry = say_entry_new(WIRE_ADOPT, sizeof entry->u.adopt);
+    ROOST_INVARIANT(entry != NULL);
+    entry->u.adopt.scope = call->scope;
+    entry->u.adopt.lease = call->lease->number;
+    entry->u.adopt.run = run;
+    entry->u.adopt.task = call->spec->task;
+    entry->u.adopt.index = index;
+    entry->u.adopt.is_wanted = is_wanted;
+    say(core, &entry->say, SAY_ENTRY);
+}
+
+struct client_call *client_call_at(struct list_node *of_queue)
+{
+    return CONTAINER_OF(of_queue, struct client_call, of_queue);
+}
+
+uint64_t client_call_ticket(const struct client_call *call) { return call->ticket; }
+
+struct client_call *client_call_of(struct client_lease *lease, uint64_t ticket)
+{
+    LIST_EACH (at, &lease->pushed) {
+        struct client_call *call = CONTAINER_OF(at, struct client_call, of_queue);
+        if (call->ticket == ticket) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
+static void take_results(struct client_core *core, struct client_call *call, const struct client_done *done)
+{
+    for (uint32_t i = 0; i < call->spec->returns; i++) {
+        struct own_result *result = &call->results[i];
+        bool is_stored = done->status == 0 && done->result[i].is_stored;
+        if (is_stored) {
+            adopt(core, call, done->run, i, result->name != NULL || call->is_escaped);
+        }
+        bool is_error = done->status != 0;
+        size_t error_bytes = is_error ? offsetof(struct wire_failure, text) + strlen(done->failure->text) + 1 : 0;
+        if (call->is_escaped && !is_stored) {
+            settle(core, call, i, is_error ? (const void *)done->failure : done->result[i].data,
+                   is_error ? (uint32_t)error_bytes : done->result[i].bytes, is_error ? TABLE_ERROR : TABLE_RAW);
+        }
+        if (result->name == NULL && is_stored && call->is_escaped) {
+            say_free(core, call->scope, result_id(call->spec->task, i)); /* adopted for others alone */
+        }
+        if (result->name == NULL) {
+            continue;
+        }
+        if (is_stored || call->is_escaped) {
+            result->name->is_registered = true;
+            tell_waits(result, true); /* the agent says when it is there */
+            let_go(result);
+        } else if (!is_error) {
+            seal(result, done->result[i].data, done->result[i].bytes, TABLE_RAW);
+        } else {
+            seal(result, done->failure, (uint32_t)error_bytes, TABLE_ERROR);
+        }
+    }
+}
+
+void client_call_done(struct client_core *core, struct client_call *call, const struct client_done *done,
+                      uint64_t now_ns)
+{
+    struct pace *pace = pace_of(core, call->spec);
+    if (done->duration_ns > 0) {
+        pace->mean_ns += (done->duration_ns >> PACE_SHIFT) - (pace->mean_ns >> PACE_SHIFT);
+    }
+    call->lease->changed_ns = now_ns;
+    call->lease->is_slow = false;
+    uint32_t attempts;
+    bool wants_another = done->status != 0 && (call->spec->flags & SPEC_RETRY_ON_FAILURE) != 0 &&
+                         done->failure->status != ROOST_EWORKER;
+    if (wants_another && client_call_try_again(core, call, &attempts)) {
+        return;
+    }
+    unpush(call);
+    call->state = CALL_DONE;
+    take_results(core, call, done);
+    drop_if_over(call);
+}
+
+enum client_own client_own_look(const struct client_core *core, struct object_id id, void **copy_out,
+                                uint32_t *bytes_out, uint32_t *format_out)
+{
+    const struct own_result *result = own_find(core, id);
+    if (result == NULL) {
+        return CLIENT_OWN_NOT;
+    }
+    if (!result->is_sealed) {
+        return CLIENT_OWN_PENDING;
+    }
+    if (copy_out != NULL) {
+        *copy_out = aligned_alloc(64, align_up(result->bytes + (size_t)1, 64));
+        if (*copy_out != NULL) {
+            memcpy(*copy_out, result->data, result->bytes);
+        }
+    }
+    *bytes_out = result->bytes;
+    *format_out = result->format;
+    return CLIENT_OWN_SEALED;
+}
+
+int client_own_settle(struct client_core *core, const struct wire_object *wire, bool in_slab)
+{
+    struct own_result *result = own_find(core, wire->id);
+    if (result == NULL || !result->is_sealed) {
+        return ROOST_ENOENT;
+    }
+    struct client_call *call = result->call;
+    struct client_object *object = object_adopt(core, wire, in_slab, result->name);
+    if (object == NULL) {
+        return ROOST_ENOMEM;
+    }
+    object->task = call->spec->task;
+    object->index = (uint32_t)(result - call->results);
+    let_go(result);
+    drop_if_over(call);
+    return 0;
+}
+
+bool client_own_attend(struct client_core *core, struct object_id id, struct client_own_node *node)
+{
+    struct own_result *result = own_find(core, id);
+    if (result == NULL || result->is_sealed) {
+        return false;
+    }
+    list_append(&result->waits, &node->of_result);
+    return true;
+}
+
+void client_own_leave(struct client_own_node *node) { list_remove(&node->of_result); }
+
+/* ---- the agent's way ---- */
+
+int client_call_submit(struct client_core *core, struct client_call **call_out, struct client_flight **flight_out)
+{
+    *call_out = NULL;
+    if (list_is_empty(&core->calls_queued)) {
+        return 0;
+    }
+    struct client_call *call = CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue);
+    if (call->attempt > 0) {
+        return 0; /* the agent would count its attempts from the first again */
+    }
+    int status = client_submit(core, call->scope, call->spec, NULL, flight_out);
+    if (status == ROOST_ENOMEM) {
+        return status;
+    }
+    unqueue(core, call);
+    call->state = CALL_GONE;
+    for (uint32_t i = 0; i < call->spec->returns; i++) {
+        struct own_result *result = &call->results[i];
+        if (result->name != NULL) {
+            tell_waits(result, true);
+            result->name->holds--; /* client_submit() has taken one for the agent's results */
+            let_go(result);
+        } else {
+            client_free(core, call->scope, result_id(call->spec->task, i)); /* nobody wants it: once it is taken */
+        }
+    }
+    *call_out = call;
+    return 0;
+}
+
+void client_call_forget(struct client_call *call) { call_free(call); }
+
+/* ---- leases ---- */
+
+void client_lease_add(struct client_core *core, struct client_lease *lease, uint64_t number)
+{
+    *lease = (struct client_lease){ .number = number };
+    list_init(&lease->pushed);
+    list_append(&core->leases, &lease->of_core);
+}
+
+int client_lease_remove(struct client_core *core, struct client_lease *lease)
+{
+    ROOST_PRE(list_is_empty(&lease->pushed));
+    struct say_entry *entry = say_entry_new(WIRE_LEASE_BACK, sizeof entry->u.lease_back);
+    if (entry == NULL) {
+        return ROOST_ENOMEM;
+    }
+    entry->u.lease_back.lease = lease->number;
+    say(core, &entry->say, SAY_ENTRY);
+    list_remove(&lease->of_core);
+    return 0;
+}

@@ -1,0 +1,316 @@
+/* Calls that no daemon sees: through leases, on an agent of its own process, whose pid is ROOST_TEST_AGENT_PID. */
+#include "tests/integration/cluster/cluster.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+const struct roost_options cluster_options = { .size = sizeof cluster_options };
+
+enum { WARM_MS = 200, MANY = 3000, KILLS = 12, THREADS = 4 };
+
+ROOST_TASK(add_one);
+int add_one(struct roost_task *task)
+{
+    uint64_t value = roost_arg_uint(task, 0) + 1;
+    return roost_return_value(task, 0, value);
+}
+
+static uint64_t number_of(roost_ref ref)
+{
+    uint64_t value = 0;
+    OK(roost_get_value(rt, ref, &value, LONG_MS));
+    return value;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t one_more(uint64_t number)
+{
+    roost_ref ref;
+    OK(roost_call(rt, add_one, &ref, number));
+    uint64_t value = number_of(ref);
+    roost_free(rt, ref);
+    return value;
+}
+
+/* Calls until a lease has had the time to come. */
+static void warm_up(void)
+{
+    for (uint64_t end = now_ms() + WARM_MS, i = 0; now_ms() < end; i++) {
+        CHECK_EQ(one_more(i), i + 1);
+    }
+}
+
+static pid_t agent_pid(void)
+{
+    const char *text = getenv("ROOST_TEST_AGENT_PID");
+    CHECK(text != NULL);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+TEST(leases, calls_are_made_and_done_while_the_agent_is_stopped)
+{
+    warm_up();
+    CHECK_EQ(kill(agent_pid(), SIGSTOP), 0);
+    roost_ref refs[100];
+    for (uint64_t i = 0; i < 1000; i++) {
+        uint64_t value = 0;
+        roost_ref ref;
+        int status = roost_call(rt, add_one, &ref, i);
+        status = status == 0 ? roost_get_value(rt, ref, &value, 10000) : status;
+        if (status != 0 || value != i + 1) {
+            kill(agent_pid(), SIGCONT);
+        }
+        CHECK_EQ(status, 0);
+        CHECK_EQ(value, i + 1);
+        roost_free(rt, ref);
+    }
+    for (uint64_t i = 0; i < 100; i++) {
+        OK(roost_call(rt, add_one, &refs[i], i));
+    }
+    bool ready[100];
+    int status = roost_wait(rt, refs, 100, 100, true, ready, 10000);
+    CHECK_EQ(kill(agent_pid(), SIGCONT), 0);
+    CHECK_EQ(status, 0);
+    roost_free_many(rt, refs, 100);
+}
+
+ROOST_TASK(make_bytes);
+int make_bytes(struct roost_task *task)
+{
+    static unsigned char bytes[200000];
+    for (size_t i = 0; i < roost_arg_count(task); i++) {
+        memset(bytes, (int)i + 1, sizeof bytes);
+        ROOST_TRY(roost_return(task, i, bytes, roost_arg_uint(task, i)));
+    }
+    return 0;
+}
+
+TEST(leases, results_of_every_size_come_back_together)
+{
+    static const size_t sizes[] = { 8, 0, 4096, 4097, 200000, 4096, 4096, 4096, 4096 }; /* some inside, some in the store */
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    roost_in args[COUNT];
+    for (int round = 0; round < 50; round++) {
+        roost_ref refs[COUNT];
+        roost_view views[COUNT];
+        for (size_t i = 0; i < COUNT; i++) {
+            args[i] = roost_in_uint(sizes[i]);
+        }
+        struct roost_task_options options = ROOST_TASK_OPTIONS(.returns = COUNT);
+        OK(roost_submit(rt, make_bytes, &options, refs, args, COUNT));
+        OK(roost_get_many(rt, refs, COUNT, views, LONG_MS));
+        for (size_t i = 0; i < COUNT; i++) {
+            CHECK_EQ(views[i].size, sizes[i]);
+            for (size_t b = 0; b < sizes[i]; b += 4095) {
+                CHECK_EQ(((const unsigned char *)views[i].data)[b], i + 1);
+            }
+        }
+        roost_release_many(rt, views, COUNT);
+        roost_free_many(rt, refs, COUNT);
+    }
+}
+
+ROOST_TASK(die_first);
+int die_first(struct roost_task *task)
+{
+    if (roost_attempt(task) < roost_arg_uint(task, 0)) {
+        raise(SIGKILL);
+    }
+    uint64_t value = roost_arg_uint(task, 1) + 1;
+    return roost_return_value(task, 0, value);
+}
+
+TEST(leases, what_a_dead_worker_had_not_done_is_done_by_others)
+{
+    enum { CALLS = 60 };
+    static roost_ref refs[CALLS];
+    warm_up();
+    for (uint64_t i = 0; i < CALLS; i++) {
+        uint64_t deaths = i % 20 == 7 ? i % 3 + 1 : 0;
+        OK(roost_call(rt, die_first, &refs[i], deaths, i));
+    }
+    for (uint64_t i = 0; i < CALLS; i++) {
+        CHECK_EQ(number_of(refs[i]), i + 1);
+    }
+    roost_free_many(rt, refs, CALLS);
+}
+
+TEST(leases, a_task_whose_worker_died_too_often_says_so)
+{
+    warm_up();
+    roost_ref ref;
+    struct roost_task_options options = ROOST_TASK_OPTIONS(.max_retries = ROOST_NONE);
+    OK(roost_call_with(rt, die_first, &options, &ref, UINT64_C(9), UINT64_C(1)));
+    uint64_t value;
+    CHECK_EQ(roost_get_value(rt, ref, &value, LONG_MS), ROOST_EWORKER);
+    CHECK_HAS(roost_last_error(), "killed by signal 9");
+    struct roost_error error = ROOST_ERROR_INIT;
+    OK(roost_explain(rt, ref, &error));
+    CHECK_EQ(error.signal, SIGKILL);
+    CHECK_EQ(error.attempts, 1);
+    CHECK_TEXT(error.function, "die_first");
+    roost_free(rt, ref);
+}
+
+ROOST_TASK(wait_at_gate);
+int wait_at_gate(struct roost_task *task)
+{
+    char word[2];
+    int fd = open(roost_arg_text(task, 0), O_RDONLY | O_CLOEXEC);
+    ssize_t got = read(fd, word, sizeof word);
+    close(fd);
+    uint64_t value = 77;
+    return got == 2 ? roost_return_value(task, 0, value) : ROOST_EIO;
+}
+
+TEST(leases, short_tasks_do_not_wait_behind_a_long_one)
+{
+    enum { CALLS = 200 };
+    const char *gate = cluster_make_gate("gate-long");
+    static roost_ref refs[CALLS];
+    roost_ref slow;
+    warm_up();
+    OK(roost_call(rt, wait_at_gate, &slow, gate));
+    for (uint64_t i = 0; i < CALLS; i++) {
+        OK(roost_call(rt, add_one, &refs[i], i));
+    }
+    for (uint64_t i = 0; i < CALLS; i++) {
+        CHECK_EQ(number_of(refs[i]), i + 1);
+    }
+    cluster_open_gate(gate);
+    CHECK_EQ(number_of(slow), 77);
+    roost_free(rt, slow);
+    roost_free_many(rt, refs, CALLS);
+}
+
+ROOST_TASK(read_inside);
+int read_inside(struct roost_task *task) /* a list, named by a handle: the third to a lease waits for what it names */
+{
+    roost_view list;
+    ROOST_TRY(roost_get(roost_of(task), roost_arg_ref(task, 0), &list, LONG_MS));
+    const roost_ref *refs = list.data;
+    uint64_t sum = 0, value;
+    for (size_t i = 0; i < list.size / sizeof *refs; i++) {
+        ROOST_TRY(roost_get_value(roost_of(task), refs[i], &value, LONG_MS));
+        sum += value;
+    }
+    return roost_return_value(task, 0, sum);
+}
+
+TEST(leases, a_pending_result_whose_name_leaves_is_waited_for_by_others)
+{
+    const char *gate = cluster_make_gate("gate-escape");
+    roost_ref refs[3], list, sum, next;
+    warm_up();
+    OK(roost_call(rt, add_one, &refs[0], UINT64_C(1)));
+    CHECK_EQ(number_of(refs[0]), 2); /* sealed, small, and known to nobody else */
+    OK(roost_call(rt, wait_at_gate, &refs[1], gate));
+    OK(roost_call(rt, add_one, &refs[2], UINT64_C(10)));
+    OK(roost_put_refs(rt, refs, 3, &list));
+    OK(roost_call(rt, read_inside, &sum, roost_in_handle(list)));
+    OK(roost_call(rt, add_one, &next, refs[1]));
+    roost_free_many(rt, refs, 3); /* the list holds them */
+    bool ready;
+    CHECK_EQ(roost_wait(rt, &sum, 1, 1, true, &ready, 50), ROOST_ETIMEDOUT);
+    cluster_open_gate(gate);
+    CHECK_EQ(number_of(sum), 2 + 77 + 11);
+    CHECK_EQ(number_of(next), 78);
+    roost_free(rt, list);
+    roost_free(rt, sum);
+    roost_free(rt, next);
+}
+
+TEST(leases, a_wait_over_own_results_and_those_of_the_agent_ends_with_whichever_comes)
+{
+    const char *gates[2] = { NULL, NULL };
+    static char paths[2][4096];
+    roost_ref refs[2];
+    bool ready[2];
+    warm_up();
+    for (int i = 0; i < 2; i++) {
+        gates[i] = strcpy(paths[i], cluster_make_gate(i == 0 ? "gate-own" : "gate-others"));
+    }
+    struct roost_task_options options = ROOST_TASK_OPTIONS(.spread = true); /* no lease gives that */
+    for (int round = 0; round < 2; round++) {
+        OK(roost_call(rt, wait_at_gate, &refs[0], gates[0]));
+        OK(roost_call_with(rt, wait_at_gate, &options, &refs[1], gates[1]));
+        CHECK_EQ(roost_wait(rt, refs, 2, 1, true, ready, 20), ROOST_ETIMEDOUT);
+        cluster_open_gate(gates[round]);
+        OK(roost_wait(rt, refs, 2, 1, true, ready, LONG_MS));
+        CHECK(ready[round] && !ready[1 - round]);
+        cluster_open_gate(gates[1 - round]);
+        OK(roost_wait(rt, refs, 2, 2, true, ready, LONG_MS));
+        roost_free_many(rt, refs, 2);
+        for (int i = 0; i < 2; i++) {
+            unlink(gates[i]);
+            strcpy(paths[i], cluster_make_gate(i == 0 ? "gate-own" : "gate-others"));
+        }
+    }
+}
+
+static void *many_calls(void *failed)
+{
+    for (uint64_t i = 0; i < MANY; i++) {
+        if (one_more(i) != i + 1) {
+            *(bool *)failed = true;
+        }
+    }
+    return NULL;
+}
+
+TEST(leases, threads_that_wait_at_once_hand_the_lead_on)
+{
+    pthread_t threads[THREADS];
+    bool failed[THREADS] = { false };
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQ(pthread_create(&threads[i], NULL, many_calls, &failed[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        CHECK(!failed[i]);
+    }
+}
+
+ROOST_TASK(tell_pid);
+int tell_pid(struct roost_task *task)
+{
+    uint64_t value = (uint64_t)getpid();
+    return roost_return_value(task, 0, value);
+}
+
+TEST(leases, workers_killed_at_any_moment_lose_no_task)
+{
+    enum { CALLS = 4000 };
+    static roost_ref refs[CALLS];
+    struct roost_task_options options = ROOST_TASK_OPTIONS(.max_retries = 1000);
+    unsigned seed = 4711;
+    for (int round = 0; round < KILLS; round++) {
+        roost_ref pid;
+        OK(roost_call(rt, tell_pid, &pid));
+        pid_t victim = (pid_t)number_of(pid);
+        roost_free(rt, pid);
+        uint64_t when = (uint64_t)rand_r(&seed) % CALLS;
+        for (uint64_t i = 0; i < CALLS; i++) {
+            OK(roost_call_with(rt, add_one, &options, &refs[i], i));
+            if (i == when) {
+                kill(victim, SIGKILL);
+            }
+        }
+        for (uint64_t i = 0; i < CALLS; i++) {
+            if (i % 7 != 0) {
+                CHECK_EQ(number_of(refs[i]), i + 1);
+            }
+        }
+        roost_free_many(rt, refs, CALLS); /* some before anybody has looked */
+    }
+}
