@@ -66,6 +66,7 @@ int case_wait(struct bench *bench);
 int case_pull_large(struct bench *bench);
 int case_pull_many(struct bench *bench);
 int case_metg(struct bench *bench);
+int case_sched_scale(struct bench *bench);
 int case_placement(struct bench *bench);
 
 /* ---- session.c */

@@ -58,6 +58,8 @@ const struct bench_case bench_cases[] = {
     { "pull_1000", "ms", "get of 1,000 objects of 100 KB that are on another node", case_pull_many, NULL },
     { "metg", "us", "METG(50 %): the smallest task that keeps half of the machine busy, by pattern and width",
       case_metg, NULL },
+    { "sched_scale", "ns", "the head's core at 10 to 10,000 nodes: a decision, bytes of objects and tasks, a census",
+      case_sched_scale, NULL },
     { "placement", "x", "makespans of the placement in the simulator, over work per core", case_placement, NULL },
     { NULL, NULL, NULL, NULL, NULL },
 };
