@@ -12,6 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Room of a store beside the objects' own bytes: their table entries, the ends of slabs, results of tasks. */
+#define SESSION_SPARE_BYTES (UINT64_C(64) << 20)
+
 enum { BENCH_GET_MS = 30000, BENCH_BATCH_MS = 600000, BENCH_SMALL_BYTES = 100, BENCH_WARM_UPS = 2 };
 /* Where driver and worker ran. Free: wherever the kernel puts them, and any number of workers. */
 enum bench_placement { PLACED_FREE, PLACED_ONE_CORE, PLACED_TWO_CORES };
@@ -21,10 +24,12 @@ struct bench {
     uint64_t large_bytes; /* of the largest object; everything else is sized from it */
     int runs;             /* of each series; 0: the case's own choice */
     bool json;
-    int cores[2];  /* the first two that this process may use; -1: there is no such */
-    pid_t cluster; /* of several nodes, or 0; `lifeline` is its standard input */
+    const char *chart; /* the file for it, or NULL */
+    int cores[2];      /* the first two that this process may use; -1: there is no such */
+    pid_t cluster;     /* of several nodes, or 0; `lifeline` is its standard input */
     int lifeline;
-    const char *now; /* the line that is being measured, for the progress */
+    unsigned cpus_of_node; /* of the nodes of such a cluster; 0: one */
+    const char *now;       /* the line that is being measured, for the progress */
 };
 
 /* One operation on `count` items at once. */
@@ -66,6 +71,10 @@ int case_wait(struct bench *bench);
 int case_pull_large(struct bench *bench);
 int case_pull_many(struct bench *bench);
 int case_metg(struct bench *bench);
+int case_startup(struct bench *bench);
+int case_footprint(struct bench *bench);
+int case_sort(struct bench *bench);
+int case_sched_scale(struct bench *bench);
 int case_placement(struct bench *bench);
 
 /* ---- session.c */
@@ -75,7 +84,8 @@ double bench_now_ns(void);
 void session_serve(void);
 /* Opens a one-node cluster whose store takes `store_bytes` of objects, with `cpus` workers (0: the machine's). */
 int session_open(struct bench *bench, uint64_t store_bytes, double cpus);
-/* Opens a cluster of `nodes` nodes on this machine with one worker and a store of `store_bytes` each; what goes between
+/* Opens a cluster of `nodes` nodes on this machine with one worker (or bench->cpus_of_node)
+ * and a store of `store_bytes` each; what goes between
  * them goes over TCP. */
 int session_open_nodes(struct bench *bench, unsigned nodes, uint64_t store_bytes);
 /* Ends it and lets this thread run on every core again. */
@@ -143,6 +153,14 @@ struct line {
 int report_line(const struct bench *bench, struct line *line);
 /* On a terminal: which run it is at. */
 void report_progress(const struct bench *bench, int run, int runs);
+
+/* ---- chart.c: what was reported, as a picture */
+
+void chart_bar(const char *name, const char *placement, const char *unit, double median, double ratio);
+/* A point of the newest curve, or the first of a new one. */
+void chart_point(const char *name, double us, double efficiency);
+int chart_write(const char *path);
+void chart_fini(void);
 
 /* ---- series.c */
 

@@ -307,6 +307,11 @@ static int report(struct metg *metg, int repetitions)
     char *more = points_member(metg, is_above);
     line.more = more;
     int status = report_line(metg->bench, &line);
+    for (size_t p = 0; p < metg->points_count; p++) {
+        double seconds = samples_median(&metg->points[p].seconds);
+        chart_point(name, core_seconds_per_task(metg, seconds) * 1e6,
+                    efficiency(metg, metg->points[p].iterations, seconds));
+    }
     if (!metg->bench->json) {
         print_points(metg, is_above);
     }

@@ -1,4 +1,4 @@
-/* main.c - roost-bench [--json] [--bytes N] [--runs N] [--list] [CASE...]: which cases run
+/* main.c - roost-bench [--json] [--bytes N] [--runs N] [--chart FILE] [CASE...]: which cases run
  *
  * Without a CASE all run, in the order of the table. A case that fails is reported on stderr, the next ones still run.
  * A worker is this program again with the same arguments, and does nothing but serve tasks.
@@ -58,6 +58,13 @@ const struct bench_case bench_cases[] = {
     { "pull_1000", "ms", "get of 1,000 objects of 100 KB that are on another node", case_pull_many, NULL },
     { "metg", "us", "METG(50 %): the smallest task that keeps half of the machine busy, by pattern and width",
       case_metg, NULL },
+    { "startup", "ms", "opening a cluster up to the first result; a cold worker of a known program", case_startup,
+      NULL },
+    { "footprint", "MiB", "memory, processes, threads and listeners of an idle cluster with two workers",
+      case_footprint, NULL },
+    { "sort", "s", "records of --bytes sorted on three nodes, beside GNU sort", case_sort, NULL },
+    { "sched_scale", "ns", "the head's core at 10 to 10,000 nodes: a decision, bytes of objects and tasks, a census",
+      case_sched_scale, NULL },
     { "placement", "x", "makespans of the placement in the simulator, over work per core", case_placement, NULL },
     { NULL, NULL, NULL, NULL, NULL },
 };
@@ -67,10 +74,11 @@ static void print_help(FILE *to)
 {
     fprintf(
         to,
-        "usage: roost bench [--json] [--bytes N] [--runs N] [CASE...]\n\n"
+        "usage: roost bench [--json] [--bytes N] [--runs N] [--chart FILE] [CASE...]\n\n"
         "  --json     one JSON object per line\n"
         "  --bytes N  size of the large objects, from which all is sized (default: 1 GiB, less on a small machine)\n"
-        "  --runs N   runs of each series (default: each case's own)\n\ncases:\n");
+        "  --runs N   runs of each series (default: each case's own)\n"
+        "  --chart F  write a chart of all lines to the file F, as SVG\n\ncases:\n");
     for (const struct bench_case *one = bench_cases; one->name != NULL; one++) {
         fprintf(to, "  %-15s %-3s %s\n", one->name, one->unit, one->what);
     }
@@ -161,11 +169,11 @@ static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t 
 /* 0: run; else the exit status plus one. */
 static int parse_options(int argc, char **argv, struct bench *bench)
 {
-    static const struct option known[] = { { "json", no_argument, NULL, 'j' },
-                                           { "bytes", required_argument, NULL, 'b' },
-                                           { "runs", required_argument, NULL, 'r' },
-                                           { "help", no_argument, NULL, 'h' },
-                                           { 0 } };
+    static const struct option known[] = {
+        { "json", no_argument, NULL, 'j' },       { "bytes", required_argument, NULL, 'b' },
+        { "runs", required_argument, NULL, 'r' }, { "chart", required_argument, NULL, 'c' },
+        { "help", no_argument, NULL, 'h' },       { 0 }
+    };
     uint64_t runs = 0;
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == 'h') {
@@ -177,6 +185,7 @@ static int parse_options(int argc, char **argv, struct bench *bench)
             return 3;
         }
         bench->json |= option == 'j';
+        bench->chart = option == 'c' ? optarg : bench->chart;
     }
     bench->runs = (int)runs;
     for (int i = optind; i < argc; i++) {
@@ -227,5 +236,10 @@ int main(int argc, char **argv)
     for (int i = optind; i < argc; i++) {
         good &= run_case(find_case(argv[i]), &bench);
     }
+    if (bench.chart != NULL && chart_write(bench.chart) != 0) {
+        fprintf(stderr, "roost bench: %s\n", roost_last_error());
+        good = false;
+    }
+    chart_fini();
     return good ? 0 : 1;
 }

@@ -103,6 +103,8 @@ int report_line(const struct bench *bench, struct line *line)
             printf("%-22s %-10s %10.4g %-3s p99 %10.4g   limit %10.4g   ratio %7.3g   %zu runs\n", line->name,
                    placements[line->placement], median, line->unit, p99, limit, limit / median, line->found.count);
         }
+        chart_bar(line->name, line->placement == PLACED_FREE ? "" : placements[line->placement], line->unit, median,
+                  limit / median);
         fflush(stdout);
     }
     samples_fini(&line->found);

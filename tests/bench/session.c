@@ -25,9 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Room beside the objects' own bytes: their table entries, the ends of slabs, results of tasks. */
-#define SESSION_SPARE_BYTES (UINT64_C(64) << 20)
-
 enum { NODES_START_MS = 30000, ADDRESSES_BYTES = 512 };
 
 extern char **environ;
@@ -119,20 +116,21 @@ int session_open(struct bench *bench, uint64_t store_bytes, double cpus)
     return open_and_warm(bench, &options);
 }
 
-/* `roost local` in a process of its own; our end of its standard input and output is *lifeline_out. */
-static int start_nodes(unsigned nodes, uint64_t store_bytes, pid_t *pid_out, int *lifeline_out)
+/* `roost local` in a process of its own; our end of its standard input and output is the lifeline. */
+static int start_nodes(struct bench *bench, unsigned nodes, uint64_t store_bytes)
 {
     const char *command = getenv("ROOST_COMMAND");
-    char count[16], bytes[24];
+    char count[16], cpus[16], bytes[24];
     int pair[2];
     snprintf(count, sizeof count, "%u", nodes);
+    snprintf(cpus, sizeof cpus, "%u", bench->cpus_of_node == 0 ? 1 : bench->cpus_of_node);
     snprintf(bytes, sizeof bytes, "%" PRIu64, store_bytes);
     char *const words[] = {
         (char *)"roost",
         (char *)"local",
         (char *)"--quiet",
         (char *)"--cpus",
-        (char *)"1",
+        cpus,
         (char *)"--nodes",
         count,
         (char *)"--store-bytes",
@@ -150,15 +148,16 @@ static int start_nodes(unsigned nodes, uint64_t store_bytes, pid_t *pid_out, int
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, pair[1], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, pair[1], STDOUT_FILENO);
-    int failed = posix_spawnp(pid_out, command == NULL ? "roost" : command, &actions, NULL, words, environ);
+    int failed = posix_spawnp(&bench->cluster, command == NULL ? "roost" : command, &actions, NULL, words, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(pair[1]);
     if (failed != 0) {
+        bench->cluster = 0;
         close(pair[0]);
         errno = failed;
         return error_from_errno("starting \"%s local\"", command == NULL ? "roost" : command);
     }
-    *lifeline_out = pair[0];
+    bench->lifeline = pair[0];
     return 0;
 }
 
@@ -184,9 +183,10 @@ int session_open_nodes(struct bench *bench, unsigned nodes, uint64_t store_bytes
 {
     char text[ADDRESSES_BYTES] = "", *at = text;
     bench_ready_memory(nodes * (store_bytes + SESSION_SPARE_BYTES));
-    ROOST_TRY(start_nodes(nodes, store_bytes + SESSION_SPARE_BYTES, &bench->cluster, &bench->lifeline));
+    ROOST_TRY(start_nodes(bench, nodes, store_bytes + SESSION_SPARE_BYTES));
     ROOST_TRY(read_addresses(bench->lifeline, text));
     const char *address = strsep(&at, " \n"), *agent = strsep(&at, " \n");
+    setenv("ROOST_ADDRESS", address, 1);
     setenv("ROOST_AGENT", agent == NULL ? "" : agent, 1);
     const struct roost_options options = ROOST_OPTIONS(.job_name = "roost-bench", .address = address);
     return open_and_warm(bench, &options);
@@ -200,6 +200,7 @@ void session_close(struct bench *bench)
         close(bench->lifeline); /* its command reads the end */
         waitpid(bench->cluster, NULL, 0);
         bench->cluster = 0;
+        unsetenv("ROOST_ADDRESS");
         unsetenv("ROOST_AGENT");
     }
     (void)bench_pin(-1); /* what cannot be undone here is found when the next case pins */
