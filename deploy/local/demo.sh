@@ -67,6 +67,7 @@ number() { # OPTION TEXT MIN MAX
 
 RECORDS_MIN=30000       # below, there is not a megabyte for each node and nothing to see
 RECORDS_MAX=10000000000 # 1 TB
+BYTES_RANGE=($((RECORDS_MIN * RECORD_BYTES / 1000000))M to $((RECORDS_MAX * RECORD_BYTES / 1000000000000))T)
 while [ $# -gt 0 ]; do
     option=$1
     case $option in
@@ -97,7 +98,7 @@ while [ $# -gt 0 ]; do
         esac
         [ "$((10#${BASH_REMATCH[1]}))" -le $((RECORDS_MAX * RECORD_BYTES / scale)) ] &&
             [ $((10#${BASH_REMATCH[1]} * scale)) -ge $((RECORDS_MIN * RECORD_BYTES)) ] ||
-            refuse "--bytes is \"$value\", wanted $((RECORDS_MIN * RECORD_BYTES / 1000000))M to $((RECORDS_MAX * RECORD_BYTES / 1000000000000))T"
+            refuse "--bytes is \"$value\", wanted ${BYTES_RANGE[*]}"
         records=$((10#${BASH_REMATCH[1]} * scale / RECORD_BYTES))
         ;;
     --nodes)
@@ -141,30 +142,26 @@ say() { # a line of progress; on a terminal it replaces the one that counts
     printf '%s\n' "$*" >&2
 }
 
-# A signal is only noted, and heeded between two commands: bash 5.2 may crash when a trap exits out of a read.
-interrupted=
-heed() { [ -z "$interrupted" ] || exit "$interrupted"; }
-
-# A pause for loops that look at something, and for nothing else: read from a pipe that nobody writes into.
-exec {quiet}<> <(:)
-pause() {
-    read -r -t "$1" -u "$quiet" || true
-    heed
-}
+# Pipes: nobody writes into the first, which is for pauses in loops that look at something; a line in the second says that
+# the demo is to end.
+exec {quiet}<> <(:) {stop}<> <(:)
+pause() { read -r -t "$1" -u "$quiet" || true; }
+heed() { ! read -t 0 -u "$stop" || exit 1; }
 
 strays() { # what this run has started and is not this shell
     local environment pid
     for environment in /proc/[0-9]*/environ; do
         pid=${environment#/proc/}
         pid=${pid%/environ}
-        if [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && grep -qsz "^ROOST_DEMO=${mark}\$" "$environment" 2>/dev/null; then
+        if grep -qsz "^ROOST_DEMO=${mark}\$" "$environment" 2>/dev/null; then
             echo "$pid"
         fi
     done
 }
 
 group_lives() { # PROCESS_GROUP: has members that are not only waiting to be reaped
-    cat /proc/[0-9]*/stat 2>/dev/null | awk -v group="$1" '{ sub(/^.*\) /, "") } $3 == group && $1 != "Z" { lives = 1 } END { exit !lives }'
+    cat /proc/[0-9]*/stat 2>/dev/null |
+        awk -v group="$1" '{ sub(/^.*\) /, "") } $3 == group && $1 != "Z" { lives = 1 } END { exit !lives }'
 }
 
 child_end() { # the step that runs, with its children
@@ -181,8 +178,8 @@ child_end() { # the step that runs, with its children
 
 sampler_end() {
     [ -n "$sampler" ] || return 0
-    kill "$sampler" 2>/dev/null
-    wait "$sampler" 2>/dev/null
+    : >"$work/sampled"
+    wait "$sampler"
     sampler=
 }
 
@@ -194,7 +191,8 @@ clear_up() {
     child_end
     [ -n "$work" ] || return 0
     if [ -n "$(ls -A "$nodes_dir" 2>/dev/null)" ]; then
-        "$roost" stop --all --timeout 20 >"$work/stop.log" 2>&1 || left+="daemons that roost stop could not end: $(tail -n 3 "$work/stop.log")"$'\n'
+        "$roost" stop --all --timeout 20 >"$work/stop.log" 2>&1 ||
+            left+="daemons that roost stop could not end: $(tail -n 3 "$work/stop.log")"$'\n'
     fi
     deadline=$((SECONDS + 10))
     while [ -n "$(strays)" ] && [ $SECONDS -lt $deadline ]; do
@@ -204,18 +202,19 @@ clear_up() {
         left+="process $pid: $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")"$'\n'
         kill -KILL "$pid" 2>/dev/null
     done
-    left+=$(find "$nodes_dir" -mindepth 1 -maxdepth 2 -printf 'file %p\n' 2>/dev/null)
-    left+=$(awk -v work="$work" -v nodes="$nodes_dir" 'index($2, work) == 1 || index($2, nodes) == 1 { print "mount " $2 }' /proc/self/mounts)
+    left+=$(
+        find "$nodes_dir" -mindepth 1 -maxdepth 2 -printf 'file %p\n' 2>/dev/null
+        awk -v work="$work" -v nodes="$nodes_dir" \
+            'index($2, work) == 1 || index($2, nodes) == 1 { print "mount " $2 }' /proc/self/mounts
+    )
     rm -rf -- "$work" "$nodes_dir"
-    [ ! -e "$work" ] && [ ! -e "$nodes_dir" ] || left+="files that cannot be removed in $work"
+    [ ! -e "$work" ] && [ ! -e "$nodes_dir" ] || left+=$'\n'"files that cannot be removed in $work"
     work=
 }
 
 finish() {
     local status=$?
     trap - EXIT
-    trap '' INT TERM HUP
-    interrupted=
     [ $terminal = no ] || [ $status = 0 ] || printf '\r\033[K' >&2
     clear_up
     [ -z "$left" ] || printf 'demo.sh: was left behind, and removed:\n%s\n' "$left" >&2
@@ -245,12 +244,16 @@ step() {
     [ $terminal = no ] || printf '%s ...' "$what" >&2
     TIMEFORMAT='%3R %3U %3S'
     set -m
-    { time "$@" >"$log" 2>&1 </dev/null; } 2>"$log.time" &
+    {
+        trap - INT TERM HUP
+        time "$@" >"$log" 2>&1 </dev/null
+    } 2>"$log.time" &
     child=$!
     set +m
     while kill -0 "$child" 2>/dev/null; do
         [ $terminal = no ] || printf '\r\033[K%s ... %d s' "$what" $((($(now_ms) - step_begun_ms) / 1000)) >&2
         pause 0.05
+        heed
     done
     wait "$child" || status=$?
     child=
@@ -268,6 +271,7 @@ wait_for() { # WHAT CONDITION...
     until "$@"; do
         [ $SECONDS -lt $deadline ] || fail "$what: not within $TELL_SECONDS s; $(tail -qn 3 "$nodes_dir"/*/*.log 2>/dev/null)"
         pause 0.05
+        heed
     done
 }
 
@@ -285,10 +289,12 @@ need_resources() {
     local disk=$((bytes * 3 + bytes / 10 + 50000000)) memory=$((STORE_BYTES * nodes + 500000000)) there
     there=$(available "$folder")
     [ "$there" -ge "$disk" ] ||
-        fail "$(giga $bytes) of records need $(giga $disk) of disk in $folder, where there are $(giga "$there"); --folder DIR for another place, --records N for fewer"
+        fail "$(giga $bytes) of records need $(giga $disk) of disk in $folder, where there are $(giga "$there");" \
+            "--folder DIR for another place, --records N for fewer"
     there=$(($(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo) * 1024))
     [ "$there" -ge $memory ] ||
-        fail "$(giga $bytes) of records on $nodes nodes need $(giga $memory) of memory, there are $(giga "$there"); --records N for fewer"
+        fail "$(giga $bytes) of records on $nodes nodes need $(giga $memory) of memory, there are $(giga "$there");" \
+            "--records N for fewer"
 }
 
 build_programs() {
@@ -303,7 +309,8 @@ start_cluster() {
     local i
     "$roost" start --head --no-agent >"$work/address" || return 1
     for ((i = 1; i <= nodes; i++)); do
-        "$roost" start --address "$(sed 's/.*=//' "$work/address")" --name "node-$i" --cpus 1 --store-bytes "$STORE_BYTES" || return 1
+        "$roost" start --address "$(sed 's/.*=//' "$work/address")" --name "node-$i" --cpus 1 \
+            --store-bytes "$STORE_BYTES" || return 1
     done
 }
 
@@ -325,7 +332,10 @@ no_workers() {
     done
 }
 # Attempts that all agents have counted: the pulls of a task are told with it or before.
-attempts_done() { "$roost" ls workers | awk 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "DONE") at = i; next } { sum += $at } END { print sum + 0 }'; }
+attempts_done() {
+    "$roost" ls workers |
+        awk 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "DONE") at = i; next } { sum += $at } END { print sum + 0 }'
+}
 all_is_told() { [ "$(attempts_done)" -ge "$1" ]; }
 
 cpu_read() { # one line: ticks of the head, of the agents, of their dead workers
@@ -343,25 +353,27 @@ cpu_read() { # one line: ticks of the head, of the agents, of their dead workers
     echo "$head_ticks $agent_ticks $worker_ticks"
 }
 
-# Until it is ended: the most memory of their own, stores and files apart, that all processes had together, in pages.
+# The most memory of their own, stores and files apart, that all processes had together, in pages; until $work/sampled is
+# there.
 sample_memory() {
-    local most=0 sum pid resident shared all workers
-    trap 'echo "$most" >"$work/own_pages"; exit 0' TERM
-    while :; do
+    local most=0 sum pid resident shared all workers driver
+    while [ ! -e "$work/sampled" ]; do
         all=$daemons
         for pid in $daemons; do
             workers=
             read -r workers 2>/dev/null <"/proc/$pid/task/$pid/children"
             all+=" $workers"
         done
-        [ ! -e "$work/driver" ] || all+=" $(<"$work/driver")"
+        driver=
+        [ ! -e "$work/driver" ] || read -r driver <"$work/driver"
         sum=0
-        for pid in $all; do
+        for pid in $all $driver; do
             read -r _ resident shared _ 2>/dev/null <"/proc/$pid/statm" && sum=$((sum + resident - shared))
         done
         [ $sum -le $most ] || most=$sum
         pause $SAMPLE_SECONDS
     done
+    echo "$most" >"$work/own_pages"
 }
 
 # ---------------------------------------------------------------- sorting
@@ -401,14 +413,14 @@ run_cluster() { # RUN
     before=$(cpu_read) || fail "a daemon has died"
     done_before=$(attempts_done)
     roost_lists "$1.before"
-    rm -f "$work/driver"
+    rm -f "$work/driver" "$work/sampled"
     sample_memory &
     sampler=$!
     step "run $1 of $runs: Roost" "$work/sort.log" cluster_sort
     wait_for "the end of the workers" no_workers
     sampler_end
     after=$(cpu_read) || fail "a daemon has died"
-    tasks=$(sed -n 's/^  "maps": \([0-9]*\),$/\1/p; s/^  "partitions": \([0-9]*\),$/\1/p' "$work/report.json" | awk '{ sum += $1 } END { print sum }')
+    tasks=$(sed -n 's/^  "\(maps\|partitions\)": \([0-9]*\),$/\2/p' "$work/report.json" | awk '{ sum += $1 } END { print sum }')
     wait_for "the agents' counts" all_is_told $((done_before + tasks))
     roost_lists "$1.after"
     check "run $1 of $runs: its result is checked" "$work"/sorted/part-*
@@ -418,92 +430,114 @@ run_cluster() { # RUN
 }
 
 describe_machine() {
-    fact machine "$(nproc) CPUs$(sed -n 's/^model name[^:]*: */, /p' /proc/cpuinfo | head -n 1), $(awk '$1 == "MemTotal:" { printf "%.0f GB", $2 * 1024 / 1e9 }' /proc/meminfo), Linux $(uname -r), files on $(stat -f -c %T -- "$work")"
+    local model memory
+    model=$(sed -n 's/^model name[^:]*: */, /p' /proc/cpuinfo | head -n 1)
+    memory=$(awk '$1 == "MemTotal:" { printf "%.0f GB", $2 * 1024 / 1e9 }' /proc/meminfo)
+    fact machine "$(nproc) CPUs$model, $memory, Linux $(uname -r), files on $(stat -f -c %T -- "$work")"
 }
 
 # ---------------------------------------------------------------- the whole
 
-trap finish EXIT
-trap 'interrupted=130' INT
-trap 'interrupted=143' TERM
-trap 'interrupted=129' HUP
+demo() {
+    trap '' INT TERM HUP
+    trap finish EXIT
+    need_resources
+    if [ -z "$build" ]; then
+        "$here/packages.sh" >&2 || { heed && fail "the packages could not be installed"; }
+        heed
+    fi
+    unset "${!ROOST_@}" # the caller's own cluster and settings play no part in it
+    short=${TMPDIR:-/tmp} # a socket's path in it has at most 107 bytes
+    [ ${#short} -le 60 ] || short=/tmp
+    nodes_dir=$(mktemp -d "$short/roost-demo-XXXXXX") || fail "cannot write into $short"
+    mark=${nodes_dir##*/}
+    work=$(mktemp -d "$folder/roost-demo-work-XXXXXX") || fail "cannot write into $folder"
+    export ROOST_DEMO=$mark ROOST_DIR=$nodes_dir
+    if [ -z "$build" ]; then
+        build=$top/build/release
+        step "build" "$work/build.log" build_programs
+    fi
+    roost=$build/bin/roost
+    programs=$build/examples
+    for program in "$roost" "$programs/sort" "$programs/sortgen" "$programs/sortcheck"; do
+        [ -x "$program" ] || fail "$program is not there"
+    done
 
-need_resources
-if [ -z "$build" ]; then
-    "$here/packages.sh" >&2 || { heed && fail "the packages could not be installed"; }
-    heed
-fi
-unset "${!ROOST_@}" # the caller's own cluster and settings play no part in it
-short=${TMPDIR:-/tmp} # a socket's path in it has at most 107 bytes
-[ ${#short} -le 60 ] || short=/tmp
-nodes_dir=$(mktemp -d "$short/roost-demo-XXXXXX") || fail "cannot write into $short"
-mark=${nodes_dir##*/}
-work=$(mktemp -d "$folder/roost-demo-work-XXXXXX") || fail "cannot write into $folder"
-export ROOST_DEMO=$mark ROOST_DIR=$nodes_dir
-if [ -z "$build" ]; then
-    build=$top/build/release
-    step "build" "$work/build.log" build_programs
-fi
-roost=$build/bin/roost
-programs=$build/examples
-for program in "$roost" "$programs/sort" "$programs/sortgen" "$programs/sortcheck"; do
-    [ -x "$program" ] || fail "$program is not there"
-done
+    fact records "$records"
+    fact nodes "$nodes"
+    fact runs "$runs"
+    fact store_bytes "$STORE_BYTES"
+    fact ticks "$(getconf CLK_TCK)"
+    fact page "$(getconf PAGE_SIZE)"
+    fact gnu_command "LC_ALL=C ${GNU_SORT[*]}"
+    describe_machine
 
-fact records "$records"
-fact nodes "$nodes"
-fact runs "$runs"
-fact store_bytes "$STORE_BYTES"
-fact ticks "$(getconf CLK_TCK)"
-fact page "$(getconf PAGE_SIZE)"
-fact gnu_command "LC_ALL=C ${GNU_SORT[*]}"
-describe_machine
+    step "a head and $nodes agents start" "$work/start.log" start_cluster
+    fact start "$(cut -d' ' -f1 "$work/start.log.time")"
+    ROOST_ADDRESS=$(sed 's/.*=//' "$work/address")
+    export ROOST_ADDRESS
+    daemons=$(node_pids | tr '\n' ' ')
+    head_pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$nodes_dir"/*/head.json)
+    step "their stores are filled with memory" "$work/fill.log" fill_stores
+    fact fill "$(cut -d' ' -f1 "$work/fill.log.time")"
 
-step "a head and $nodes agents start" "$work/start.log" start_cluster
-fact start "$(cut -d' ' -f1 "$work/start.log.time")"
-ROOST_ADDRESS=$(sed 's/.*=//' "$work/address")
-export ROOST_ADDRESS
-daemons=$(node_pids | tr '\n' ' ')
-head_pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$nodes_dir"/*/head.json)
-step "their stores are filled with memory" "$work/fill.log" fill_stores
-fact fill "$(cut -d' ' -f1 "$work/fill.log.time")"
+    step "$records records are made" "$work/sortgen.log" "$programs/sortgen" --checksum "$records" "$work/input"
+    sum_in=$(cat "$work/sortgen.log")
+    fact sum_in "$sum_in"
 
-step "$records records are made" "$work/sortgen.log" "$programs/sortgen" --checksum "$records" "$work/input"
-sum_in=$(cat "$work/sortgen.log")
-fact sum_in "$sum_in"
+    for ((run = 1; run <= runs; run++)); do
+        run_gnu "$run"
+        run_cluster "$run"
+    done
+    fact sum_out "$sum_out"
+    fact records_out "$records_out"
+    fact duplicates "$duplicates"
+    for pid in $daemons; do
+        [ "$pid" = "$head_pid" ] || fact store_resident_kb "$(awk '$1 == "RssShmem:" { print $2 }' "/proc/$pid/status")"
+    done
+    "$roost" ls nodes >"$work/nodes" || fail "roost ls nodes"
+    step "the cluster ends" "$work/stop.log" "$roost" stop --all --timeout 20
 
-for ((run = 1; run <= runs; run++)); do
-    run_gnu "$run"
-    run_cluster "$run"
-done
-fact sum_out "$sum_out"
-fact records_out "$records_out"
-fact duplicates "$duplicates"
-for pid in $daemons; do
-    [ "$pid" = "$head_pid" ] || fact store_resident_kb "$(awk '$1 == "RssShmem:" { print $2 }' "/proc/$pid/status")"
-done
-"$roost" ls nodes >"$work/nodes" || fail "roost ls nodes"
-step "the cluster ends" "$work/stop.log" "$roost" stop --all --timeout 20
+    # the run that is shown: the one in the middle by CPU seconds
+    middle=$(awk -v ticks="$(getconf CLK_TCK)" \
+        '$1 == "roost" { print $2, $4 + $5 + ($9 - $6 + $10 - $7 + $11 - $8) / ticks }' "$work/facts" |
+        sort -k 2,2n | awk '{ run[NR] = $1 } END { print run[int((NR + 1) / 2)] }')
+    report=$(awk -v shown="$middle" -v ratio_max=$RATIO_PULLED_MAX -f "$here/demo_report.awk" "$work/facts" "$work/nodes" \
+        "$work/pulls.$middle.before" "$work/pulls.$middle.after" \
+        "$work/workers.$middle.before" "$work/workers.$middle.after" "$work/report.$middle.json")
+    holds=$?
+    [ $holds -le 1 ] || fail "the report could not be made"
 
-# the run that is shown: the one in the middle by CPU seconds
-middle=$(awk -v ticks="$(getconf CLK_TCK)" '$1 == "roost" { print $2, $4 + $5 + ($9 - $6 + $10 - $7 + $11 - $8) / ticks }' "$work/facts" |
-    sort -k 2,2n | awk '{ run[NR] = $1 } END { print run[int((NR + 1) / 2)] }')
-report=$(awk -v shown="$middle" -v ratio_max=$RATIO_PULLED_MAX -f "$here/demo_report.awk" "$work/facts" "$work/nodes" \
-    "$work/pulls.$middle.before" "$work/pulls.$middle.after" "$work/workers.$middle.before" "$work/workers.$middle.after" "$work/report.$middle.json")
-holds=$?
-[ $holds -le 1 ] || fail "the report could not be made"
+    if [ -n "$keep" ]; then
+        mkdir -- "$keep" && mv "$work/sorted" "$keep/" && mv "$work/report.$middle.json" "$keep/report.json" &&
+            printf '%s\n' "$report" >"$keep/report.txt" ||
+            fail "cannot keep the result in $keep"
+        umask 022
+        chmod -R u=rwX,go=rX "$keep"
+    fi
+    clear_up
+    printf '%s\n' "$report"
+    if [ -n "$left" ]; then
+        printf '  NO   nothing was left behind; ended or removed now:\n%s\n' "$left"
+        exit 1
+    fi
+    printf '  yes  nothing was left behind: processes, shared memory, mounts, sockets, files\n'
+    exit $holds
+}
 
-if [ -n "$keep" ]; then
-    mkdir -- "$keep" && mv "$work/sorted" "$keep/" && mv "$work/report.$middle.json" "$keep/report.json" && printf '%s\n' "$report" >"$keep/report.txt" ||
-        fail "cannot keep the result in $keep"
-    umask 022
-    chmod -R u=rwX,go=rX "$keep"
-fi
-clear_up
-printf '%s\n' "$report"
-if [ -n "$left" ]; then
-    printf '  NO   nothing was left behind; ended or removed now:\n%s\n' "$left"
-    exit 1
-fi
-printf '  yes  nothing was left behind: processes, shared memory, mounts, sockets, files\n'
-exit $holds
+# The demo runs in a shell beside this one, which does nothing but wait, for bash loses signals: a SIGINT when a command in
+# the foreground ends well nevertheless, any when a trap comes while a $(...) is read. The demo's shell ignores them, so that
+# Ctrl-C breaks no installation of packages in the middle either; it heeds a line in the pipe.
+{
+    heard=
+    trap 'heard=130; echo >&"$stop"' INT
+    trap 'heard=143; echo >&"$stop"' TERM
+    trap 'heard=129; echo >&"$stop"' HUP
+    demo &
+    worker=$!
+    while wait "$worker"; kill -0 "$worker" 2>/dev/null; do :; done
+    wait "$worker"
+    status=$?
+    [ $status = 0 ] || [ -z "$heard" ] || status=$heard
+    exit $status
+}

@@ -2,9 +2,9 @@
 #
 #   awk -v shown=RUN -v ratio_max=R -f demo_report.awk FACTS NODES PULLS PULLS WORKERS WORKERS REPORT_JSON
 #
-# FACTS are demo.sh's own lines; NODES, PULLS and WORKERS are tables of `roost ls`, from before and after; REPORT_JSON is the sort job's. Tables
-# and JSON are of the run that is shown in full: the one whose CPU seconds are the median. Exit status: 0 all checks hold,
-# 1 one does not, 2 the files are not what they should be.
+# FACTS are demo.sh's own lines; NODES, PULLS and WORKERS are tables of `roost ls`, the last two from before and after;
+# REPORT_JSON is the sort job's. Tables and JSON are of the run that is shown in full: the one whose CPU seconds are in the
+# middle. Exit status: 0 all checks hold, 1 one does not, 2 the files are not what they should be.
 
 # ---------------------------------------------------------------- reading
 
