@@ -12,11 +12,11 @@
 #include "tests/bench/process_tree.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,7 +109,7 @@ int case_startup(struct bench *bench)
 
 /* ------------------------------------------------------------------ footprint */
 
-/* Keeps a worker for a while, so that the next task needs another. */
+/* Keeps a worker for a while, so that the next task wants another. */
 ROOST_TASK(bench_occupy);
 int bench_occupy(struct roost_task *task)
 {
@@ -130,33 +130,32 @@ static int start_workers(struct bench *bench)
     return 0;
 }
 
-/* The memory of one process that waits for its input. */
+/* The memory of one process that waits for its input: of a `cat` that has given a byte back. */
 static int least_memory(double *bytes_out)
 {
-    static const char *const nobody[] = { NULL };
     char *const words[] = { (char *)"cat", NULL };
     posix_spawn_file_actions_t actions;
-    struct process_use before, after;
+    struct process_use use = { 0 };
     int ends[2];
+    char byte = 1;
     pid_t pid;
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        return error_from_errno("a pipe");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        return error_from_errno("a socket pair");
     }
-    process_tree_use(getpid(), nobody, &before);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     int failed = posix_spawnp(&pid, "cat", &actions, NULL, words, environ);
     posix_spawn_file_actions_destroy(&actions);
-    close(ends[0]);
-    if (failed == 0) {
-        usleep(OCCUPY_MS * 1000); /* it maps its libraries: a figure's settling, nothing depends on it */
-        process_tree_use(getpid(), nobody, &after);
-        *bytes_out = after.private_bytes - before.private_bytes;
-    }
     close(ends[1]);
+    if (failed == 0 && write(ends[0], &byte, 1) == 1 && read(ends[0], &byte, 1) == 1) {
+        process_add_memory(pid, &use);
+    }
+    close(ends[0]);
     if (failed == 0) {
         waitpid(pid, NULL, 0);
     }
+    *bytes_out = use.private_bytes;
     errno = failed;
     return failed == 0 ? 0 : error_from_errno("starting \"cat\"");
 }

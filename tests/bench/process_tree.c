@@ -134,7 +134,7 @@ static void count_listeners(pid_t pid, const struct listener *listeners, size_t 
     }
 }
 
-static void add_memory(pid_t pid, struct process_use *use)
+void process_add_memory(pid_t pid, struct process_use *use)
 {
     char line[256];
     double kib;
@@ -176,7 +176,7 @@ void process_tree_use(pid_t root, const char *const *skip, struct process_use *u
         if (processes[i].pid != root && !is_skipped(&processes[i], skip)) {
             use_out->processes++;
             use_out->threads += processes[i].threads;
-            add_memory(processes[i].pid, use_out);
+            process_add_memory(processes[i].pid, use_out);
             count_listeners(processes[i].pid, listeners, listeners_count, use_out);
         }
     }

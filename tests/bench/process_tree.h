@@ -16,5 +16,7 @@ struct process_use {
 
 /* Of `root` and its descendants; of those whose command is one of `skip` (NULL-ended) only what they have started. */
 void process_tree_use(pid_t root, const char *const *skip, struct process_use *use_out);
+/* Adds the memory of one process. */
+void process_add_memory(pid_t pid, struct process_use *use);
 
 #endif

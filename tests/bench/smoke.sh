@@ -12,21 +12,37 @@ fail() {
     failed=1
 }
 
-"$roost" bench --json --bytes 1048576 --runs 2 >"$work/lines" 2>"$work/errors" || fail "exit status $?"
+export TMPDIR="$work"
+"$roost" bench --json --bytes 1048576 --runs 1 --chart "$work/chart" >"$work/lines" 2>"$work/errors" ||
+    fail "exit status $?"
 [ -s "$work/errors" ] && fail "it says: $(cat "$work/errors")"
 
 number='[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?'
-form="^\{\"case\":\"[a-z0-9_]+(/[A-Za-z0-9_]+)?\",\"unit\":\"(ns|us|ms|s|x)\",\"median\":$number,\"p99\":$number"
+form="^\{\"case\":\"[a-z0-9_]+(/[A-Za-z0-9_]+)?\",\"unit\":\"(ns|us|ms|s|x|B|MiB)\",\"median\":$number,\"p99\":$number"
 form="$form,\"runs\":[1-9][0-9]*,\"limit\":$number,\"ratio\":$number,\"placement\":\"(not pinned|one core|two cores)\""
-form="$form(,\"table\":\{.*\} *)?\}\$"
+points='"steps":[0-9]+,"peak_gflops":[0-9.e+]+,"above":(true|false),"points":\[(\[[^]]*\],?)+\]'
+size='"nodes":[0-9]+,"tasks":[0-9]+,"objects":[0-9]+'
+form="$form(,\"table\":\{.*\} *|,$points|,$size)?\}\$"
 if grep -Evq "$form" "$work/lines"; then
     fail "not of the form: $(grep -Ev "$form" "$work/lines" | head -n 1)"
 fi
 for name in get_local/1KB get_local/1KB_again get_local/large get_many_10000 get_refs_10000 put_small put_large/first \
     put_large/later put_multi task_sync task_async task_multi tasks_and_get wait_1000/each wait_1000/all args_10000 \
-    returns_3000 chain_1000 fan_in_1000 queued/10000 queued/100000 queued/1000000 pull_1gb pull_1000 placement; do
+    returns_3000 chain_1000 fan_in_1000 queued/10000 queued/100000 queued/1000000 pull_1gb pull_1000 startup/open \
+    startup/cold_worker footprint/memory footprint/store footprint/processes footprint/threads footprint/listeners \
+    sort/wall sort/cpu sched_scale/object_10 sched_scale/task_10 sched_scale/decision_10 sched_scale/census_10 \
+    placement; do
     grep -q "^{\"case\":\"$name\"," "$work/lines" || fail "no line of $name"
 done
+if grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo; then
+    for pattern in trivial no_comm stencil_1d fft nearest tree all_to_all random_nearest; do
+        for width in 2 32; do
+            grep -q "^{\"case\":\"metg/${pattern}_$width\"," "$work/lines" || fail "no line of metg/${pattern}_$width"
+        done
+    done
+fi
+head -c 4 "$work/chart" | grep -q '<svg' || fail "the chart is no SVG"
+tail -n 1 "$work/chart" | grep -q '</svg>' || fail "the chart has no end"
 grep -q '"case":"task_sync".*"placement":"one core"' "$work/lines" || fail "task_sync was not measured on one core"
 grep -Eq '"p99":0,|"median":0,|"limit":0,' "$work/lines" && fail "a time of zero"
 
