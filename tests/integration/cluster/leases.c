@@ -130,6 +130,38 @@ TEST(leases, results_of_every_size_come_back_together)
     }
 }
 
+ROOST_TASK(sum_all);
+int sum_all(struct roost_task *task)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < roost_arg_count(task); i++) {
+        sum += roost_arg_uint(task, i);
+    }
+    return roost_return_value(task, 0, sum);
+}
+
+TEST(leases, arguments_that_are_here_stay_until_the_call_is_done)
+{
+    enum { CALLS = 500 };
+    static roost_ref sums[CALLS];
+    roost_ref shared, part;
+    uint64_t words[2] = { 1000, 7 };
+    warm_up();
+    OK(roost_put(rt, words, sizeof words, &shared));
+    part = roost_slice(shared, 8, 8);
+    for (uint64_t i = 0; i < CALLS; i++) {
+        roost_ref own; /* private until now, and freed at once */
+        OK(roost_put(rt, &i, sizeof i, &own));
+        OK(roost_call(rt, sum_all, &sums[i], own, part, i));
+        roost_free(rt, own);
+    }
+    roost_free(rt, shared);
+    for (uint64_t i = 0; i < CALLS; i++) {
+        CHECK_EQ(number_of(sums[i]), 2 * i + 7);
+    }
+    roost_free_many(rt, sums, CALLS);
+}
+
 ROOST_TASK(die_first);
 int die_first(struct roost_task *task)
 {
