@@ -124,9 +124,30 @@ void leases_push_locked(struct agent_link *link)
     }
 }
 
+/* Is every input a value on this node, as far as this process sees? What is private is. */
+static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
+{
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        const struct spec_arg *arg = &spec_args(spec)[i];
+        struct store_view view;
+        if (!spec_arg_is_input(arg)) {
+            continue;
+        }
+        int answer = link->rt->world->look(link->rt, arg->as.ref, &view);
+        if (answer == 0 || answer == STORE_GET_ERROR) {
+            link->rt->world->release(link->rt, view.pin);
+        }
+        if (answer != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
 {
-    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec)) {
+    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec) ||
+        !inputs_are_here(link, spec)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
@@ -142,6 +163,9 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
     if (status == 0) {
         atomic_store_explicit(&link->has_own, true,
                               memory_order_relaxed); /* seen by this thread, and by who gets a ref */
+        if (client_core_is_urgent(link->core)) { /* arguments that the worker will look for */
+            link_flush_locked(link);
+        }
         leases_push_locked(link);
     }
     pthread_mutex_unlock(&link->lock);

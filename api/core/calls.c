@@ -78,12 +78,80 @@ bool client_call_may_lease(const struct spec *spec)
         return false;
     }
     for (uint32_t i = 0; i < spec->args_count; i++) {
-        roost_ref ref;
-        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
+        if (spec_args(spec)[i].kind == ROOST_IN_GATHER) {
             return false;
         }
     }
     return true;
+}
+
+/* ---- arguments: tied until the call is done, so that frees wait for it ---- */
+
+/* The scope holds it, and the agent knows that it does, or will be told: then it stays while it is tied. */
+static struct client_name *name_that_stays(const struct client_scope *scope, roost_ref ref)
+{
+    struct client_name *name = name_find(scope, object_id_of(ref));
+    bool stays = name != NULL && name->holds > 0 && name->result == NULL &&
+                 (name->is_registered || (name->object != NULL && name->object->state == OBJECT_PRIVATE));
+    return stays ? name : NULL;
+}
+
+static bool args_stay(const struct client_scope *scope, const struct spec *spec)
+{
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(spec)[i], &ref) && name_that_stays(scope, ref) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void tie_args(struct client_core *core, struct client_scope *scope, const struct spec *spec)
+{
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
+            struct client_name *name = name_find(scope, object_id_of(ref));
+            name->ties++;
+            if (name->object != NULL && name->object->state == OBJECT_PRIVATE) {
+                object_announce(core, name->object);
+            }
+        }
+    }
+}
+
+static void untie_args(struct client_core *core, uint64_t number, const struct spec *spec)
+{
+    struct client_scope *scope = core_scope(core, number);
+    for (uint32_t i = 0; scope != NULL && i < spec->args_count; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
+            name_untie(core, scope, object_id_of(ref));
+        }
+    }
+}
+
+static uint64_t ties_of(const struct list_node *calls)
+{
+    uint64_t ties = 0;
+    LIST_EACH (at, calls) {
+        const struct spec *spec = CONTAINER_OF(at, struct client_call, of_queue)->spec;
+        for (uint32_t i = 0; i < spec->args_count; i++) {
+            roost_ref ref;
+            ties += spec_arg_ref(&spec_args(spec)[i], &ref);
+        }
+    }
+    return ties;
+}
+
+uint64_t calls_ties(const struct client_core *core)
+{
+    uint64_t ties = ties_of(&core->calls_queued);
+    LIST_EACH (at, &core->leases) {
+        ties += ties_of(&CONTAINER_OF(at, struct client_lease, of_core)->pushed);
+    }
+    return ties;
 }
 
 static struct pace *pace_of(struct client_core *core, const struct spec *spec)
@@ -145,6 +213,9 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
+    if (!args_stay(scope, spec)) {
+        return ROOST_EEXIST;
+    }
     size_t head = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
     struct client_call *call = malloc(head + spec->bytes);
     if (call == NULL) {
@@ -171,6 +242,7 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
         result->name->holds = 1;
         result->name->result = result;
     }
+    tie_args(core, scope, spec);
     queue(core, call, false);
     return 0;
 }
@@ -455,6 +527,7 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
     unpush(call);
     call->state = CALL_DONE;
     take_results(core, call, done);
+    untie_args(core, call->scope, call->spec);
     drop_if_over(call);
 }
 
@@ -537,6 +610,7 @@ int client_call_submit(struct client_core *core, struct client_call **call_out, 
             client_free(core, call->scope, result_id(call->spec->task, i)); /* nobody wants it: once it is taken */
         }
     }
+    untie_args(core, call->scope, call->spec);
     *call_out = call;
     return 0;
 }

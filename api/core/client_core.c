@@ -217,7 +217,7 @@ struct client_core_counts client_core_count(const struct client_core *core)
 /* Every tie has its reason: a flight of a living scope, a private container, a look at announced bytes. */
 static uint64_t reasons_to_tie(const struct client_core *core)
 {
-    uint64_t reasons = 0;
+    uint64_t reasons = calls_ties(core);
     LIST_EACH (at, &core->flights) {
         const struct client_flight *flight = CONTAINER_OF(at, struct client_flight, node);
         reasons += flight->scope != NULL ? flight->ties_count : 0;

@@ -187,11 +187,13 @@ struct client_done {
     } result[LEASE_RETURNS_MAX];
 };
 
-/* May a call go through a lease at all? One function, for all who ask. */
+/* May a call go through a lease at all, by its options and shape? Its arguments are for the host to look at: they must be
+ * here. One function, for all who ask. */
 bool client_call_may_lease(const struct spec *spec);
 
-/* The call waits for a lease; its results are held by the scope, pending, this process's own. ROOST_ESTATE, ROOST_ENOMEM:
- * nothing has changed. */
+/* The call waits for a lease; its results are held by the scope, pending, this process's own. ROOST_EEXIST:
+ * it has to go the agent's way (a call made again, an argument that the scope does not hold, or that is such a result
+ * itself). ROOST_ESTATE, ROOST_ENOMEM. Nothing has changed then. */
 int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, uint64_t now_ns);
 /* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two below. */
 struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out);
