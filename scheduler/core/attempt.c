@@ -29,8 +29,9 @@ static void drop_returns(struct head *head, struct member *member, const struct 
 {
     for (size_t i = 0; i < complete->returns_count; i++) {
         edges_drop(member, complete->returns[i].object);
-        if (complete->returns[i].located && head_object_find(head, complete->returns[i].object) == NULL &&
-            !head_in_census(head)) {
+        const struct object *object = head_object_find(head, complete->returns[i].object);
+        bool is_known = object != NULL && head_object_is_at(object, member->number);
+        if (complete->returns[i].located && !is_known && (object != NULL || !head_in_census(head))) {
             free_name_at(head, member, complete->returns[i].object);
         }
     }

@@ -262,6 +262,8 @@ void publish_contained(struct head *head, struct member *member, struct object *
                        const struct proto_objects *contained);
 /* A copy lies at the member. False: of another version, or it differs; counted, and the object FAILED if it differs. */
 bool publish_copy(struct head *head, struct member *member, struct object *object, const struct proto_content *content);
+/* The member has bytes that are not what the object is: it is told to give them up. False. */
+bool publish_refuse_copy(struct head *head, struct member *member, const struct object *object);
 /* FOUND to one member. */
 void publish_found(struct head *head, struct member *member, const struct object *object);
 /* FOUND to those who want it and, with `all`, to those who hold it and do not know. */
@@ -424,7 +426,8 @@ struct job {
     void *spec;
     size_t spec_bytes;
     uint64_t driver_pid;
-    uint32_t node; /* of the driver */
+    uint32_t node;  /* of the driver */
+    bool is_listed; /* by that node, in the list that is being received */
     struct numbers told;
 };
 
@@ -432,6 +435,11 @@ struct job *head_job_find(const struct head *head, struct job_id id);
 void head_job_open(struct head *head, struct member *member, const struct proto_job_open *open);
 void head_job_end(struct head *head, struct job *job);
 void head_job_tell(struct head *head, struct job *job, struct member *member);
+/* A list of the member begins; it has ended: what it does not name has ended too. */
+void head_jobs_unlist(struct head *head, uint32_t node);
+void head_jobs_end_unlisted(struct head *head, uint32_t node);
+/* Its session is another one: what was told in the last may not have arrived. */
+void head_jobs_untell(struct head *head, uint32_t node);
 void head_jobs_node_dead(struct head *head, uint32_t node);
 void head_job_output(struct head *head, const struct proto_output *output);
 void head_jobs_fini(struct head *head);

@@ -3,7 +3,7 @@
  * Owns the job records. A node is told of a job (JOB_OPEN) before its first TASK of it.
  *
  * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone.
- * Failures:   the driver's node dies -> the same as JOB_END.
+ * Failures:   the driver's node dies, or lists without it -> the same as JOB_END.
  * Invariants: every task that is not done has its job, or is about to fail.
  * Thread:     the core's.
  */
@@ -22,10 +22,12 @@ void head_job_open(struct head *head, struct member *member, const struct proto_
     struct job *job = head_job_find(head, open->job);
     if (job != NULL) { /* listed again */
         job->node = member->number;
+        job->is_listed = true;
         return;
     }
     job = head_alloc(sizeof *job);
     job->id = open->job;
+    job->is_listed = true;
     job->name = head_text(open->name);
     job->spec = head_alloc(open->spec.size + 1);
     job->spec_bytes = open->spec.size;
@@ -99,6 +101,34 @@ void head_job_end(struct head *head, struct job *job)
     id_map_remove(&head->jobs_by_id, job_id_key(job->id));
     list_remove(&job->all);
     free_job(job);
+}
+
+void head_jobs_untell(struct head *head, uint32_t node)
+{
+    LIST_EACH (at, &head->jobs) {
+        struct job *job = CONTAINER_OF(at, struct job, all);
+        if (job->node != node) {
+            numbers_remove(&job->told, node);
+        }
+    }
+}
+
+void head_jobs_unlist(struct head *head, uint32_t node)
+{
+    LIST_EACH (at, &head->jobs) {
+        struct job *job = CONTAINER_OF(at, struct job, all);
+        job->is_listed = job->is_listed && job->node != node;
+    }
+}
+
+void head_jobs_end_unlisted(struct head *head, uint32_t node)
+{
+    LIST_EACH_SAFE (at, &head->jobs) {
+        struct job *job = CONTAINER_OF(at, struct job, all);
+        if (job->node == node && !job->is_listed) { /* its JOB_END was lost with the session before */
+            head_job_end(head, job);
+        }
+    }
 }
 
 void head_jobs_node_dead(struct head *head, uint32_t node)

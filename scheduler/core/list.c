@@ -43,6 +43,7 @@ void list_begin(struct head *head, struct member *member, uint32_t list, uint32_
     list_void(member);
     member->list = list;
     member->list_seen = member_seen(member, seen);
+    head_jobs_unlist(head, member->number);
     head_record(head, 'L', member->number, list);
 }
 
@@ -141,25 +142,22 @@ void list_placed(struct head *head, struct member *member, uint32_t list)
 
 /* ------------------------------------------------------------------------------------------------ objects */
 
-/* NULL: its end had come before; the member hears of it. */
+/* NULL: its end had come before; the member hears of it. What lies there, or is made for a call of its own, may have been
+ * said in the session before and be an argument of a call that is listed last: it is kept until the list's end. */
 static struct object *listed_object(struct head *head, struct member *member, const struct proto_list_object *listed)
 {
     struct object *object = head_object_find(head, listed->object);
-    bool is_its_own = listed->held && (listed->stored || !task_id_is_none(listed->task));
     if (object != NULL) {
         return object;
     }
-    if (head_in_census(head) || is_its_own) {
-        return head_object_make(head, listed->object, OBJECT_UNKNOWN); /* or its PUBLISH was lost with the session */
+    if (head_in_census(head) || listed->stored || !task_id_is_none(listed->task)) {
+        object = head_object_make(head, listed->object, OBJECT_UNKNOWN);
+        head_object_hold(head, object, member->number, 0);
+        return object;
     }
-    if (listed->stored) {
-        free_name_at(head, member, listed->object);
-    } else if (listed->held) {
-        struct proto_message *message = head_send(head, member, PROTO_GONE);
-        if (message != NULL) {
-            message->u.gone.objects = (struct proto_objects){ head_copy(head, &listed->object, sizeof listed->object),
-                                                              1 };
-        }
+    struct proto_message *message = listed->held ? head_send(head, member, PROTO_GONE) : NULL;
+    if (message != NULL) {
+        message->u.gone.objects = (struct proto_objects){ head_copy(head, &listed->object, sizeof listed->object), 1 };
     }
     return NULL;
 }
@@ -183,6 +181,8 @@ static void learn(struct head *head, struct member *member, struct object *objec
         publish_contained(head, member, object, &none);
         head_object_seal(head, object, &listed->content);
         head_object_locate(head, object, member->number);
+    } else if (listed->stored) {
+        publish_refuse_copy(head, member, object);
     } else if (object->state == OBJECT_UNKNOWN && !task_id_is_none(listed->task)) {
         head_object_set_state(head, object, OBJECT_PENDING);
     }
@@ -224,6 +224,12 @@ static void forget_unlisted(struct head *head, struct member *member)
             continue;
         }
         uintptr_t flags = flags_of(member, object->id);
+        if (object->state == OBJECT_UNKNOWN && !head_in_census(head) && (flags & LISTED) == 0) {
+            head_object_fail(head, object, OBJECT_LOST,
+                             failure_make(ROOST_ELOST, member_name(head, member->number),
+                                          "named by an object of node %u (%s), and nobody has it", member->number,
+                                          member_name(head, member->number)));
+        }
         if ((flags & LISTED_HELD) == 0 && head_object_is_held_by(object, member->number)) {
             head_object_drop(head, object, member, member->list_seen);
         }
@@ -323,21 +329,28 @@ void list_census_arrived(struct head *head, struct member *member)
     }
 }
 
+/* SUBMITs that were lost with the session before. */
+static void decide_homes(struct head *head, struct member *member)
+{
+    LIST_EACH_SAFE (at, &member->homed) {
+        struct task *task = CONTAINER_OF(at, struct task, of_home);
+        if (task->state == TASK_HOME && !head_in_census(head)) {
+            decide_home(head, task);
+        }
+    }
+}
+
 void list_end(struct head *head, struct member *member, uint32_t list)
 {
     if (member->list == 0 || member->list != list) {
         head->counts.stale++;
         return;
     }
+    head_jobs_end_unlisted(head, member->number);
+    decide_homes(head, member);
     forget_unlisted(head, member);
     lose_attempts(head, member);
     list_void(member);
     edges_drop_all(member);
     list_census_arrived(head, member);
-    LIST_EACH_SAFE (at, &member->homed) { /* a SUBMIT that was lost with the session before */
-        struct task *task = CONTAINER_OF(at, struct task, of_home);
-        if (task->state == TASK_HOME && !head_in_census(head)) {
-            decide_home(head, task);
-        }
-    }
 }

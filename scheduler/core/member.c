@@ -394,6 +394,7 @@ static void begin_session(struct head *head, struct member *member, struct core_
     member->deaths_sent = member->deaths_echoed;
     list_void(member);
     edges_drop_all(member);
+    head_jobs_untell(head, member->number);
     LIST_EACH (at, &member->tasks) {
         CONTAINER_OF(at, struct task, of_node)->is_relisted = false;
     }

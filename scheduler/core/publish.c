@@ -66,12 +66,16 @@ void publish_edges(struct head *head, struct member *member, const struct proto_
     edges->count += said->contained.count;
 }
 
-static uint32_t look_up(struct head *head, const struct object_id *ids, size_t count, const struct object *container,
-                        struct object **found)
+static uint32_t look_up(struct head *head, struct member *member, const struct object_id *ids, size_t count,
+                        const struct object *container, struct object **found)
 {
     uint32_t known = 0;
     for (size_t i = 0; i < count; i++) {
         struct object *object = head_object_named(head, ids[i]);
+        if (object == NULL && member->list != 0) { /* its turn in the list comes, or the list's end */
+            object = head_object_make(head, ids[i], OBJECT_UNKNOWN);
+            head_object_hold(head, object, member->number, 0);
+        }
         if (object == NULL || object == container) {
             head->counts.bad_messages++; /* against rule 1 */
         } else {
@@ -89,8 +93,8 @@ void publish_contained(struct head *head, struct member *member, struct object *
     bool is_new = object->more == NULL || object->more->contained == NULL;
     if (count > 0 && is_new) {
         struct object **found = head_alloc(count * sizeof(struct object *));
-        uint32_t known = edges == NULL ? 0 : look_up(head, edges->ids, before, object, found);
-        known += look_up(head, contained->ids, contained->count, object, found + known);
+        uint32_t known = edges == NULL ? 0 : look_up(head, member, edges->ids, before, object, found);
+        known += look_up(head, member, contained->ids, contained->count, object, found + known);
         head_object_contain(head, object, found, known);
     }
     edges_drop(member, object->id);
@@ -98,15 +102,19 @@ void publish_contained(struct head *head, struct member *member, struct object *
 
 /* ------------------------------------------------------------------------------------------------ copies */
 
+/* It would lie there for ever, as nobody else knows of it. */
+bool publish_refuse_copy(struct head *head, struct member *member, const struct object *object)
+{
+    head->counts.refused_copies++;
+    free_name_at(head, member, object->id);
+    return false;
+}
+
 bool publish_copy(struct head *head, struct member *member, struct object *object, const struct proto_content *content)
 {
-    if (object->state != OBJECT_SEALED && object->state != OBJECT_LOST) {
-        head->counts.refused_copies++;
-        return false;
-    }
-    if (content->version != object->version) {
-        head->counts.refused_copies++;
-        return false;
+    bool may_have_copies = object->state == OBJECT_SEALED || object->state == OBJECT_LOST;
+    if (!may_have_copies || content->version != object->version) {
+        return publish_refuse_copy(head, member, object);
     }
     if (content->fingerprint != object->fingerprint || content->size != object->size) {
         head->counts.refused_copies++;
@@ -196,13 +204,16 @@ void publish_entry(struct head *head, struct member *member, const struct proto_
     }
     if (is_new || object->state == OBJECT_UNKNOWN) {
         object->home = (uint16_t)member->number;
-        head_object_hold(head, object, member->number, 0); /* who publishes a name has it */
-        list_note(head, member->number, object->id, LISTED_HELD, 0);
     }
+    head_object_hold(head, object, member->number, 0); /* who publishes a name has it, or drops it next */
+    list_note(head, member->number, object->id, LISTED_HELD, 0);
     if (!task_id_is_none(publish->task)) {
         take_spec(head, member, object, publish);
     }
     learn(head, member, object, publish);
+    if (publish->state == PROTO_PENDING && object->state != OBJECT_PENDING) {
+        publish_found(head, member, object); /* it was made already: no change will come that could be waited for */
+    }
     home_is_done(head, object);
 }
 

@@ -50,7 +50,7 @@ static uint32_t moves_from(enum task_state from)
     case TASK_HOME:
         return 1u << TASK_WAITING | 1u << TASK_PLACED | 1u << TASK_LOCAL | 1u << TASK_DONE;
     case TASK_DONE:
-        return 0;
+        return 1u << TASK_WAITING; /* the same call once more */
     }
     return 0;
 }
@@ -291,6 +291,9 @@ static void enter_returns(struct head *head, struct task *task, struct member *m
     for (uint32_t i = 0; (task->spec->flags & SPEC_UNHELD) == 0 && i < task->returns_count; i++) {
         head_object_hold(head, head_task_return(head, task, i, true), member->number, 0);
         list_note(head, member->number, task->returns[i]->id, LISTED | LISTED_HELD, 0);
+        if (task->returns[i]->state != OBJECT_PENDING) { /* of a call made again */
+            publish_found(head, member, task->returns[i]);
+        }
     }
 }
 
@@ -307,8 +310,10 @@ void head_task_enter(struct head *head, struct task *task)
     }
     if (task->inputs == NULL && !take_inputs(head, task, &gone)) {
         char text[ID_TEXT_BYTES];
+        bool ran_before = task->attempt > 1; /* what it made is lost, and so is what it was made of */
         head_task_fail(head, task,
-                       failure_make(ROOST_EFREED, "", "argument %s was given up", object_id_print(gone, text)));
+                       failure_make(ran_before ? ROOST_ELOST : ROOST_EFREED, "", "argument %s was given up%s",
+                                    object_id_print(gone, text), ran_before ? " since it ran first" : ""));
         return;
     }
     task->missing = 0;
@@ -357,17 +362,38 @@ void head_task_ask_again(struct head *head)
     }
 }
 
-static void submit_again(struct head *head, struct task *task, struct spec *spec)
+static bool lacks_returns(const struct task *task)
 {
-    bool is_wanted = task->state == TASK_REFUSED || task->state == TASK_LOCAL || task->state == TASK_HOME;
-    if (!is_wanted) {
+    for (uint32_t i = 0; i < task->returns_count; i++) {
+        const struct object *object = task->returns[i];
+        if (object == NULL || (object->state != OBJECT_SEALED && object->state != OBJECT_FAILED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the head had refused and asked for; or a call that another attempt of its parent makes again: its returns are
+ * held for the caller, and when one of them is gone that an earlier run had made, it runs once more. */
+static void submit_again(struct head *head, struct member *member, struct task *task, struct spec *spec)
+{
+    bool is_refused = task->state == TASK_REFUSED;
+    bool is_gone = task->state == TASK_DONE && lacks_returns(task) && (spec->flags & SPEC_UNHELD) == 0;
+    bool is_wanted = is_refused || is_gone || task->state == TASK_LOCAL || task->state == TASK_HOME;
+    if (is_wanted) {
+        free(task->spec);
+        task->spec = spec;
+    } else {
         head->counts.stale++;
         free(spec);
-        return;
     }
-    free(task->spec);
-    task->spec = spec;
-    head_task_enter(head, task);
+    if (task->spec != NULL) {
+        enter_returns(head, task, member);
+    }
+    if (is_wanted) {
+        task->attempt += is_gone ? 1 : 0;
+        head_task_enter(head, task);
+    }
 }
 
 void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit)
@@ -378,7 +404,7 @@ void head_task_submit(struct head *head, struct member *member, const struct pro
     }
     struct task *task = head_task_find(head, submit->task);
     if (task != NULL) {
-        submit_again(head, task, spec);
+        submit_again(head, member, task, spec);
         return;
     }
     task = head_task_make(head, member, spec, TASK_WAITING);

@@ -172,7 +172,8 @@ void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
                                    .memory_bytes = ROOST_GIB(1),
                                    .segments_count = 1,
                                    .segment_bytes = { store_bytes },
-                                   .workers_max = cpus * 4 };
+                                   .workers_max = cpus * 4,
+                                   .alone = true };
     CHECK_EQ(agent_create(&bench->agent, &config), 0);
     CHECK_EQ(core_out_init(&bench->out, agent_core.out_bytes_max), 0);
     bench->said = calloc(BENCH_SAID_MAX, sizeof *bench->said);

@@ -406,6 +406,7 @@ void bench_location(struct bench *bench, uint32_t i, struct object_id id, uint64
 void bench_job(struct bench *bench, uint32_t i)
 {
     struct proto_message message = { .kind = PROTO_JOB_OPEN };
+    bench->agents[i].has_job = true;
     message.u.job_open =
         (struct proto_job_open){ .job = bench->job, .name = "job", .driver_pid = 7, .spec = { "x", 1 } };
     bench_say(bench, i, &message);
@@ -483,6 +484,9 @@ void bench_list(struct bench *bench, uint32_t i, const struct bench_listed *obje
     struct proto_message list = { .kind = PROTO_LIST_OBJECTS, .u.list_objects = { items, count } };
     struct proto_message end = { .kind = PROTO_LIST_END, .u.list_end = { 1 } };
     bench_say(bench, i, &begin);
+    if (bench->agents[i].has_job) {
+        bench_job(bench, i);
+    }
     bench_say(bench, i, &placed);
     bench_say(bench, i, &list);
     bench_say(bench, i, &end);

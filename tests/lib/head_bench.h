@@ -36,7 +36,7 @@ struct bench_agent {
     uint32_t number, incarnation, cpus;
     uint64_t handle;
     uint32_t mark, seen; /* of the last message said to it; as it will say */
-    bool is_deaf, is_up;
+    bool is_deaf, is_up, has_job;
     uint32_t lists;
 };
 
@@ -65,7 +65,7 @@ void bench_restart(struct bench *bench);
 /* Agent `i` says HELLO with so many CPUs; a fresh one, or the same life again. It does not list by itself. */
 void bench_agent(struct bench *bench, uint32_t i, uint32_t cpus);
 void bench_agent_again(struct bench *bench, uint32_t i); /* the same life, a new session */
-/* LIST with these objects and nothing else. */
+/* LIST with its job, if it has one, these objects and nothing else. */
 struct bench_listed {
     struct object_id id;
     bool held, stored;

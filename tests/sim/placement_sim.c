@@ -1,6 +1,6 @@
 #include "tests/sim/placement_sim.h"
 #include "common/error.h"
-#include "tests/sim/cluster.h"
+#include "tests/sim/placement_cluster.h"
 
 enum { SEEDS = 3 };
 

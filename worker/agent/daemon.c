@@ -91,7 +91,8 @@ static int make_core(struct daemon *daemon)
                                      .cpus_hundredths = cpus_hundredths(options->cpus),
                                      .memory_bytes = options->memory_bytes,
                                      .segments_count = daemon->store->segments_count,
-                                     .secret = id_random().lo };
+                                     .secret = id_random().lo,
+                                     .alone = options->head_address == NULL };
     memcpy(config->node_name, daemon->node_name, sizeof config->node_name);
     if (config->memory_bytes == 0) {
         struct sysinfo info;

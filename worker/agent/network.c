@@ -120,9 +120,13 @@ static struct neighbour *find_neighbour(struct network *network, uint32_t number
     return NULL;
 }
 
-/* One that was declared dead and has not heard of it yet comes again, with its new life. */
+/* One that was declared dead and has not heard of it yet comes again, with its new life. Who has no number yet could not
+ * be told from the head. */
 static int on_hello_of_agent(void *arg, const struct proto_hello *hello)
 {
+    if (hello->number == 0) {
+        return error_set(ROOST_ESTATE, "the head has not welcomed this node yet");
+    }
     const struct neighbour *neighbour = find_neighbour(arg, hello->number);
     if (neighbour != NULL && hello->incarnation < neighbour->incarnation) {
         return error_set(ROOST_ENODE, "%s has been declared dead, and has a new life", hello->host);
@@ -412,10 +416,23 @@ static void on_agent_down(void *arg, struct peer *peer, int status, const char *
     say_lost(arg, name);
 }
 
-static void on_agent_gone(void *arg, struct peer *peer)
+/* Who dialed may have given up, and then nobody would ever speak in this session again. */
+static void on_agent_silence(void *arg, struct peer *peer, enum peer_silence silence)
 {
     (void)arg;
-    way_destroy(peer_arg(peer));
+    if (silence == PEER_DEAD) {
+        peer_lose(peer, ROOST_ETIMEDOUT, "it has been silent for too long");
+    }
+}
+
+/* What waits goes nowhere: the core says it again, over a session that this side dials. */
+static void on_agent_gone(void *arg, struct peer *peer)
+{
+    struct way *way = peer_arg(peer);
+    if (way != NULL && !list_is_empty(&way->waiting)) {
+        unreachable_soon(arg, way->peer);
+    }
+    way_destroy(way);
 }
 
 static const struct peers_handler agent_handler = { .say_hello = hello_to_agent,
@@ -424,6 +441,7 @@ static const struct peers_handler agent_handler = { .say_hello = hello_to_agent,
                                                     .on_message = on_agent_message,
                                                     .on_batch_end = on_batch_end,
                                                     .on_lost = on_agent_lost,
+                                                    .on_silence = on_agent_silence,
                                                     .on_down = on_agent_down,
                                                     .on_gone = on_agent_gone };
 

@@ -42,7 +42,7 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
                                   &agent->members,      &agent->pulls,   &agent->serves,  &agent->objects,
                                   &agent->unknown,      &agent->unnamed, &agent->failing, &agent->finished,
                                   &agent->clients,      &agent->tasks,   &agent->ready,   &agent->jobs,
-                                  &agent->room_requests };
+                                  &agent->room_requests, &agent->given,   &agent->arrived };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);
     }
@@ -68,6 +68,7 @@ void agent_destroy(struct agent *agent)
     workers_fini(agent);
     tasks_fini(agent);
     pulls_fini(agent);
+    transits_fini(agent);
     objects_fini(agent);
     room_fini(agent);
     for (uint32_t i = 0; i < agent->config.segments_count; i++) {
@@ -106,6 +107,13 @@ static void done(struct agent *agent, const struct core_event *event)
         break;
     case AGENT_TOKEN_SERVE:
         pull_served(agent, event);
+        break;
+    case AGENT_TOKEN_NAMES:
+        if (serial == 0) {
+            transit_give(agent, event->u.done.data);
+        } else {
+            transit_taken(agent, serial);
+        }
         break;
     case AGENT_TIMER:
         ROOST_IMPOSSIBLE("nothing was asked for under this token");
@@ -147,8 +155,10 @@ static void settle(struct agent *agent)
             cycles_end(agent);
         }
     } while (!list_is_empty(&agent->unnamed) || !list_is_empty(&agent->failing) || !list_is_empty(&agent->finished) ||
-             !list_is_empty(&agent->leaving) || agent->room_due || agent->pull_due || agent->dispatch_due ||
-             agent->cycles_are_due);
+             agent->room_due || agent->pull_due || agent->dispatch_due || agent->cycles_are_due);
+    link_flush(agent);
+    transit_settle(agent);
+    object_sweep(agent); /* what only a transit held; its DROP goes by a timer in any case */
     link_flush(agent);
     arm(agent);
 }

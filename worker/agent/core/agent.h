@@ -18,6 +18,13 @@
  *   CORE_DRAIN         run a turn that reads every ring
  *   CORE_SEND          body: struct proto_message; to: core_peer_key(), node 0 is the head
  *   CORE_PULL          body: struct agent_pull
+ *   CORE_WAKE          body: struct agent_names: names have come from another agent; answered by CORE_DONE with its token
+ *                      once whoever they are for has said that it holds them
+ *
+ * Names that a call carries to another agent are given by CORE_DONE, token AGENT_TOKEN_NAMES with serial 0, data: struct
+ * agent_names, before the call is sent; somebody here holds them at that moment. For that u.message.seen of the head's
+ * messages is, as on its own side, the mark (the token of a CORE_SEND) of the last batch that it had applied, and a body of
+ * NULL only says what was seen.
  *
  * Thread: the agent's loop. */
 #ifndef ROOST_WORKER_AGENT_CORE_AGENT_H
@@ -34,7 +41,8 @@ enum agent_token_kind {
     AGENT_TOKEN_SPAWN,
     AGENT_TOKEN_PULL,
     AGENT_TOKEN_SERVE,
-    AGENT_TIMER
+    AGENT_TIMER,
+    AGENT_TOKEN_NAMES
 };
 
 static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
@@ -44,6 +52,9 @@ static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
 static inline enum agent_token_kind agent_token_kind(uint64_t token) { return (enum agent_token_kind)(token >> 56); }
 static inline uint64_t agent_token_serial(uint64_t token) { return token & ((UINT64_C(1) << 56) - 1); }
 
+/* The rule of lifetime that this core keeps by itself; switched off by the simulator's mutation tests and by nobody else. */
+enum agent_rule { AGENT_RULE_TRANSIT = 1 << 3 /* names given to a peer are held here until it acknowledges them */ };
+
 struct agent_config {
     struct node_id node;
     char node_name[64];
@@ -52,11 +63,18 @@ struct agent_config {
     uint32_t segments_count;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     bool segment_is_huge[STORE_SEGMENTS_MAX];
-    uint64_t secret;           /* random: makes the names of transfers unguessable */
+    uint64_t secret;           /* random, of this life: makes the names of transfers and puts its own */
     uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
     uint32_t prestart_workers; /* per job */
     uint32_t workers_max;      /* blocked ones included */
     bool alone;                /* no head: everything is decided here */
+    uint32_t rules_off;        /* of enum agent_rule */
+};
+
+struct agent_names {
+    struct core_peer peer;
+    uint32_t count, reserved;
+    struct object_id ids[];
 };
 
 /* CORE_RING_ENTRY of a submits ring: the entry, then the spec, already copied and checked by spec_check(). */

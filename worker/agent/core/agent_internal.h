@@ -49,8 +49,8 @@ struct object {
     struct object **contains; /* value.refs of them: what the object names; each counted in its containers */
     roost_ref *refs;          /* the same as refs, ranges and all; owned */
 
-    /* who names it. The first three are what the head is told about (object_is_held()) */
-    uint32_t scopes, tasks;
+    /* who names it. The first four are what the head is told about (object_is_held()) */
+    uint32_t scopes, tasks, transits;
     uint32_t private_containers; /* objects here that contain it and are not public */
     uint32_t containers;         /* all objects here that contain it */
     uint32_t uses;               /* inputs of gathers, results to be, parts: the record must stay, nobody holds it */
@@ -99,7 +99,7 @@ void object_name(struct agent *agent, struct object *object, uint32_t *counter);
 void object_unname(struct agent *agent, struct object *object, uint32_t *counter);
 static inline bool object_is_named(const struct object *object)
 {
-    return object->scopes + object->tasks + object->containers + object->uses > 0;
+    return object->scopes + object->tasks + object->transits + object->containers + object->uses > 0;
 }
 static inline bool object_is_named_from_outside(const struct object *object)
 {
@@ -107,7 +107,7 @@ static inline bool object_is_named_from_outside(const struct object *object)
 }
 static inline bool object_is_held(const struct object *object)
 {
-    return object->scopes + object->tasks + object->private_containers > 0;
+    return object->scopes + object->tasks + object->transits + object->private_containers > 0;
 }
 /* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. A part may have
  * FAILED although its whole is well: there is no such range. */
@@ -312,6 +312,7 @@ struct task {
     bool is_leaving;          /* it goes to the head at the step's end */
     struct list_node leaving; /* agent.leaving until then */
     bool was_submitted;       /* the head has its spec */
+    bool is_refused;          /* AWAY, and the head had no room for its spec: it is here alone until asked for */
     bool is_home;             /* submitted on this node: its spec is kept until its results are gone */
     bool is_from_head;        /* the attempt at hand was placed here by the head, which is told of its end */
     uint32_t head_attempt;    /* the number that the head gave it */
@@ -358,6 +359,11 @@ struct task *task_create(struct agent *agent, struct job *job, const struct spec
 /* Each result that is not there is pending from now on, held by `scope` (NULL: by nobody here). False: an id is already
  * something else, which then is no result of this task. */
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope);
+/* DONE -> WAITING: results that are gone are expected once more. */
+void task_wake(struct agent *agent, struct task *task, struct scope *scope);
+/* AWAY, and the head may have forgotten its results: it is told of them, as with the call itself. */
+void task_submit_anew(struct agent *agent, struct task *task);
+void task_begin_anew(struct agent *agent, struct task *task);
 /* Looks at every argument; the task is ready, waits, fails or leaves. */
 void task_begin(struct agent *agent, struct task *task);
 bool task_may_leave(const struct task *task);
@@ -564,7 +570,20 @@ void pull_done(struct agent *agent, const struct core_event *event);
 void pull_served(struct agent *agent, const struct core_event *event);
 /* Room has become free, a transfer has ended or a pause: others may begin. */
 void pull_retry(struct agent *agent);
+/* The head's session is a new one: what it was asked there is asked again. */
+void pull_ask_again(struct agent *agent);
 void pulls_fini(struct agent *agent);
+
+/* ------------------------------------------------------------------ names between agents (transit.c) */
+
+void transit_give(struct agent *agent, const struct agent_names *names);
+void transit_taken(struct agent *agent, uint64_t serial);
+void transit_message(struct agent *agent, struct core_peer peer, const struct proto_message *message);
+void transit_again(struct agent *agent, struct core_peer peer);
+void transit_dead(struct agent *agent, struct core_peer peer);
+void transit_head_lost(struct agent *agent);
+void transit_settle(struct agent *agent);
+void transits_fini(struct agent *agent);
 
 /* ------------------------------------------------------------------ the whole (agent.c) */
 
@@ -588,6 +607,11 @@ struct agent {
     bool dispatch_due, room_due, pull_due, cycles_are_due;
     struct core_peer self;       /* as the head numbers this node; 0: not yet */
     bool head_is_up;             /* WELCOME has come, and the session stands */
+    bool head_is_new;            /* it has begun since this node was last welcomed: it knows nothing */
+    bool has_listed;             /* to this head, in this session */
+    uint64_t head_epoch;
+    uint32_t said_mark, head_seen; /* marks of what was said to the head in this session, and of what it has applied */
+    struct list_node given, arrived; /* struct transit.all */
     uint32_t nodes_count;        /* members, this node included */
     uint32_t list_number;        /* of the list to say next */
     struct object_id *forgotten; /* held at the head, unknown here by now: to be dropped by name; owned */

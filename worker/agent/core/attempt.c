@@ -184,6 +184,7 @@ static void publish(struct agent *agent, struct attempt *attempt)
         struct object *object = task->results[i];
         if (object != NULL && object->state == OBJECT_PENDING) { /* else nobody wants it any more, and end() drops it */
             given->value.id = object->id;
+            object->version = task->is_from_head ? task->head_attempt : 0;
             object_arrive(agent, object, &given->value, given->lease, given->refs);
             given->refs = NULL;
             given->lease = NULL;

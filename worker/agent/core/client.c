@@ -25,7 +25,7 @@ struct client *client_find(struct agent *agent, struct core_client key)
 
 uint64_t agent_client_prefix(const struct agent *agent, struct core_client client)
 {
-    uint64_t words[3] = { agent->config.node.hi, agent->config.node.lo, core_client_key(client) };
+    uint64_t words[4] = { agent->config.node.hi, agent->config.node.lo, agent->config.secret, core_client_key(client) };
     return hash64(words, sizeof words, 4) | 1;
 }
 

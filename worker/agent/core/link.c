@@ -22,8 +22,8 @@
 
 static struct proto_message *say(struct agent *agent, enum proto_kind kind)
 {
-    struct proto_message *message = core_put(agent->out, CORE_SEND, core_peer_key((struct core_peer){ 0, 0 }), 0,
-                                             sizeof *message);
+    struct proto_message *message = core_put(agent->out, CORE_SEND, core_peer_key((struct core_peer){ 0, 0 }),
+                                             ++agent->said_mark, sizeof *message);
     message->kind = kind;
     return message;
 }
@@ -95,6 +95,17 @@ static void say_publish(struct agent *agent, struct object *object)
     }
 }
 
+/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. A hold that nobody has here is
+ * dropped at once; so nothing stays at the head when the value and the end of an object cross. */
+static void is_listed(struct agent *agent, struct object *object)
+{
+    object->is_registered = true;
+    list_remove(&object->told);
+    if (!object_is_held(object)) {
+        list_append(&agent->drops, &object->told);
+    }
+}
+
 /* Inner names first, in a loop: a chain of containers may be long. */
 static void publish_all(struct agent *agent, struct object *object)
 {
@@ -117,10 +128,7 @@ static void publish_all(struct agent *agent, struct object *object)
         }
         object_becomes_public(agent, at);
         say_publish(agent, at);
-        at->is_registered = true; /* a PUBLISH is a hold of its sender */
-        if (!object_is_held(at) && list_is_empty(&at->told)) {
-            list_append(&agent->drops, &at->told);
-        }
+        is_listed(agent, at);
         at = count > 0 ? stack[--count] : NULL;
     }
     free(stack);
@@ -131,6 +139,17 @@ void link_publish(struct agent *agent, struct object *object)
     if (!object->is_public) {
         publish_all(agent, object);
     }
+}
+
+/* The head lists this node, and there is no record that could say when that ends: now. */
+static void drop_by_name(struct agent *agent, struct object_id id)
+{
+    if (agent->forgotten_count == agent->forgotten_capacity) {
+        agent->forgotten_capacity = agent->forgotten_capacity * 2 + 64;
+        agent->forgotten = realloc(agent->forgotten, agent->forgotten_capacity * sizeof *agent->forgotten);
+        ROOST_INVARIANT(agent->forgotten != NULL);
+    }
+    agent->forgotten[agent->forgotten_count++] = id;
 }
 
 void link_value(struct agent *agent, struct object *object)
@@ -147,6 +166,7 @@ void link_value(struct agent *agent, struct object *object)
     }
     if (object->producer == NULL || !object->producer->is_from_head) { /* else COMPLETE says it, with all the others */
         say_publish(agent, object);
+        is_listed(agent, object);
     }
 }
 
@@ -174,12 +194,7 @@ void link_forget(struct agent *agent, struct object *object)
     list_remove(&object->told);
     if (object->is_registered) {
         object->is_registered = false;
-        if (agent->forgotten_count == agent->forgotten_capacity) {
-            agent->forgotten_capacity = agent->forgotten_capacity * 2 + 64;
-            agent->forgotten = realloc(agent->forgotten, agent->forgotten_capacity * sizeof *agent->forgotten);
-            ROOST_INVARIANT(agent->forgotten != NULL);
-        }
-        agent->forgotten[agent->forgotten_count++] = object->id;
+        drop_by_name(agent, object->id);
     }
 }
 
@@ -263,11 +278,20 @@ static struct proto_bytes spec_bytes(const struct task *task)
     return (struct proto_bytes){ task->spec, task->spec->bytes };
 }
 
+/* A hold of each return, on this side as on the head's. */
 static void say_submit(struct agent *agent, const struct task *task)
 {
     struct proto_message *message = say(agent, PROTO_SUBMIT);
     message->u.submit.task = task->id;
     message->u.submit.spec = spec_bytes(task);
+    bool is_unheld = (task->spec->flags & SPEC_UNHELD) != 0;
+    for (uint32_t i = 0; i < task->spec->returns && !is_unheld; i++) {
+        if (task->results[i] != NULL) {
+            is_listed(agent, task->results[i]);
+        } else {
+            drop_by_name(agent, result_id(task->id, i));
+        }
+    }
 }
 
 void link_submit(struct agent *agent, struct task *task)
@@ -325,6 +349,9 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
         for (uint32_t r = 0; object->contains != NULL && r < object->value.refs; r++) {
             link_publish(agent, object->contains[r]);
         }
+        if (!object->is_public) { /* it was given up, and is wanted again */
+            object_becomes_public(agent, object);
+        }
         items[i].contained = say_contained(agent, object);
         items[i].content = content_of(object);
         items[i].located = true;
@@ -380,7 +407,7 @@ static enum proto_object_state listed_state(const struct object *object)
         return PROTO_PENDING;
     case OBJECT_HERE:
     case OBJECT_ELSEWHERE:
-        return PROTO_SEALED;
+        return object->says_nothing ? PROTO_FAILED : PROTO_SEALED;
     case OBJECT_FAILED:
         return PROTO_FAILED;
     case OBJECT_DYING:
@@ -410,7 +437,7 @@ static void list_objects(struct agent *agent)
         items[count++] = (struct proto_list_object){
             .object = object->id,
             .held = object->is_registered,
-            .stored = object->state == OBJECT_HERE,
+            .stored = object->state == OBJECT_HERE && !object->says_nothing, /* not the head's own words on a failure */
             .state = listed_state(object),
             .content = content_of(object),
             .task = object->producer != NULL && object->producer->is_home ? object->producer->id
@@ -443,7 +470,7 @@ static bool listed_task(const struct task *task, struct proto_list_task *item_ou
     if (task->state == TASK_DONE && !(task->is_home && task->was_submitted)) {
         return false;
     }
-    enum proto_task_state state = task->is_from_head
+    enum proto_task_state state = task->is_from_head && task->state != TASK_DONE
                                       ? (task->state == TASK_RUNNING ? PROTO_TASK_RUNNING : PROTO_TASK_QUEUED)
                                   : task->was_submitted ? PROTO_TASK_HOME
                                                         : PROTO_TASK_LOCAL;
@@ -451,7 +478,8 @@ static bool listed_task(const struct task *task, struct proto_list_task *item_ou
     return true;
 }
 
-/* Before LIST_PLACED what runs or is queued here, without specs; after it the specs that this home keeps. */
+/* Before LIST_PLACED what runs or is queued here, with specs only for a head that cannot know them; after it the specs
+ * that this home keeps. */
 static void list_tasks(struct agent *agent, bool homes)
 {
     LIST_EACH (at, &agent->tasks) {
@@ -460,7 +488,7 @@ static void list_tasks(struct agent *agent, bool homes)
         if (!listed_task(task, &item) || (item.state == PROTO_TASK_HOME) != homes || item.state == PROTO_TASK_LOCAL) {
             continue;
         }
-        if (homes) {
+        if (homes || agent->head_is_new) {
             item.spec = spec_bytes(task);
         }
         struct proto_list_task *copy = core_alloc(agent->out, sizeof *copy);
@@ -483,6 +511,7 @@ void link_list(struct agent *agent)
     list_objects(agent);
     list_tasks(agent, true);
     say(agent, PROTO_LIST_END)->u.list_end.list = number;
+    agent->has_listed = true;
     LIST_EACH (at, &agent->objects) { /* what was asked for is asked for again */
         struct object *object = CONTAINER_OF(at, struct object, all);
         bool is_awaited = !list_is_empty(&object->consumers) || !list_is_empty(&object->waits);
@@ -490,6 +519,7 @@ void link_list(struct agent *agent)
             link_want(agent, object);
         }
     }
+    pull_ask_again(agent);
 }
 
 /* ------------------------------------------------------------------ from the head */
@@ -499,7 +529,12 @@ static void on_welcome(struct agent *agent, const struct proto_welcome *welcome)
     bool is_new_life = agent->self.incarnation != 0 && agent->self.incarnation != welcome->incarnation;
     agent->self = (struct core_peer){ welcome->number, welcome->incarnation };
     agent->head_is_up = true;
+    agent->head_is_new = agent->head_epoch != 0 && agent->head_epoch != welcome->epoch;
+    agent->head_epoch = welcome->epoch;
     agent->list_number = 1;
+    agent->said_mark = agent->head_seen = 0;
+    agent->has_listed = false;
+    transit_head_lost(agent);
     if (is_new_life) { /* it was declared dead: what the head had placed here runs elsewhere by now */
         LIST_EACH_SAFE (at, &agent->tasks) {
             struct task *task = CONTAINER_OF(at, struct task, all);
@@ -606,10 +641,10 @@ void link_failed(struct agent *agent, struct object *object, int32_t status, con
     }
 }
 
-/* A task of this home is over when the last of its results has a value. */
+/* A task of this home is over when the last of its results has a value, unless its spec waits here to be asked for. */
 static void settle_home(struct agent *agent, struct task *task)
 {
-    if (task == NULL || task->state != TASK_AWAY) {
+    if (task == NULL || task->state != TASK_AWAY || task->is_refused) {
         return;
     }
     for (uint32_t i = 0; i < task->spec->returns; i++) {
@@ -631,34 +666,64 @@ static void on_found(struct agent *agent, const struct proto_found *found)
     settle_home(agent, producer);
 }
 
-static void on_names(struct agent *agent, const struct proto_names *names)
+static void one_freed(struct agent *agent, struct object *object, enum proto_kind kind)
+{
+    struct task *producer = object->producer;
+    if (kind == PROTO_FREE && object->is_registered) {
+        return; /* it crosses a word of ours that makes the name known once more */
+    }
+    if (kind == PROTO_GONE && producer != NULL && producer->state == TASK_AWAY && object_is_held(object)) {
+        task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */
+        return;
+    }
+    object_free(agent, object);
+    settle_home(agent, producer);
+}
+
+static void on_names(struct agent *agent, const struct proto_names *names, enum proto_kind kind)
 {
     for (size_t i = 0; i < names->objects.count; i++) {
         struct object *object = object_find(agent, names->objects.ids[i]);
         if (object != NULL) {
-            struct task *producer = object->producer;
-            object_free(agent, object);
-            settle_home(agent, producer);
+            one_freed(agent, object, kind);
         }
     }
 }
 
-/* Every object that the spec names was mentioned: the head lists this node as a holder from now on (rule 2). */
-static void take_mentions(struct agent *agent, struct task *task)
+/* Every object that the spec names was mentioned: the head lists this node as a holder from now on (rule 2). What nobody
+ * here goes on to hold is dropped; what is not known here is made known only for a task that begins. */
+static void take_mentions(struct agent *agent, const struct spec *spec, bool begins)
 {
-    const struct spec *spec = task->spec;
     for (uint32_t i = 0; i < spec->args_count; i++) {
         roost_ref ref;
-        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
-            struct object *object = object_demand(agent, object_id_of(ref));
-            if (!object->is_public) {
-                object_becomes_public(agent, object);
-            }
-            list_remove(&object->unknown);
-            list_remove(&object->told);
-            object->is_registered = true;
+        if (!spec_arg_ref(&spec_args(spec)[i], &ref)) {
+            continue;
         }
+        struct object_id id = object_id_of(ref);
+        struct object *object = begins ? object_demand(agent, id) : object_find(agent, id);
+        if (object == NULL) {
+            drop_by_name(agent, id);
+            continue;
+        }
+        if (!object->is_public) {
+            object_becomes_public(agent, object);
+        }
+        list_remove(&object->unknown);
+        is_listed(agent, object);
     }
+}
+
+/* Its job has ended here, and the head does not know yet. */
+static void refuse_task(struct agent *agent, const struct proto_task *message)
+{
+    log_info("event=task_of_ended_job task=%llx", (unsigned long long)message->task.lo);
+    take_mentions(agent, message->spec.data, false);
+    struct proto_failure *failure = core_alloc(agent->out, sizeof *failure);
+    failure->status = ROOST_ECANCELED;
+    struct proto_message *complete = say(agent, PROTO_COMPLETE);
+    complete->u.complete = (struct proto_complete){ .task = message->task,
+                                                    .attempt = message->attempt,
+                                                    .failure = failure };
 }
 
 static void learn_args(struct agent *agent, const struct proto_task *message)
@@ -673,18 +738,79 @@ static void learn_args(struct agent *agent, const struct proto_task *message)
     }
 }
 
+static bool has_all_results(const struct task *task)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        all = all && task->results[i] != NULL && task->results[i]->state == OBJECT_HERE;
+    }
+    return all;
+}
+
+/* What is here of its results are the head's own words on their failure, of a life before this one. */
+static bool has_failed(const struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        const struct object *result = task->results[i];
+        if (result != NULL && result->says_nothing && result->state == OBJECT_HERE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void results_become_public(struct agent *agent, struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL && !task->results[i]->is_public) {
+            object_becomes_public(agent, task->results[i]);
+        }
+    }
+}
+
+/* The call is known here: an attempt that is over made it, another has made it again, elsewhere, and the head has placed
+ * it here. What runs goes on as the head's; what is done is said. False: it is to begin, as the head's. */
+static bool adopt(struct agent *agent, struct task *task, const struct proto_task *message)
+{
+    log_info("event=task_is_here_already task=%llx attempt=%u state=%d", (unsigned long long)message->task.lo,
+             message->attempt, task->state);
+    take_mentions(agent, task->spec, task->state != TASK_DONE);
+    if (task->state == TASK_WAITING) {
+        task_begin_anew(agent, task);
+        results_become_public(agent, task);
+        return false;
+    }
+    task->is_from_head = true;
+    task->head_attempt = message->attempt;
+    if (task->state != TASK_DONE) {
+        results_become_public(agent, task);
+        return true;
+    }
+    if (has_failed(task)) {
+        struct wire_failure failure = { .status = ROOST_EFAILED, .text = "it had failed before the head began anew" };
+        link_complete(agent, task, 0, false, &failure);
+        return true;
+    }
+    if (has_all_results(task)) {
+        results_become_public(agent, task);
+        link_complete(agent, task, 0, false, NULL);
+        return true;
+    }
+    task_wake(agent, task, NULL);
+    results_become_public(agent, task);
+    return false;
+}
+
 static void on_task(struct agent *agent, const struct proto_task *message)
 {
     const struct spec *spec = message->spec.data; /* the decode door has run spec_check() */
     struct task *task = task_find(agent, message->task);
-    if (task != NULL && task->state != TASK_AWAY) {
-        log_warn("event=task_is_here_already task=%llx attempt=%u", (unsigned long long)message->task.lo,
-                 message->attempt);
+    if (task != NULL && task->state != TASK_AWAY && adopt(agent, task, message)) {
         return;
     }
     struct job *job = job_find(agent, spec->job);
-    if (job == NULL) {
-        log_error("event=task_of_unknown_job task=%llx", (unsigned long long)message->task.lo);
+    if (job == NULL || job->has_ended) {
+        refuse_task(agent, message);
         return;
     }
     if (task == NULL) {
@@ -693,18 +819,14 @@ static void on_task(struct agent *agent, const struct proto_task *message)
         if (!is_new) {
             log_warn("event=results_are_here_already task=%llx", (unsigned long long)message->task.lo);
         }
-        for (uint32_t i = 0; i < spec->returns; i++) {
-            if (task->results[i] != NULL) {
-                task->results[i]->is_public = true;
-            }
-        }
-    } else {
+        results_become_public(agent, task);
+    } else if (task->state == TASK_AWAY) {
         task_set_state(agent, task, TASK_WAITING);
     }
     task->is_from_head = true;
     task->head_attempt = message->attempt;
     task->attempts = message->attempt > 0 ? message->attempt - 1 : 0; /* the head counts from 1, a task from 0 */
-    take_mentions(agent, task);
+    take_mentions(agent, task->spec, true);
     learn_args(agent, message);
     task_begin(agent, task);
 }
@@ -712,7 +834,7 @@ static void on_task(struct agent *agent, const struct proto_task *message)
 static void on_cancel(struct agent *agent, const struct proto_cancel *cancel)
 {
     struct task *task = task_find(agent, cancel->task);
-    if (task == NULL || !task->is_from_head || task->head_attempt != cancel->attempt) {
+    if (task == NULL || !task->is_from_head || task->head_attempt != cancel->attempt || task->state == TASK_DONE) {
         return;
     }
     if (task->attempt != NULL) {
@@ -728,8 +850,12 @@ static void on_cancel(struct agent *agent, const struct proto_cancel *cancel)
 static void on_handback(struct agent *agent, const struct proto_handback *handback)
 {
     struct task *task = task_find(agent, handback->task);
-    if (task != NULL && task->state == TASK_AWAY && handback->reason == PROTO_HANDBACK_AGAIN) {
-        say_submit(agent, task);
+    if (task == NULL || task->state != TASK_AWAY) {
+        return;
+    }
+    task->is_refused = handback->reason == PROTO_HANDBACK_ROOM;
+    if (handback->reason == PROTO_HANDBACK_AGAIN) {
+        say_submit(agent, task); /* out of the record, which therefore stays, at the latest until the job's end */
     }
 }
 
@@ -756,13 +882,19 @@ static void on_dead(struct agent *agent, const struct proto_dead *dead)
         member->is_alive = false;
     }
     pull_peer_lost(agent, (struct core_peer){ dead->node, dead->incarnation });
+    transit_dead(agent, (struct core_peer){ dead->node, dead->incarnation });
 }
 
 void link_message(struct agent *agent, const struct core_event *event)
 {
     const struct proto_message *message = event->u.message.body;
     if (event->u.message.peer.node != 0) {
-        pull_message(agent, event);
+        bool is_transit = message->kind == PROTO_NAMES || message->kind == PROTO_NAMES_ACK;
+        is_transit ? transit_message(agent, event->u.message.peer, message) : pull_message(agent, event);
+        return;
+    }
+    agent->head_seen = event->u.message.seen > agent->head_seen ? event->u.message.seen : agent->head_seen;
+    if (message == NULL) {
         return;
     }
     switch (message->kind) {
@@ -777,7 +909,7 @@ void link_message(struct agent *agent, const struct core_event *event)
         break;
     case PROTO_FREE:
     case PROTO_GONE:
-        on_names(agent, &message->u.free);
+        on_names(agent, &message->u.free, message->kind);
         break;
     case PROTO_FOUND:
         on_found(agent, &message->u.found);
@@ -842,15 +974,12 @@ void link_session(struct agent *agent, const struct core_event *event)
     if (event->u.session.peer.node != 0) {
         if (!is_up) { /* what was asked for before a session is sent once it is there */
             pull_peer_lost(agent, event->u.session.peer);
+            transit_again(agent, event->u.session.peer);
         }
         return;
     }
     if (!is_up) {
-        agent->head_is_up = false; /* WELCOME of the next session sets it again */
-        LIST_EACH_SAFE (at, &agent->leaving) {
-            struct task *task = CONTAINER_OF(at, struct task, leaving);
-            list_remove(&task->leaving);
-            task->is_leaving = false;
-        }
+        agent->has_listed = false;
+        agent->head_is_up = false; /* WELCOME of the next session sets it again; what is leaving waits for it */
     }
 }

@@ -214,17 +214,42 @@ void object_becomes_public(struct agent *agent, struct object *object)
             object_unname(agent, object->contains[i], &object->contains[i]->private_containers);
         }
     }
+    note_held(agent, object);
 }
 
 /* ------------------------------------------------------------------ values */
 
-/* Tells tasks and waits that the object has a value now, or never will. */
-static void tell(struct agent *agent, struct object *object)
+static void tell_one(struct agent *agent, struct object *object)
 {
-    LIST_EACH_SAFE (at, &object->consumers) {
-        task_input_changed(agent, CONTAINER_OF(at, struct input, consumer));
+    struct list_node changed; /* an input may come back onto the list: each is looked at once */
+    list_init(&changed);
+    while (!list_is_empty(&object->consumers)) {
+        struct list_node *at = object->consumers.next;
+        list_remove(at);
+        list_append(&changed, at);
+    }
+    while (!list_is_empty(&changed)) {
+        task_input_changed(agent, CONTAINER_OF(changed.next, struct input, consumer));
     }
     wait_object_changed(agent, object);
+}
+
+/* Tells tasks and waits that the object has a value now, or never will; also those that wait for a part of it. */
+static void tell(struct agent *agent, struct object *object)
+{
+    tell_one(agent, object);
+    if (object->whole != NULL || object->state == OBJECT_ELSEWHERE) {
+        return;
+    }
+    LIST_EACH (at, &object->parts) {
+        struct object *part = CONTAINER_OF(at, struct object, parts);
+        if (part->state == OBJECT_ELSEWHERE) {
+            if (part->pull != NULL) {
+                pull_cancel(agent, part->pull);
+            }
+            tell_one(agent, part);
+        }
+    }
 }
 
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
@@ -367,13 +392,14 @@ static void drop_parts(struct agent *agent, struct object *object)
     }
 }
 
-/* May the record stay although nothing names it? A public object's bytes are the head's to free, a part is a cache. */
+/* May the record stay although nothing names it? A public object's bytes are the head's to free, a part is a cache; of the
+ * words of a failure that the head told, it does not know that they lie here. */
 static bool is_kept(const struct object *object)
 {
     if (object->state != OBJECT_HERE) {
         return false;
     }
-    return object->whole != NULL || (object->is_public && !object->is_freed);
+    return object->whole != NULL || (object->is_public && !object->is_freed && !object->says_nothing);
 }
 
 static void let_go(struct agent *agent, struct object *object)
@@ -396,13 +422,42 @@ static void let_go(struct agent *agent, struct object *object)
     }
 }
 
+/* Nobody elsewhere names it, and somebody here does, who has asked again for what a call had made: it is this node's alone
+ * once more, with all that it contains. */
+static void object_comes_down(struct agent *agent, struct object *object)
+{
+    object->is_public = object->is_registered = object->is_wanted = false;
+    object->is_copy = false; /* if there is another copy, it is being freed */
+    list_remove(&object->idle);
+    list_remove(&object->told);
+    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+        if (object->contains[i] != object) {
+            object_name(agent, object->contains[i], &object->contains[i]->private_containers);
+        }
+    }
+}
+
 void object_free(struct agent *agent, struct object *object)
 {
+    const struct task *producer = object->producer;
+    bool is_to_be_made = object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY;
+    if (!object->is_public) {
+        return;
+    }
+    if (is_to_be_made || (object->state == OBJECT_HERE && object_is_held(object) && !object->says_nothing)) {
+        object_comes_down(agent, object);
+        return;
+    }
     object->is_freed = true;
     object->is_registered = false;
     list_remove(&object->told);
     if (object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING || object->state == OBJECT_ELSEWHERE) {
         object->says_nothing = true;
+        if (producer != NULL && producer->state == TASK_AWAY) { /* if the call is made again, its result is another record */
+            task_forget_result(agent, object->producer, object);
+            object->producer = NULL;
+            object_unname(agent, object, &object->uses);
+        }
         object_fail(agent, object, ROOST_EFREED); /* who still waits for it held nothing */
     }
     if (!object_is_named(object) && list_is_empty(&object->unnamed)) {

@@ -132,6 +132,16 @@ static void ask_head(struct agent *agent, struct pull *pull)
     link_want(agent, whole);
 }
 
+void pull_ask_again(struct agent *agent)
+{
+    LIST_EACH (at, &agent->pulls) {
+        struct pull *pull = CONTAINER_OF(at, struct pull, all);
+        if (pull->state == PULL_LOCATING && pull->not_before_ns == 0) {
+            ask_head(agent, pull);
+        }
+    }
+}
+
 /* The first question is asked at once: what is known of the holders may just be old. */
 static void locate(struct agent *agent, struct pull *pull)
 {

@@ -136,6 +136,9 @@ static void look_at(struct agent *agent, struct input *input)
         } else if (input->bytes != NULL && input->bytes->state == OBJECT_HERE) {
             pin(input, input->bytes);
         } else {
+            if (input->bytes != NULL && input->bytes != object) { /* it was to be a part; the whole is here */
+                object_unname(agent, input->bytes, &input->bytes->uses);
+            }
             pin(input, object);
         }
         return;
@@ -370,8 +373,15 @@ static void fail_with(struct agent *agent, struct task *task, int32_t status, co
     task_fail(agent, task, &failure);
 }
 
-/* What no node here can ever give is said at once. */
-static bool fail_if_infeasible(struct agent *agent, struct task *task)
+static bool is_feasible_here(const struct agent *agent, const struct spec *spec)
+{
+    const struct agent_config *config = &agent->config;
+    return spec->cpus_hundredths <= config->cpus_hundredths && spec->memory_bytes <= config->memory_bytes &&
+           ((spec->flags & SPEC_NODE_ONLY) == 0 || node_id_eq(spec->node, config->node));
+}
+
+/* What a node without a head can never give is said at once. */
+static void fail_infeasible(struct agent *agent, struct task *task)
 {
     const struct spec *spec = task->spec;
     const struct agent_config *config = &agent->config;
@@ -382,12 +392,11 @@ static bool fail_if_infeasible(struct agent *agent, struct task *task)
     } else if (spec->memory_bytes > config->memory_bytes) {
         fail_with(agent, task, ROOST_EINFEASIBLE, "it asks for %llu bytes of memory, the largest node (%s) has %llu",
                   (unsigned long long)spec->memory_bytes, config->node_name, (unsigned long long)config->memory_bytes);
-    } else if ((spec->flags & SPEC_NODE_ONLY) != 0 && !node_id_eq(spec->node, config->node)) {
+    } else {
         char text[ID_TEXT_BYTES];
         fail_with(agent, task, ROOST_EINFEASIBLE, "it may run on node %s only, which is not in the cluster",
                   node_id_print(spec->node, text));
     }
-    return task->state == TASK_DONE;
 }
 
 static bool job_is_broken(struct agent *agent, struct task *task)
@@ -441,22 +450,75 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
     if ((task->spec->flags & SPEC_UNHELD) != 0) {
         return;
     }
-    bool is_made_again = task->state == TASK_DONE && task->results_left < task->spec->returns;
+    bool is_gone = task->results_left < task->spec->returns;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result != NULL) {
+        if (result != NULL) { /* what the head does not keep for this node may be gone there already */
+            is_gone = is_gone || (task->state == TASK_AWAY && result->is_public && !result->is_registered);
             scope_hold(agent, scope, result);
         }
-        if (result != NULL && is_made_again) {
-            object_name(agent, result, &result->uses); /* as of every result of a task that is not done */
+    }
+    if (is_gone && task->state == TASK_DONE) {
+        task->is_from_head = false;
+        task_wake(agent, task, scope);
+        task_begin(agent, task);
+    } else if (is_gone) {
+        task_expect_results(agent, task, scope);
+    }
+    if (is_gone && task->state == TASK_AWAY) {
+        task_submit_anew(agent, task);
+    }
+}
+
+void task_submit_anew(struct agent *agent, struct task *task)
+{
+    task_set_state(agent, task, TASK_WAITING);
+    collect_args(agent, task);
+    task_leaves(agent, task);
+}
+
+void task_wake(struct agent *agent, struct task *task, struct scope *scope)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL) {
+            object_name(agent, task->results[i], &task->results[i]->uses); /* as of every task that is not done */
         }
     }
-    if (is_made_again) {
-        task_set_state(agent, task, TASK_WAITING);
-        task->is_from_head = false;
-        task_expect_results(agent, task, scope);
-        task_begin(agent, task);
+    task_set_state(agent, task, TASK_WAITING);
+    task_expect_results(agent, task, scope);
+}
+
+static bool has_value(const struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL && task->results[i]->state != OBJECT_PENDING) {
+            return true;
+        }
     }
+    return false;
+}
+
+/* A result is known here and has a value: an earlier attempt of the parent made the same call on another node. The head
+ * says what becomes of this one. False: nobody could have made it. */
+static bool take_over_results(struct agent *agent, struct task *task, struct scope *scope)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *object = object_demand(agent, result_id(task->id, i));
+        if (task->results[i] != NULL) {
+            continue;
+        }
+        if (object->producer != NULL || !object->is_public || object->whole != NULL) {
+            return false;
+        }
+        object->producer = task;
+        object_name(agent, object, &object->uses);
+        task->results[i] = object;
+        task->results_left++;
+        if ((task->spec->flags & SPEC_UNHELD) == 0) {
+            scope_hold(agent, scope, object);
+        }
+    }
+    return true;
 }
 
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit)
@@ -484,7 +546,7 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
     }
     task = task_create(agent, client->job, spec);
     task->is_home = true;
-    if (!task_expect_results(agent, task, scope)) {
+    if (!task_expect_results(agent, task, scope) && !take_over_results(agent, task, scope)) {
         client_broken(agent, client, "a task whose results exist");
         task_cancel(agent, task);
         return;
@@ -493,11 +555,20 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
     if (job_is_broken(agent, task)) {
         return;
     }
-    if (agent->head_is_up && task_may_leave(task) && wants_another_node(agent, task)) {
+    if (has_value(task)) {
         collect_args(agent, task);
         task_leaves(agent, task);
-    } else if (!fail_if_infeasible(agent, task)) {
+        return;
+    }
+    bool is_feasible = is_feasible_here(agent, spec);
+    bool may_leave = agent->head_is_up && task_may_leave(task);
+    if ((may_leave && wants_another_node(agent, task)) || (!agent->config.alone && !is_feasible)) {
+        collect_args(agent, task);
+        task_leaves(agent, task); /* when there is a head again, if there is none now */
+    } else if (is_feasible) {
         task_begin(agent, task);
+    } else {
+        fail_infeasible(agent, task);
     }
 }
 
@@ -648,11 +719,22 @@ void task_cancel(struct agent *agent, struct task *task)
 {
     ROOST_PRE(task->attempt == NULL);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
-        if (task->results[i] != NULL) {
-            object_fail(agent, task->results[i], ROOST_ECANCELED);
+        struct object *result = task->results[i];
+        if (result != NULL && result->state == OBJECT_PENDING) {
+            result->says_nothing = result->says_nothing || task->state == TASK_AWAY; /* the head has its own word on it */
+            object_fail(agent, result, ROOST_ECANCELED);
         }
     }
     task_done(agent, task);
+}
+
+/* An attempt that the head places where the call is known already, but has not begun: begun as the head's. */
+void task_begin_anew(struct agent *agent, struct task *task)
+{
+    ROOST_PRE(task->state == TASK_WAITING);
+    release_all(agent, task);
+    list_remove(&task->leaving);
+    task->is_leaving = false;
 }
 
 void task_try_again(struct agent *agent, struct task *task)
@@ -664,12 +746,27 @@ void task_try_again(struct agent *agent, struct task *task)
     }
 }
 
+/* The head had freed a result, as nobody named it, and somebody here has asked for it again since then. */
+static bool is_forgotten(const struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        const struct object *result = task->results[i];
+        if (result != NULL && result->state == OBJECT_PENDING && object_is_held(result) && !result->is_registered) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void task_give_up(struct agent *agent, struct task *task)
 {
     task->is_from_head = false;
     if (task->is_home) {
         task_set_state(agent, task, TASK_AWAY);
         release_all(agent, task);
+        if (is_forgotten(task) && !task->job->has_ended) {
+            task_submit_anew(agent, task);
+        }
         return;
     }
     for (uint32_t i = 0; i < task->spec->returns; i++) {
@@ -738,8 +835,11 @@ void task_sweep(struct agent *agent)
             fail_by_input(agent, task);
         }
     }
-    while (!list_is_empty(&agent->leaving)) {
-        leave(agent, CONTAINER_OF(agent->leaving.next, struct task, leaving));
+    LIST_EACH_SAFE (leaving_at, &agent->leaving) {
+        struct task *task = CONTAINER_OF(leaving_at, struct task, leaving);
+        if (agent->head_is_up && task_may_leave(task)) {
+            leave(agent, task);
+        }
     }
     LIST_EACH_SAFE (at, &agent->finished) {
         struct task *task = CONTAINER_OF(at, struct task, queue);

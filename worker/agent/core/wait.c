@@ -105,6 +105,9 @@ static void look_at(struct agent *agent, struct wait_ref *waiting, struct object
 {
     struct wait *wait = waiting->wait;
     waiting->ready = readiness(wait, object);
+    if (waiting->ready == 0 && object->whole != NULL && object->whole->state != OBJECT_ELSEWHERE) {
+        waiting->ready = readiness(wait, object->whole); /* of a part that is not needed any more */
+    }
     if (waiting->ready != 0) {
         return;
     }

@@ -6,8 +6,10 @@
  * Happy path: STARTING -> IDLE <-> BUSY or LEASED -> ENDING.
  * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
  *             ever connected at once, otherwise after three in a row; when somebody kills them, after 16.
- *             dies while BUSY -> attempt.c. All workers blocked and no further one allowed -> the newest wait fails.
- * Invariants: a LEASED worker gets no attempts (lease.c). A worker is BUSY exactly while it has an attempt; idle_count and starting_count count their states.
+ *             dies while BUSY -> attempt.c. No further one allowed while another job's are idle -> one of these ends; while
+ *             all are blocked -> the newest wait fails.
+ * Invariants: a LEASED worker gets no attempts (lease.c). A worker is BUSY exactly while it has an attempt; idle_count
+ *             and starting_count count their states.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "worker"
@@ -130,7 +132,8 @@ void job_end(struct agent *agent, struct job *job)
     job->driver = NULL;
     LIST_EACH_SAFE (at, &job->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, of_job);
-        if (task->state == TASK_WAITING || task->state == TASK_READY || task->state == TASK_LEASED) {
+        if (task->state == TASK_WAITING || task->state == TASK_READY || task->state == TASK_LEASED ||
+            task->state == TASK_AWAY) {
             task_cancel(agent, task);
         }
     }
@@ -282,6 +285,26 @@ static bool is_stuck(const struct agent *agent)
            running == agent->counts.tasks_blocked + agent->counts.leases_blocked && running > 0;
 }
 
+/* No further worker may be started: one that has been idle longest, which is another job's, makes room. */
+static void make_room(struct agent *agent)
+{
+    struct worker *found = NULL;
+    LIST_EACH (job_at, &agent->jobs) {
+        LIST_EACH (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
+            struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
+            if (worker->state == WORKER_ENDING || worker->state == WORKER_STARTING) {
+                return; /* that one makes room, or serves */
+            }
+            if (worker->state == WORKER_IDLE && (found == NULL || worker->since_ns < found->since_ns)) {
+                found = worker;
+            }
+        }
+    }
+    if (found != NULL) {
+        worker_kill(agent, found);
+    }
+}
+
 void worker_dispatch(struct agent *agent)
 {
     int64_t wanted_cpus = agent->cpus_free;
@@ -310,6 +333,9 @@ void worker_dispatch(struct agent *agent)
         } else {
             lacks_workers = true;
         }
+    }
+    if (lacks_workers && agent->workers_count >= agent->config.workers_max) {
+        make_room(agent);
     }
     if (lacks_workers && is_stuck(agent)) {
         wait_fail_newest_blocked(agent);

@@ -573,7 +573,6 @@ TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_que
     bench_restart(&bench);
     bench_agent_again(&bench, 0);
     bench_agent_again(&bench, 1);
-    bench_job(&bench, 0);
     struct proto_list_task home[2] = { { runs->task, 1, PROTO_TASK_HOME, { runs, runs->bytes } },
                                        { waits->task, 1, PROTO_TASK_HOME, { waits, waits->bytes } } };
     struct proto_list_task there = { runs->task, 1, PROTO_TASK_RUNNING, { NULL, 0 } };
@@ -582,6 +581,7 @@ TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_que
     struct proto_message tasks = { .kind = PROTO_LIST_TASKS, .u.list_tasks = { home, 2 } };
     struct proto_message running = { .kind = PROTO_LIST_TASKS, .u.list_tasks = { &there, 1 } };
     bench_say(&bench, 0, &begin);
+    bench_job(&bench, 0);
     bench_say(&bench, 0, &tasks);
     bench_names(&bench, 0, PROTO_HOLD, names[0]);
     bench_names(&bench, 0, PROTO_HOLD, names[1]);

@@ -1,4 +1,4 @@
-/* cluster.h - a simulated cluster: nodes with cores and a fair-shared network, tasks with inputs, no real time
+/* placement_cluster.h - a simulated cluster: nodes with cores and a fair-shared network, tasks with inputs, no real time
  *
  * Placement is somebody else's: struct sim_policy. What the agents do is here: a queue per node, arguments pulled for
  * the first SIM_PREFETCH x cores tasks of it, a whole object pulled once per node however many tasks want it, tasks
@@ -115,12 +115,12 @@ void sim_send(struct sim *sim, int task, int node);
 double sim_run(struct sim *sim, const struct sim_policy *policy);
 void sim_fini(struct sim *sim);
 
-/* workloads.c: the nine of scheduling.md. */
+/* placement_workloads.c: the nine of scheduling.md. */
 enum { SIM_WORKLOADS = 9 };
 extern const char *const sim_workload_names[SIM_WORKLOADS];
 void sim_workload(struct sim *sim, int workload, int seed);
 
-/* policies.c and policy_core.c */
+/* placement_policies.c and placement_core.c */
 extern const struct sim_policy sim_random_policy, sim_locality_policy, sim_ray_policy, sim_snapshot_policy,
     sim_sequential_policy, sim_core_policy;
 

@@ -1,4 +1,4 @@
-/* session.c - two ends of a session, a bad network, thousands of seeds
+/* proto_session.c - two ends of a session, a bad network, thousands of seeds
  *
  * Each end numbers its messages within an era: from one UP(resumed=false) to the next. Whatever is cut, lost, doubled,
  * restarted or given up: what an end takes in between two of its own such UPs is one era of the other end, from 1 on,

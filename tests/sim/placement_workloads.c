@@ -1,7 +1,7 @@
-/* workloads.c - nine shapes of work that a placement rule has to get right, after scheduling.md
+/* placement_workloads.c - nine shapes of work that a placement rule has to get right, after scheduling.md
  *
  * The order in which random numbers are drawn is part of each workload: the figures in scheduling.md come from it. */
-#include "tests/sim/cluster.h"
+#include "tests/sim/placement_cluster.h"
 
 #include <math.h>
 

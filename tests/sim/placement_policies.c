@@ -1,4 +1,4 @@
-/* policies.c - the rules that ours is compared with
+/* placement_policies.c - the rules that ours is compared with
  *
  * random          any node.
  * locality        the node with most of the task's bytes; among equals the one with fewest tasks.
@@ -6,7 +6,7 @@
  * a random one of the best fifth by use; load is reported every 100 ms. snapshot        wait + missing bytes /
  * bandwidth, the load read once per batch. sequential      the same, each assignment applied before the next. All of
  * them know how long each task will run, which ours has to learn. */
-#include "tests/sim/cluster.h"
+#include "tests/sim/placement_cluster.h"
 
 #include <math.h>
 #include <stdlib.h>

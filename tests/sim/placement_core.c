@@ -1,8 +1,8 @@
-/* policy_core.c - the placement core of the head, driven as the head drives it
+/* placement_core.c - the placement core of the head, driven as the head drives it
  *
  * Keeps what the head's directory would: which copies are planned, and whose booking pays for each. Ranges that lie on
  * one node are put together into one input, as the head does for a gather. */
-#include "tests/sim/cluster.h"
+#include "tests/sim/placement_cluster.h"
 
 #include <stdlib.h>
 

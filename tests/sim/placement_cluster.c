@@ -1,9 +1,9 @@
-/* cluster.c - the simulated cluster: events in order of time, transfers that share network cards fairly
+/* placement_cluster.c - the simulated cluster: events in order of time, transfers that share network cards fairly
  *
  * Owns everything of a run but the placing. A transfer runs at the lesser of its source's and its target's speed
  * divided by the number of transfers there; between two events all rates are constant.
  * One thread; the order of equal times is that of the heap, the same in every run. */
-#include "tests/sim/cluster.h"
+#include "tests/sim/placement_cluster.h"
 
 #include <math.h>
 #include <stdlib.h>
