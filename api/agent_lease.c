@@ -6,8 +6,8 @@
  * Failures:   asked back, or blocked   -> what nobody has claimed is taken back and pushed elsewhere.
  *             the worker dies          -> what it completed is read, what it had not begun waits again, what it ran is tried
  *                                         again or fails.
- *             behind a long task       -> taken back after LOOK_NS; a call that nobody has taken for PATIENCE_NS goes the
- *                                         agent's way, which knows other nodes.
+ *             behind a long task       -> taken back after LONG_NS; a call that nobody has taken for PATIENCE_NS goes the
+ *                                         agent's way, which knows other nodes, when the leases do not get on.
  *             a broken ring            -> the lease is treated as one whose worker has died; the agent will say so.
  * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
  *             or nobody; who stops leading drains once more after it has said so.
@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { LOOK_NS = 1000000, LONG_NS = 2000000, PATIENCE_NS = 10000000, BACKLOG_NS = 1000000 };
+enum { LOOK_NS = 1000000, LONG_NS = 2000000, PATIENCE_NS = 10000000, BACKLOG_NS = 1000000, BACKLOG_NS_MAX = 100000000 };
 
 struct link_lease {
     struct client_lease core;
@@ -482,14 +482,27 @@ static void take_back_late(struct agent_link *link, uint64_t now_ns)
     leases_push_locked(link);
 }
 
+/* The oldest call has waited, and the leases do not get on: they complete nothing, or there is more than they should do by
+ * themselves, when other nodes may be idle. */
+static bool is_late(struct agent_link *link, uint64_t now_ns)
+{
+    uint64_t oldest_ns = client_calls_oldest_ns(link->core), progress_ns = 0;
+    LIST_EACH (at, &link->leases) {
+        const struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        progress_ns = lease->core.changed_ns > progress_ns ? lease->core.changed_ns : progress_ns;
+    }
+    uint64_t most_ns = (uint64_t)BACKLOG_NS_MAX * (link->leases_count == 0 ? 1 : link->leases_count);
+    return oldest_ns != UINT64_MAX && oldest_ns + PATIENCE_NS <= now_ns &&
+           (progress_ns + PATIENCE_NS <= now_ns || client_calls_queued_ns(link->core) > most_ns);
+}
+
 /* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way. */
 static void send_impatient(struct agent_link *link)
 {
     for (;;) {
         struct client_call *call = NULL;
         pthread_mutex_lock(&link->lock);
-        bool is_late = client_calls_oldest_ns(link->core) + PATIENCE_NS <= link_now_ns();
-        if (is_late && link_gone(link) == 0) {
+        if (is_late(link, link_now_ns()) && link_gone(link) == 0) {
             call = link_submit_call_locked(link);
         }
         pthread_mutex_unlock(&link->lock);
