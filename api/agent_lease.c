@@ -146,8 +146,7 @@ static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
 {
-    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec) ||
-        !inputs_are_here(link, spec)) {
+    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
@@ -163,7 +162,7 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
     if (status == 0) {
         atomic_store_explicit(&link->has_own, true,
                               memory_order_relaxed); /* seen by this thread, and by who gets a ref */
-        if (client_core_is_urgent(link->core)) { /* arguments that the worker will look for */
+        if (client_core_is_urgent(link->core)) {     /* arguments that the worker will look for */
             link_flush_locked(link);
         }
         leases_push_locked(link);

@@ -107,7 +107,9 @@ int make_bytes(struct roost_task *task)
 
 TEST(leases, results_of_every_size_come_back_together)
 {
-    static const size_t sizes[] = { 8, 0, 4096, 4097, 200000, 4096, 4096, 4096, 4096 }; /* some inside, some in the store */
+    static const size_t sizes[] = {
+        8, 0, 4096, 4097, 200000, 4096, 4096, 4096, 4096
+    }; /* some inside, some in the store */
     enum { COUNT = sizeof sizes / sizeof *sizes };
     roost_in args[COUNT];
     for (int round = 0; round < 50; round++) {

@@ -546,7 +546,8 @@ void task_settle(struct agent *agent, struct client *client, const struct wire_s
         client_broken(agent, client, "SETTLE in a format of the agent's own");
         return;
     }
-    if (task == NULL || task->state != TASK_LEASED || task->leased_to != client || settle->index >= task->spec->returns) {
+    if (task == NULL || task->state != TASK_LEASED || task->leased_to != client ||
+        settle->index >= task->spec->returns) {
         return; /* its results are gone, or settled otherwise */
     }
     struct object *result = task->results[settle->index];

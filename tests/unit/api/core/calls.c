@@ -30,10 +30,10 @@ static void finish(void)
 static const char *said(void)
 {
     static char text[1024];
-    static const char *const names[WIRE_KINDS] = { [WIRE_ESCAPE] = "ESCAPE", [WIRE_SETTLE] = "SETTLE",
-                                                   [WIRE_ADOPT] = "ADOPT",   [WIRE_FREE] = "FREE",
-                                                   [WIRE_HOLD] = "HOLD",     [WIRE_LEASE_BACK] = "BACK",
-                                                   [WIRE_ANNOUNCE] = "ANNOUNCE" };
+    static const char *const names[WIRE_KINDS] = {
+        [WIRE_ESCAPE] = "ESCAPE", [WIRE_SETTLE] = "SETTLE",   [WIRE_ADOPT] = "ADOPT",      [WIRE_FREE] = "FREE",
+        [WIRE_HOLD] = "HOLD",     [WIRE_LEASE_BACK] = "BACK", [WIRE_ANNOUNCE] = "ANNOUNCE"
+    };
     size_t used = 0;
     text[0] = '\0';
     CHECK(client_core_is_valid(core));
