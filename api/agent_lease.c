@@ -17,6 +17,7 @@
 #include "api/agent_link.h"
 #include "common/bytes.h"
 #include "common/log.h"
+#include "common/thread_hooks.h"
 #include "objectstore/lease_page.h"
 
 #include <inttypes.h>
@@ -582,7 +583,7 @@ void leases_wait_init(struct agent_link *link, struct own_wait *wait)
 static void set_lead(struct agent_link *link, uint32_t bell)
 {
     atomic_store_explicit(&link->bells->lead, bell, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst); /* visible before the rings are looked at once more */
+    full_barrier(); /* visible before the rings are looked at once more */
 }
 
 void leases_wait_begin_locked(struct agent_link *link, struct own_wait *wait)
