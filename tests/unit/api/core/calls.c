@@ -191,6 +191,20 @@ TEST(calls, taken_back_calls_go_first_and_in_their_order)
     finish();
 }
 
+TEST(calls, behind_a_slow_call_nothing_is_pushed_but_an_empty_ring_takes_one_again)
+{
+    start();
+    call((struct spec_draft){ .max_retries = 3 });
+    call((struct spec_draft){ .max_retries = 3 });
+    CHECK_EQ(push(), 2);
+    lease.is_slow = true;
+    client_call_taken_back(core, client_call_at(lease.pushed.previous));
+    CHECK_EQ(push(), 0); /* the first runs, and takes long */
+    client_call_taken_back(core, client_call_at(lease.pushed.previous));
+    CHECK_EQ(push(), 2); /* it had not begun */
+    finish();
+}
+
 TEST(calls, a_dead_attempt_is_tried_again_as_often_as_it_may)
 {
     start();
