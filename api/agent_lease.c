@@ -27,7 +27,14 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { LOOK_NS = 1000000, LONG_NS = 2000000, PATIENCE_NS = 10000000, BACKLOG_NS = 1000000, BACKLOG_NS_MAX = 100000000 };
+enum {
+    LOOK_NS = 1000000,
+    LONG_NS = 2000000,
+    PATIENCE_NS = 20000000,
+    BACKLOG_NS = 1000000,
+    BACKLOG_NS_MAX = 100000000,
+    IMPATIENT_MAX = 16 /* at each look: a flood at the agent would ask the leases back that it should go through */
+};
 
 struct link_lease {
     struct client_lease core;
@@ -499,7 +506,7 @@ static bool is_late(struct agent_link *link, uint64_t now_ns)
 /* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way. */
 static void send_impatient(struct agent_link *link)
 {
-    for (;;) {
+    for (int sent = 0; sent < IMPATIENT_MAX; sent++) {
         struct client_call *call = NULL;
         pthread_mutex_lock(&link->lock);
         if (is_late(link, link_now_ns()) && link_gone(link) == 0) {
