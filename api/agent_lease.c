@@ -6,8 +6,8 @@
  * Failures:   asked back, or blocked   -> what nobody has claimed is taken back and pushed elsewhere.
  *             the worker dies          -> what it completed is read, what it had not begun waits again, what it ran is tried
  *                                         again or fails.
- *             behind a long task       -> taken back after LOOK_NS; a call that nobody has taken for PATIENCE_NS goes the
- *                                         agent's way, which knows other nodes.
+ *             behind a long task       -> taken back after LONG_NS; a call that nobody has taken for PATIENCE_NS goes the
+ *                                         agent's way, which knows other nodes, when the leases do not get on.
  *             a broken ring            -> the lease is treated as one whose worker has died; the agent will say so.
  * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
  *             or nobody; who stops leading drains once more after it has said so.
@@ -17,6 +17,7 @@
 #include "api/agent_link.h"
 #include "common/bytes.h"
 #include "common/log.h"
+#include "common/thread_hooks.h"
 #include "objectstore/lease_page.h"
 
 #include <inttypes.h>
@@ -26,7 +27,14 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { LOOK_NS = 1000000, LONG_NS = 2000000, PATIENCE_NS = 10000000, BACKLOG_NS = 1000000 };
+enum {
+    LOOK_NS = 1000000,
+    LONG_NS = 2000000,
+    PATIENCE_NS = 20000000,
+    BACKLOG_NS = 1000000,
+    BACKLOG_NS_MAX = 100000000,
+    IMPATIENT_MAX = 16 /* at each look: a flood at the agent would ask the leases back that it should go through */
+};
 
 struct link_lease {
     struct client_lease core;
@@ -146,8 +154,7 @@ static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
 {
-    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec) ||
-        !inputs_are_here(link, spec)) {
+    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
@@ -163,7 +170,7 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
     if (status == 0) {
         atomic_store_explicit(&link->has_own, true,
                               memory_order_relaxed); /* seen by this thread, and by who gets a ref */
-        if (client_core_is_urgent(link->core)) { /* arguments that the worker will look for */
+        if (client_core_is_urgent(link->core)) {     /* arguments that the worker will look for */
             link_flush_locked(link);
         }
         leases_push_locked(link);
@@ -482,14 +489,27 @@ static void take_back_late(struct agent_link *link, uint64_t now_ns)
     leases_push_locked(link);
 }
 
+/* The oldest call has waited, and the leases do not get on: they complete nothing, or there is more than they should do by
+ * themselves, when other nodes may be idle. */
+static bool is_late(struct agent_link *link, uint64_t now_ns)
+{
+    uint64_t oldest_ns = client_calls_oldest_ns(link->core), progress_ns = 0;
+    LIST_EACH (at, &link->leases) {
+        const struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        progress_ns = lease->core.changed_ns > progress_ns ? lease->core.changed_ns : progress_ns;
+    }
+    uint64_t most_ns = (uint64_t)BACKLOG_NS_MAX * (link->leases_count == 0 ? 1 : link->leases_count);
+    return oldest_ns != UINT64_MAX && oldest_ns + PATIENCE_NS <= now_ns &&
+           (progress_ns + PATIENCE_NS <= now_ns || client_calls_queued_ns(link->core) > most_ns);
+}
+
 /* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way. */
 static void send_impatient(struct agent_link *link)
 {
-    for (;;) {
+    for (int sent = 0; sent < IMPATIENT_MAX; sent++) {
         struct client_call *call = NULL;
         pthread_mutex_lock(&link->lock);
-        bool is_late = client_calls_oldest_ns(link->core) + PATIENCE_NS <= link_now_ns();
-        if (is_late && link_gone(link) == 0) {
+        if (is_late(link, link_now_ns()) && link_gone(link) == 0) {
             call = link_submit_call_locked(link);
         }
         pthread_mutex_unlock(&link->lock);
@@ -570,7 +590,7 @@ void leases_wait_init(struct agent_link *link, struct own_wait *wait)
 static void set_lead(struct agent_link *link, uint32_t bell)
 {
     atomic_store_explicit(&link->bells->lead, bell, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst); /* visible before the rings are looked at once more */
+    full_barrier(); /* visible before the rings are looked at once more */
 }
 
 void leases_wait_begin_locked(struct agent_link *link, struct own_wait *wait)

@@ -347,8 +347,8 @@ static int wait_own(struct agent_link *link, struct own_wait *wait, int timeout_
                          CLIENT_DOORBELLS - CLIENT_BELL_FIRST);
     }
     struct waiter *waiter = &link->waiters[bell];
-    wait->bell = (uint32_t)bell;
     pthread_mutex_lock(&link->lock);
+    wait->bell = (uint32_t)bell; /* until now another thread may have ended the wait, and rung nobody's */
     leases_wait_begin_locked(link, wait);
     pthread_mutex_unlock(&link->lock);
     waiter_begin(waiter, timeout_ms);

@@ -25,6 +25,7 @@
 enum {
     AHEAD_NS = 1000000, /* of work in one ring: more would wait behind it while others idle */
     PACE_PRIOR_NS = 100000,
+    PACE_NS_MIN = 1000,
     PACE_SHIFT = 3 /* a new duration weighs an eighth */
 };
 
@@ -249,8 +250,9 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
 
 static bool has_room(const struct client_lease *lease, const struct client_call *call)
 {
-    return !lease->is_recalled && !lease->is_blocked && !lease->has_ended && !lease->is_slow &&
-           (lease->depth == 0 || (lease->depth < LEASE_SLOTS && lease->ahead_ns + call->expected_ns <= AHEAD_NS));
+    return !lease->is_recalled && !lease->is_blocked && !lease->has_ended &&
+           (lease->depth == 0 ||
+            (!lease->is_slow && lease->depth < LEASE_SLOTS && lease->ahead_ns + call->expected_ns <= AHEAD_NS));
 }
 
 struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out)
@@ -285,7 +287,10 @@ void client_call_pushed(struct client_core *core, struct client_call *call, stru
     call->lease = lease;
     call->ticket = ticket;
     list_append(&lease->pushed, &call->of_queue);
-    lease->changed_ns = lease->depth == 0 ? now_ns : lease->changed_ns;
+    if (lease->depth == 0) {
+        lease->changed_ns = now_ns;
+        lease->is_slow = false; /* what was taken long was taken back, too */
+    }
     lease->depth++;
     lease->ahead_ns += call->expected_ns;
 }
@@ -513,8 +518,10 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
                       uint64_t now_ns)
 {
     struct pace *pace = pace_of(core, call->spec);
-    if (done->duration_ns > 0) {
-        pace->mean_ns += (done->duration_ns >> PACE_SHIFT) - (pace->mean_ns >> PACE_SHIFT);
+    if (done->duration_ns > 0) { /* one that was kept from its processor must not make the others look long */
+        uint64_t most_ns = 2 * pace->mean_ns, ns = done->duration_ns < most_ns ? done->duration_ns : most_ns;
+        pace->mean_ns += (ns >> PACE_SHIFT) - (pace->mean_ns >> PACE_SHIFT);
+        pace->mean_ns = pace->mean_ns < PACE_NS_MIN ? PACE_NS_MIN : pace->mean_ns;
     }
     call->lease->changed_ns = now_ns;
     call->lease->is_slow = false;

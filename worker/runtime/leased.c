@@ -11,6 +11,7 @@
  * Thread:     the worker's. */
 #include "worker/runtime/leased.h"
 #include "common/bytes.h"
+#include "common/thread_hooks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +101,7 @@ static struct client_bells *holder_bells(const struct agent_link *link)
 static void ring_holder(struct agent_link *link)
 {
     struct client_bells *bells = holder_bells(link);
-    atomic_thread_fence(memory_order_seq_cst); /* the completion is visible before the lead is read */
+    full_barrier(); /* the completion is visible before the lead is read */
     uint32_t lead = atomic_load_explicit(&bells->lead, memory_order_relaxed); /* relaxed: after the fence */
     if (lead < CLIENT_DOORBELLS) {
         doorbell_ring(&bells->of[lead].doorbell);

@@ -10,7 +10,7 @@
 
 const struct roost_options cluster_options = { .size = sizeof cluster_options };
 
-enum { MANY = 3000, KILLS = 12, THREADS = 4 };
+enum { STOPPED_CALLS = 1000, STOPPED_MS = 1000, MANY = 3000, KILLS = 12, THREADS = 4 };
 
 ROOST_TASK(add_one);
 int add_one(struct roost_task *task)
@@ -67,31 +67,33 @@ static pid_t agent_pid(void)
     return (pid_t)strtol(text, NULL, 10);
 }
 
+/* A call that needs the agent after all (the lease was not mapped yet, or had just gone back idle) is done once it goes on. */
+static bool is_done_without_the_agent(uint64_t number)
+{
+    uint64_t value = 0;
+    roost_ref ref;
+    OK(roost_call(rt, add_one, &ref, number));
+    int status = roost_get_value(rt, ref, &value, STOPPED_MS);
+    if (status == ROOST_ETIMEDOUT) {
+        CHECK_EQ(kill(agent_pid(), SIGCONT), 0);
+        value = number_of(ref);
+        CHECK_EQ(kill(agent_pid(), SIGSTOP), 0);
+    }
+    CHECK_EQ(value, number + 1);
+    roost_free(rt, ref);
+    return status == 0;
+}
+
 TEST(leases, calls_are_made_and_done_while_the_agent_is_stopped)
 {
     warm_up();
     CHECK_EQ(kill(agent_pid(), SIGSTOP), 0);
-    roost_ref refs[100];
-    for (uint64_t i = 0; i < 1000; i++) {
-        uint64_t value = 0;
-        roost_ref ref;
-        int status = roost_call(rt, add_one, &ref, i);
-        status = status == 0 ? roost_get_value(rt, ref, &value, 10000) : status;
-        if (status != 0 || value != i + 1) {
-            kill(agent_pid(), SIGCONT);
-        }
-        CHECK_EQ(status, 0);
-        CHECK_EQ(value, i + 1);
-        roost_free(rt, ref);
+    uint64_t end = now_ms() + LONG_MS, done = 0;
+    for (uint64_t i = 0; done < STOPPED_CALLS && now_ms() < end; i++) {
+        done += is_done_without_the_agent(i);
     }
-    for (uint64_t i = 0; i < 100; i++) {
-        OK(roost_call(rt, add_one, &refs[i], i));
-    }
-    bool ready[100];
-    int status = roost_wait(rt, refs, 100, 100, true, ready, 10000);
     CHECK_EQ(kill(agent_pid(), SIGCONT), 0);
-    CHECK_EQ(status, 0);
-    roost_free_many(rt, refs, 100);
+    CHECK_EQ(done, STOPPED_CALLS);
 }
 
 ROOST_TASK(make_bytes);
@@ -107,7 +109,9 @@ int make_bytes(struct roost_task *task)
 
 TEST(leases, results_of_every_size_come_back_together)
 {
-    static const size_t sizes[] = { 8, 0, 4096, 4097, 200000, 4096, 4096, 4096, 4096 }; /* some inside, some in the store */
+    static const size_t sizes[] = {
+        8, 0, 4096, 4097, 200000, 4096, 4096, 4096, 4096
+    }; /* some inside, some in the store */
     enum { COUNT = sizeof sizes / sizeof *sizes };
     roost_in args[COUNT];
     for (int round = 0; round < 50; round++) {

@@ -613,11 +613,13 @@ void task_settled(struct agent *agent, struct task *task)
 void task_settle(struct agent *agent, struct client *client, const struct wire_settle *settle)
 {
     struct task *task = task_find(agent, settle->task);
-    bool is_its = task != NULL && task->state == TASK_LEASED && task->leased_to == client &&
-                  settle->index < task->spec->returns;
-    if (!is_its || (settle->format != TABLE_RAW && settle->format != TABLE_ERROR)) {
-        client_broken(agent, client, "SETTLE of no call that it has escaped, or in a format of the agent's own");
+    if (settle->format != TABLE_RAW && settle->format != TABLE_ERROR) {
+        client_broken(agent, client, "SETTLE in a format of the agent's own");
         return;
+    }
+    if (task == NULL || task->state != TASK_LEASED || task->leased_to != client ||
+        settle->index >= task->spec->returns) {
+        return; /* its results are gone, or settled otherwise */
     }
     struct object *result = task->results[settle->index];
     if (result != NULL && result->state == OBJECT_PENDING &&

@@ -283,3 +283,99 @@ TEST(task_lease, a_leased_task_puts_calls_and_waits_under_its_own_scope_and_give
     run_end(worker, 1, 0);
     bench_end(&bench, true); /* what it held went with its scope */
 }
+
+/* The spec of a call of the driver's, as it goes out with an escape. */
+static struct task_id escape(struct core_client client)
+{
+    struct {
+        struct wire_escape head;
+        unsigned char spec[WIRE_TASK_INLINE_BYTES];
+    } entry;
+    struct spec_draft draft = { .function = "f",
+                                .job = bench.job,
+                                .parent = task_id_from(job_id_key(bench.job)),
+                                .call = ++bench.next_call,
+                                .cpus_hundredths = 100,
+                                .returns = 1,
+                                .max_retries = 3 };
+    size_t bytes;
+    CHECK_EQ(spec_measure(&draft, &bytes), 0);
+    CHECK(bytes <= sizeof entry.spec);
+    memset(&entry, 0, sizeof entry);
+    _Alignas(8) unsigned char spec[WIRE_TASK_INLINE_BYTES];
+    spec_write(&draft, spec, bytes);
+    memcpy(entry.head.spec, spec, bytes);
+    size_t size = (offsetof(struct wire_escape, spec) + bytes + 7) / 8 * 8;
+    entry.head.head = (struct wire_entry){ WIRE_ESCAPE, (uint32_t)size, 0 };
+    entry.head.spec_bytes = (uint32_t)bytes;
+    bench_entry(&bench, client, &entry.head.head);
+    return ((const struct spec *)(const void *)spec)->task;
+}
+
+static void settle(struct core_client client, struct task_id task, uint32_t format)
+{
+    struct {
+        struct wire_settle head;
+        unsigned char bytes[sizeof(struct wire_failure)];
+    } entry = { .head = { .task = task, .format = format } };
+    struct wire_failure failure = { .status = ROOST_EFAILED };
+    entry.head.bytes_count = format == TABLE_ERROR ? sizeof failure : 8;
+    memcpy(entry.head.bytes, &failure, entry.head.bytes_count);
+    size_t size = (offsetof(struct wire_settle, bytes) + entry.head.bytes_count + 7) / 8 * 8;
+    entry.head.head = (struct wire_entry){ WIRE_SETTLE, (uint32_t)size, 0 };
+    bench_entry(&bench, client, &entry.head.head);
+}
+
+TEST(task_lease, an_escaped_call_is_waited_for_until_its_holder_says_the_value)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    lease(driver);
+    struct task_id task = escape(driver);
+    struct object_id ids[] = { result_id(task, 0) };
+    bench_wait(&bench, driver, 0, 0, 1, ids, 1);
+    bench_drain(&bench);
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_READY), 0); /* neither unknown nor there */
+    settle(driver, task, TABLE_RAW);
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    CHECK(ready != NULL && ready->ready[0] == 1);
+    settle(driver, task, TABLE_RAW); /* twice: the first stands */
+    CHECK_EQ(bench.closed_count, 0);
+    bench_names(&bench, driver, WIRE_FREE, 0, ids[0]);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, who_needs_an_escaped_call_that_failed_fails_by_it)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    lease(driver);
+    struct task_id task = escape(driver);
+    const roost_in arg = roost_in_ref(object_ref(result_id(task, 0)));
+    struct spec_draft draft = { .function = "g", .returns = 1, .args = &arg, .args_count = 1 };
+    struct task_id user = bench_submit(&bench, driver, 0, &draft);
+    settle(driver, task, TABLE_ERROR);
+    const struct agent_entry *entry = bench_find(&bench, result_id(user, 0));
+    CHECK(entry != NULL && entry->object.format == TABLE_FORWARD);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(user, 0));
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(task, 0));
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, an_escaped_call_that_no_lease_took_is_done_by_the_agent)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    struct task_id task = escape(driver);
+    bench.next_call--; /* the same call once more, the agent's way */
+    struct spec_draft draft = { .function = "f", .returns = 1, .max_retries = 3 };
+    struct task_id again = bench_submit(&bench, driver, 0, &draft);
+    CHECK(task_id_eq(task, again));
+    bench_workers_come(&bench);
+    struct bench_task taken = bench_take(&bench);
+    bench_result(&bench, &taken, 0, 8);
+    bench_complete(&bench, &taken, 0, "");
+    CHECK(bench_find(&bench, result_id(task, 0)) != NULL);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(task, 0));
+    bench_end(&bench, true);
+}

@@ -1,0 +1,312 @@
+/* Calls through leases in the client core: which may, where they go, what becomes of their results. */
+#include "api/core/client_core.h"
+#include "common/hash.h"
+#include "objectstore/table.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+enum { LEASE = 40 };
+
+static struct client_core *core;
+static struct core_out out;
+static struct client_lease lease;
+
+static void start(void)
+{
+    const struct client_core_setup setup = { 77, { 5, 6 } };
+    CHECK_EQ(client_core_create(&setup, &core), 0);
+    CHECK_EQ(core_out_init(&out, CLIENT_OUT_BYTES_MAX), 0);
+    client_lease_add(core, &lease, LEASE);
+}
+
+static void finish(void)
+{
+    client_core_destroy(core);
+    core_out_fini(&out);
+}
+
+/* What is said, as a line of kinds. */
+static const char *said(void)
+{
+    static char text[1024];
+    static const char *const names[WIRE_KINDS] = {
+        [WIRE_ESCAPE] = "ESCAPE", [WIRE_SETTLE] = "SETTLE",   [WIRE_ADOPT] = "ADOPT",      [WIRE_FREE] = "FREE",
+        [WIRE_HOLD] = "HOLD",     [WIRE_LEASE_BACK] = "BACK", [WIRE_ANNOUNCE] = "ANNOUNCE"
+    };
+    size_t used = 0;
+    text[0] = '\0';
+    CHECK(client_core_is_valid(core));
+    while (client_core_has_more(core)) {
+        core_out_clear(&out);
+        client_core_emit(core, &out);
+        for (const struct core_command *at = core_next(&out, NULL); at != NULL; at = core_next(&out, at)) {
+            const struct wire_entry *entry = core_body(at);
+            CHECK_EQ(wire_check(entry, entry->bytes), 0);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? " " : "", names[entry->kind]);
+            CHECK(used < sizeof text);
+        }
+    }
+    return text;
+}
+
+static struct spec *spec_of(struct spec_draft draft)
+{
+    size_t bytes;
+    draft.function = draft.function == NULL ? "f" : draft.function;
+    draft.cpus_hundredths = draft.cpus_hundredths == 0 ? 100 : draft.cpus_hundredths;
+    draft.returns = 1;
+    CHECK_EQ(client_scope_call(core, 0, &draft.parent, &draft.call), 0);
+    CHECK_EQ(spec_measure(&draft, &bytes), 0);
+    struct spec *spec = malloc(bytes);
+    spec_write(&draft, spec, bytes);
+    return spec;
+}
+
+/* Adds a call; the id of its result. */
+static struct object_id call(struct spec_draft draft)
+{
+    struct spec *spec = spec_of(draft);
+    struct object_id id = result_id(spec->task, 0);
+    CHECK_EQ(client_call_add(core, 0, spec, 1), 0);
+    free(spec);
+    return id;
+}
+
+/* Pushes all that goes; how many. */
+static uint64_t push(void)
+{
+    static uint64_t ticket = 100;
+    struct client_lease *to;
+    struct client_call *next;
+    uint64_t count = 0;
+    while ((next = client_call_next(core, &to)) != NULL) {
+        client_call_pushed(core, next, to, ++ticket, 1);
+        count++;
+    }
+    return count;
+}
+
+static void complete(uint64_t value, bool is_stored)
+{
+    struct client_done done = { .run = WIRE_RUN_OWN | 1, .results = 1, .duration_ns = 1000 };
+    done.result[0].is_stored = is_stored;
+    done.result[0].bytes = sizeof value;
+    done.result[0].data = &value;
+    client_call_done(core, client_call_at(lease.pushed.next), &done, 2);
+}
+
+static uint64_t value_of(struct object_id id)
+{
+    void *copy;
+    uint32_t bytes, format;
+    uint64_t value;
+    CHECK_EQ(client_own_look(core, id, &copy, &bytes, &format), CLIENT_OWN_SEALED);
+    CHECK_EQ(bytes, sizeof value);
+    memcpy(&value, copy, sizeof value);
+    free(copy);
+    return value;
+}
+
+TEST(calls, what_no_lease_gives_goes_the_agents_way)
+{
+    start();
+    const roost_in gather = roost_in_gather(object_ref((struct object_id){ 1, 2 }), 3);
+    const struct {
+        struct spec_draft draft;
+        bool may;
+    } cases[] = {
+        { { .max_retries = 3 }, true },
+        { { .flags = SPEC_RETRY_ON_FAILURE }, true },
+        { { .cpus_hundredths = 200 }, false },
+        { { .cpus_hundredths = 50 }, false },
+        { { .memory_bytes = 1 }, false },
+        { { .node = { 1, 1 } }, false },
+        { { .flags = SPEC_SPREAD }, false },
+        { { .flags = SPEC_UNHELD }, false },
+        { { .args = &gather, .args_count = 1 }, false },
+        { { .function = "a_name_of_many_letters_that_fits_in_a_slot_all_the_same" }, true },
+    };
+    for (size_t i = 0; i < ROOST_COUNT_OF(cases); i++) {
+        struct spec *spec = spec_of(cases[i].draft);
+        CHECK_EQ(client_call_may_lease(spec), cases[i].may);
+        free(spec);
+    }
+    finish();
+}
+
+TEST(calls, a_call_and_its_result_cost_no_message)
+{
+    start();
+    struct object_id id = call((struct spec_draft){ .max_retries = 3 });
+    uint32_t bytes, format;
+    CHECK_EQ(client_own_look(core, id, NULL, &bytes, &format), CLIENT_OWN_PENDING);
+    CHECK_EQ(push(), 1);
+    complete(42, false);
+    CHECK_EQ(value_of(id), 42);
+    CHECK_EQ(client_free(core, 0, id), 0);
+    CHECK_EQ(client_own_look(core, id, NULL, &bytes, &format), CLIENT_OWN_NOT);
+    CHECK_TEXT(said(), "");
+    CHECK_EQ(client_core_count(core).names, 0);
+    finish();
+}
+
+TEST(calls, a_ring_takes_a_moments_work_and_the_rest_waits)
+{
+    start();
+    for (int i = 0; i < 100; i++) {
+        call((struct spec_draft){ .max_retries = 3 });
+    }
+    uint64_t first = push(); /* nobody knows yet how long it takes */
+    CHECK(first > 1 && first < 100);
+    lease.is_blocked = true;
+    complete(1, false);
+    CHECK_EQ(push(), 0);
+    lease.is_blocked = false;
+    CHECK(push() >= 1);
+    while (lease.depth > 0) { /* it is short: more of it at once */
+        complete(1, false);
+        push();
+    }
+    CHECK_EQ(client_calls_queued(core), 0);
+    finish();
+}
+
+TEST(calls, taken_back_calls_go_first_and_in_their_order)
+{
+    start();
+    struct object_id ids[3];
+    for (int i = 0; i < 3; i++) {
+        ids[i] = call((struct spec_draft){ .max_retries = 3 });
+    }
+    CHECK_EQ(push(), 3);
+    for (int i = 0; i < 3; i++) {
+        client_call_taken_back(core, client_call_at(lease.pushed.previous));
+    }
+    CHECK_EQ(push(), 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        complete(i, false);
+        CHECK_EQ(value_of(ids[i]), i);
+    }
+    finish();
+}
+
+TEST(calls, behind_a_slow_call_nothing_is_pushed_but_an_empty_ring_takes_one_again)
+{
+    start();
+    call((struct spec_draft){ .max_retries = 3 });
+    call((struct spec_draft){ .max_retries = 3 });
+    CHECK_EQ(push(), 2);
+    lease.is_slow = true;
+    client_call_taken_back(core, client_call_at(lease.pushed.previous));
+    CHECK_EQ(push(), 0); /* the first runs, and takes long */
+    client_call_taken_back(core, client_call_at(lease.pushed.previous));
+    CHECK_EQ(push(), 2); /* it had not begun */
+    finish();
+}
+
+TEST(calls, a_dead_attempt_is_tried_again_as_often_as_it_may)
+{
+    start();
+    call((struct spec_draft){ .max_retries = 1 });
+    uint32_t attempts, attempt;
+    push();
+    CHECK(client_call_try_again(core, client_call_at(lease.pushed.next), &attempts));
+    push();
+    client_call_spec(client_call_at(lease.pushed.next), &attempt);
+    CHECK_EQ(attempt, 1);
+    CHECK(!client_call_try_again(core, client_call_at(lease.pushed.next), &attempts));
+    CHECK_EQ(attempts, 2);
+    CHECK_EQ(lease.depth, 1); /* it is the host's to say why it failed */
+    finish();
+}
+
+TEST(calls, a_stored_result_is_adopted_or_said_to_be_unwanted)
+{
+    start();
+    struct object_id kept = call((struct spec_draft){ .max_retries = 3 });
+    struct object_id freed = call((struct spec_draft){ .max_retries = 3 });
+    push();
+    CHECK_EQ(client_free(core, 0, freed), 0);
+    complete(0, true);
+    complete(0, true);
+    CHECK_TEXT(said(), "ADOPT ADOPT");
+    CHECK_EQ(client_free(core, 0, kept), 0);
+    CHECK_TEXT(said(), "FREE"); /* of the one that is the agent's now */
+    finish();
+}
+
+TEST(calls, a_pending_result_whose_name_leaves_goes_with_its_spec_and_its_value_follows)
+{
+    start();
+    struct object_id id = call((struct spec_draft){ .max_retries = 3 });
+    push();
+    struct client_flight *flight;
+    const roost_in arg = roost_in_ref(object_ref(id));
+    struct spec *user = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_EQ(client_submit(core, 0, user, NULL, &flight), 0);
+    client_submitted(core, flight, 9);
+    CHECK_TEXT(said(), "ESCAPE");
+    complete(42, false);
+    CHECK_TEXT(said(), "SETTLE");
+    uint32_t bytes, format;
+    CHECK_EQ(client_own_look(core, id, NULL, &bytes, &format), CLIENT_OWN_NOT); /* an object like any other */
+    free(user);
+    finish();
+}
+
+TEST(calls, a_sealed_result_whose_name_leaves_goes_with_its_value)
+{
+    start();
+    struct object_id id = call((struct spec_draft){ .max_retries = 3 });
+    push();
+    complete(42, false);
+    struct client_flight *flight;
+    const roost_in arg = roost_in_ref(object_ref(id));
+    struct spec *user = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_EQ(client_submit(core, 0, user, NULL, &flight), 0);
+    client_submitted(core, flight, 9);
+    CHECK_TEXT(said(), "ESCAPE SETTLE");
+    free(user);
+    finish();
+}
+
+TEST(calls, a_freed_argument_waits_for_the_call)
+{
+    start();
+    const struct wire_place place = { 0, 65536, 0, 0 };
+    CHECK_EQ(client_slab_add(core, &place, 0), 0);
+    struct wire_object wire = { .size = 100, .format = TABLE_RAW };
+    uint64_t wanted;
+    CHECK_EQ(client_slab_take(core, 100, 0, &wire.place, &wanted), 0);
+    CHECK_EQ(client_scope_id(core, 0, &wire.id), 0);
+    CHECK_EQ(client_object_add(core, 0, &wire, NULL, true), 0);
+    const roost_in arg = roost_in_ref(object_ref(wire.id));
+    struct object_id id = call((struct spec_draft){ .args = &arg, .args_count = 1 });
+    push();
+    CHECK_EQ(client_free(core, 0, wire.id), 0);
+    CHECK_TEXT(said(), "ANNOUNCE");
+    complete(1, false);
+    CHECK_TEXT(said(), "FREE");
+    CHECK_EQ(value_of(id), 1);
+    finish();
+}
+
+TEST(calls, an_argument_that_the_scope_does_not_hold_goes_the_agents_way)
+{
+    start();
+    const roost_in arg = roost_in_ref(object_ref((struct object_id){ 8, 9 }));
+    struct spec *spec = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_EQ(client_call_add(core, 0, spec, 1), ROOST_EEXIST);
+    CHECK_EQ(client_core_count(core).names, 0);
+    free(spec);
+    finish();
+}
+
+TEST(calls, a_lease_goes_back_when_nothing_of_it_is_left)
+{
+    start();
+    CHECK_EQ(client_lease_remove(core, &lease), 0);
+    CHECK_TEXT(said(), "BACK");
+    finish();
+}
