@@ -378,7 +378,7 @@ int die_before(struct roost_task *task)
 {
     uint64_t attempt = roost_attempt(task);
     if (attempt < roost_arg_uint(task, 0)) {
-        raise(SIGSEGV);
+        raise(SIGKILL);
     }
     return roost_return_value(task, 0, attempt);
 }
@@ -396,7 +396,7 @@ TEST(tasks, a_worker_s_death_elsewhere_is_retried_and_then_named)
     CHECK_EQ(roost_get_value(rt, ref, &value, LONG_MS), ROOST_EWORKER);
     CHECK_HAS(roost_last_error(), "die_before on node-2: ");
     struct roost_error error = explain(ref);
-    CHECK_EQ(error.signal, SIGSEGV);
+    CHECK_EQ(error.signal, SIGKILL);
     CHECK_EQ(error.attempts, 2);
     CHECK_TEXT(error.node, "node-2");
     CHECK_TEXT(error.function, "die_before");

@@ -625,6 +625,7 @@ struct agent {
     struct pulled *pulled; /* by peer, in the order of their first bytes; owned */
     uint32_t pulled_count;
     uint64_t pulling_bytes; /* of pulls that have room */
+    bool pulls_want_room;   /* the first in the order that could begin found none */
     struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */
     uint64_t evicting_bytes;

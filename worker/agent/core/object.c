@@ -330,6 +330,9 @@ void object_unpin(struct agent *agent, struct object *object)
     object->pins--;
     if (object->pins == 0 && object->is_copy && object->state == OBJECT_HERE) {
         list_append(&agent->idle, &object->idle);
+        if (agent_wants_room(agent) || agent->pulls_want_room) {
+            agent->room_due = true; /* it can go for who waits */
+        }
     }
 }
 

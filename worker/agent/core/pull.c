@@ -242,6 +242,7 @@ void pull_retry(struct agent *agent)
         }
         next_ns = pull->not_before_ns != 0 && pull->not_before_ns < next_ns ? pull->not_before_ns : next_ns;
     }
+    agent->pulls_want_room = room_is_short;
     if (next_ns != UINT64_MAX) {
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_PULLS), next_ns);
     }

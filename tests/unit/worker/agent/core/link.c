@@ -536,6 +536,45 @@ TEST(agent_link, a_name_that_is_forgotten_and_comes_again_before_the_drop_has_le
     bench_end(&bench, false);
 }
 
+/* Everything that is still to come of the newest pull comes, `bytes` in all. */
+static void arrive(uint64_t bytes)
+{
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = bytes } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    const struct bench_pull *receive = bench_pull(&bench, AGENT_PULL_RECEIVE);
+    if (receive != NULL && receive->command.transfer == transfer) {
+        bench_done(&bench, receive->token, 0, transfer, NULL, 0);
+    }
+}
+
+TEST(agent_link, a_pull_without_room_begins_when_a_task_lets_go_of_the_copy_that_can_go_for_it)
+{
+    enum { SIZE = 600000 }; /* two do not fit */
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct core_client driver = bench_driver(&bench);
+    struct object_id argument = { 71, 1 }, wanted = { 71, 2 };
+    place(argument, SIZE);
+    arrive(SIZE);
+    bench_workers_come(&bench);
+    struct bench_task task = bench_take(&bench);
+    bench_names(&bench, driver, WIRE_HOLD, 0, wanted);
+    bench_drain(&bench);
+    uint64_t token = bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &wanted, 1);
+    found(wanted, SIZE, 0);
+    arrive(SIZE);
+    CHECK_EQ(ready_of(driver, token), 0);
+    size_t pulls = bench.pulls_count;
+    bench_complete(&bench, &task, 0, "");
+    CHECK(bench.pulls_count > pulls);
+    const struct bench_pull *receive = bench_pull(&bench, AGENT_PULL_RECEIVE);
+    bench_done(&bench, receive->token, 0, receive->command.transfer, NULL, 0);
+    CHECK_EQ(ready_of(driver, token), 1);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_task_of_the_head_that_blocks_says_so_at_once)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
