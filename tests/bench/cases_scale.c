@@ -29,11 +29,16 @@ struct scale {
     double smallest; /* ns of a decision at the smallest size */
 };
 
+#if defined(__SANITIZE_ADDRESS__) /* its heap is not glibc's */
+size_t __sanitizer_get_current_allocated_bytes(void);
+static double heap_bytes(void) { return (double)__sanitizer_get_current_allocated_bytes(); }
+#else
 static double heap_bytes(void)
 {
     struct mallinfo2 info = mallinfo2();
     return (double)info.uordblks + (double)info.hblkhd;
 }
+#endif
 
 static int print_one(struct scale *scale, const char *what, const char *unit, double found, double limit)
 {

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""peers.py - the same work on Roost and on what else is installed, in one run
+
+Each peer is a process of its own (peer.py NAME, or the StarPU program) that stays up and is given one case after the other;
+Roost is `roost bench --json`. In each round every case runs once on everybody, in turns, so that a neighbour who comes and
+goes slows all of them. All processes are pinned to the same two cores. Medians go into one table, with the ratio to Roost.
+
+What is not installed is a line that says so. A peer that has no such case has an empty place.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# our case -> (the series of `roost bench`, unit)
+CASES = {
+    "get_1kb": ("get_local/1KB_again", "ns"),
+    "put_small": ("put_small", "ns"),
+    "put_large": ("put_large/later", "ms"),
+    "task_sync": ("task_sync", "us"),
+    "task_async": ("task_async", "us"),
+    "tasks_and_get": ("tasks_and_get", "ms"),
+    "wait_1000": ("wait_1000/all", "ms"),
+    "get_many_10000": ("get_many_10000", "us"),
+    "args_10000": ("args_10000", "ms"),
+    "returns_3000": ("returns_3000", "ms"),
+    "chain_1000": ("chain_1000", "ms"),
+    "fan_in_1000": ("fan_in_1000", "ms"),
+    "sort": ("sort/wall", "s"),
+}
+PEERS = "starpu,ray,dask,vineyard,gnu,duckdb,polars"
+NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+class Peer:
+    """A process that answers a line `CASE` with a line of JSON: {"ns": ...} or {"error": ...}, or {} for no such case."""
+
+    def __init__(self, name, command, environment):
+        self.name = name
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
+        self.hello = self.read()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {"error": f"ended with status {self.process.wait()}"}
+
+    def run(self, case):
+        if self.process.poll() is not None:
+            return {"error": "it has ended"}
+        self.process.stdin.write(case + "\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Roost:
+    name = "roost"
+
+    def __init__(self, roost, size, environment):
+        self.roost, self.size, self.environment = roost, size, environment
+
+    def run(self, case):
+        series, unit = CASES[case]
+        command = [self.roost, "bench", "--json", "--bytes", str(self.size), "--runs", "3", series.split("/")[0]]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
+        for line in done.stdout.splitlines():
+            found = json.loads(line)
+            if found["case"] == series:  # "not pinned" is the first where there are several
+                return {"ns": found["median"] * NS[unit]}
+        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no such line"}
+
+    def close(self):
+        pass
+
+
+def start_starpu(folder, environment):
+    """Compiled here, against what pkg-config finds; None with a reason when it is not there."""
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "starpu-1.3"], capture_output=True, text=True)
+    if flags.returncode != 0:
+        return None, "not installed (pkg-config finds no starpu-1.3)"
+    program = os.path.join(folder, "starpu")
+    built = subprocess.run(
+        ["cc", "-O2", "-o", program, os.path.join(HERE, "starpu.c")] + flags.stdout.split(), capture_output=True, text=True
+    )
+    return (Peer("starpu", [program], environment), None) if built.returncode == 0 else (None, built.stderr.strip())
+
+
+def start_peers(wanted, folder, environment):
+    for name in wanted:
+        if name == "starpu":
+            peer, reason = start_starpu(folder, environment) if shutil.which("pkg-config") else (None, "no pkg-config")
+        else:
+            peer, reason = Peer(name, [sys.executable, os.path.join(HERE, "peer.py"), name], environment), None
+        if peer is not None and "error" in peer.hello:
+            reason = peer.hello["error"]
+            peer.close()
+        if reason is not None:
+            print(f"{name}: {reason}")
+        else:
+            yield peer
+
+
+def in_unit(ns):
+    for unit in ("s", "ms", "us"):
+        if ns >= NS[unit]:
+            return f"{ns / NS[unit]:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def print_table(runners, found):
+    print("\n" + "case".ljust(16) + "".join(runner.name.rjust(24) for runner in runners))
+    for case in CASES:
+        medians = {name: statistics.median(values) for (name, of), values in found.items() if of == case}
+        if not medians:
+            continue
+        row = case.ljust(16)
+        for runner in runners:
+            ns, ours = medians.get(runner.name), medians.get("roost")
+            text = "" if ns is None else in_unit(ns)
+            row += (text + (f" ({ns / ours:.3g}x)" if ns and ours else "")).rjust(24)
+        print(row)
+    print("\n(N x: so many times Roost's time, in the same rounds)")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--roost", default=shutil.which("roost"), help="the command (default: the one in PATH)")
+    parser.add_argument("--bytes", type=int, default=1 << 28, help="of the large object and of the sort (default: 256 MiB)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="one JSON object per case and peer instead of the table")
+    parser.add_argument("--peers", default=PEERS, help="which, with commas")
+    parser.add_argument("cases", nargs="*", help="which cases (default: all)")
+    options = parser.parse_args()
+    unknown = [case for case in options.cases if case not in CASES]
+    if unknown or options.roost is None:
+        parser.error(f"no case {unknown[0]}; there are: {' '.join(CASES)}" if unknown else "no roost in PATH; use --roost")
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, cores)
+    with tempfile.TemporaryDirectory(prefix="roost-peers-") as folder:
+        environment = dict(os.environ, PEER_FOLDER=folder, PEER_BYTES=str(options.bytes), TMPDIR=folder)
+        environment.setdefault("ROOST_DIR", os.path.join(folder, "roost"))
+        roost = os.path.abspath(options.roost)
+        environment["ROOST_COMMAND"] = roost
+        examples = os.path.join(os.path.dirname(os.path.dirname(roost)), "examples")
+        environment.setdefault("ROOST_EXAMPLES", examples)
+        records = options.bytes // 100
+        made = subprocess.run([os.path.join(environment["ROOST_EXAMPLES"], "sortgen"), str(records), f"{folder}/in"])
+        if made.returncode != 0:
+            print("sort: no input, as sortgen failed")
+        runners = [Roost(roost, options.bytes, environment)]
+        runners += start_peers(options.peers.split(","), folder, environment)
+        found = {}
+        try:
+            for number in range(options.rounds):
+                for case in options.cases or CASES:
+                    for runner in runners:
+                        if sys.stderr.isatty():
+                            print(f"\r\033[Kround {number + 1}: {case} on {runner.name}", end="", file=sys.stderr)
+                        answer = runner.run(case)
+                        if "ns" in answer:
+                            found.setdefault((runner.name, case), []).append(answer["ns"])
+                        elif "error" in answer:
+                            print(f"{runner.name}: {case}: {answer['error']}")
+        finally:
+            for runner in runners:
+                runner.close()
+    if options.json:
+        for (name, case), values in found.items():
+            print(json.dumps({"peer": name, "case": case, "median_ns": statistics.median(values), "rounds": len(values)}))
+    else:
+        print_table(runners, found)
+
+
+if __name__ == "__main__":
+    main()
