@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FACTS_MAX = 64, TIMERS = 3 };
+enum { FACTS_MAX = 64, TIMERS = 4 };
 
 struct guest {
     uint64_t key; /* 0: no session */
@@ -142,6 +142,7 @@ static void run(struct world *world, const struct core_command *command)
     case CORE_SPAWN:
     case CORE_KILL:
     case CORE_PULL:
+    case CORE_LEASE:
     case CORE_SPILL:
     case CORE_TABLE:
     case CORE_WRITE:

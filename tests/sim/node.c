@@ -137,6 +137,29 @@ static uint32_t place_of(const struct node *node, struct core_peer peer)
     return 0;
 }
 
+static void reset_way(struct way *way)
+{
+    free(way->waiting);
+    *way = (struct way){ .peer = { 0, 0 } };
+}
+
+static void reset_ways(struct node *node)
+{
+    for (uint32_t i = 0; i < SIM_PLACES; i++) {
+        reset_way(&node->ways[i]);
+    }
+}
+
+/* NAMES point to something, and are said again in a session that begins. */
+static void keep_waiting(struct way *way, const struct proto_message *message)
+{
+    if (message->kind != PROTO_NAMES) {
+        way->waiting = realloc(way->waiting, (way->waiting_count + 1) * sizeof *way->waiting);
+        ROOST_INVARIANT(way->waiting != NULL);
+        way->waiting[way->waiting_count++] = *message;
+    }
+}
+
 static void on_unreachable(struct world *world, const struct occurrence *what)
 {
     struct node *node = world->nodes[what->place];
@@ -165,12 +188,13 @@ static void send_to_agent(struct world *world, struct node *node, struct core_pe
     }
     struct way *way = &node->ways[place];
     if (core_peer_key(way->peer) != core_peer_key(peer)) { /* to nobody so far, or to an earlier life */
-        *way = (struct way){ .peer = { 0, 0 } };
+        reset_way(way);
         network_hang_up(world, node->place, place);
         way->peer = peer;
         network_dial(world, node->place, place);
     }
-    if (network_send(world, node->place, place, message) != 0) { /* the session's beginning makes the core say it anew */
+    if (network_send(world, node->place, place, message) != 0) {
+        keep_waiting(way, message);
         network_dial(world, node->place, place);
     }
 }
@@ -234,6 +258,7 @@ static void run(struct world *world, struct node *node, const struct core_comman
         break;
     case CORE_FILLER:
     case CORE_DISARM:
+    case CORE_LEASE:
     case CORE_SPILL:
     case CORE_COMMIT:
         world_fail(world, "an agent gives command %d", command->kind);
@@ -285,11 +310,18 @@ static void agent_up(struct world *world, struct node *node, uint32_t other, boo
     if (way->peer.node != 0 && core_peer_key(way->peer) != core_peer_key(peer)) {
         struct core_event lost = { .kind = CORE_SESSION_LOST, .u.session.peer = way->peer };
         node_step(world, node, &lost);
+        reset_way(way);
     }
     way->peer = peer;
     way->tries = 0;
     struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .peer = peer, .resumed = resumed } };
     node_step(world, node, &event);
+    for (uint32_t i = 0; i < way->waiting_count; i++) {
+        network_send(world, node->place, other, &way->waiting[i]); /* a failure is a lost session, and that is told */
+    }
+    free(way->waiting);
+    way->waiting = NULL;
+    way->waiting_count = 0;
 }
 
 void node_up(struct world *world, uint32_t place, uint32_t other, bool resumed, const struct proto_hello *hello)
@@ -320,7 +352,7 @@ static void close_dead(struct world *world, struct node *node, struct core_peer 
 {
     for (uint32_t i = 1; i < SIM_PLACES; i++) {
         if (core_peer_key(node->ways[i].peer) == core_peer_key(dead)) {
-            node->ways[i] = (struct way){ .peer = { 0, 0 } };
+            reset_way(&node->ways[i]);
             network_hang_up(world, node->place, i);
         }
     }
@@ -374,7 +406,7 @@ void node_down(struct world *world, uint32_t place, uint32_t other)
         return;
     }
     struct core_peer peer = way->peer;
-    *way = (struct way){ .peer = { 0, 0 } };
+    reset_way(way);
     network_hang_up(world, place, other);
     unreachable_soon(world, node, peer);
 }
@@ -428,7 +460,7 @@ void node_end(struct world *world, uint32_t place, bool silent)
     clients_end(world, node);
     node->life = 0;
     network_end(world, place, silent);
-    memset(node->ways, 0, sizeof node->ways);
+    reset_ways(node);
     marks_fini(&node->marks);
     agent_destroy(node->core);
     node->core = NULL;
@@ -441,6 +473,7 @@ void node_destroy(struct world *world, struct node *node)
         clients_end(world, node);
         agent_destroy(node->core);
         marks_fini(&node->marks);
+        reset_ways(node);
         store_fini(node);
     }
     free(node);

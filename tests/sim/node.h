@@ -13,7 +13,8 @@ enum { NODE_TIMERS = 8, NODE_TRIES = 3 };
 
 struct way { /* to the agent of another place (worker/agent/network.c) */
     struct core_peer peer; /* number 0: none */
-    uint32_t tries;
+    uint32_t tries, waiting_count;
+    struct proto_message *waiting; /* for a session; they point to nothing; owned */
 };
 
 struct node {

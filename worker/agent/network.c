@@ -467,6 +467,9 @@ static struct peer *dial(struct network *network, struct core_peer name)
 
 static bool keep_waiting(struct way *way, const struct proto_message *message)
 {
+    if (message->kind == PROTO_NAMES) {
+        return true; /* they point to something, and the core says them again in a session that begins */
+    }
     struct waiting *waiting = way->waiting_count < NETWORK_WAITING_MAX ? malloc(sizeof *waiting) : NULL;
     if (waiting == NULL) {
         return false;

@@ -974,6 +974,8 @@ void link_session(struct agent *agent, const struct core_event *event)
     if (event->u.session.peer.node != 0) {
         if (!is_up) { /* what was asked for before a session is sent once it is there */
             pull_peer_lost(agent, event->u.session.peer);
+        }
+        if (!is_up || !event->u.session.resumed) {
             transit_again(agent, event->u.session.peer);
         }
         return;

@@ -521,6 +521,18 @@ static bool take_over_results(struct agent *agent, struct task *task, struct sco
     return true;
 }
 
+static void begin_at_home(struct agent *agent, struct task *task)
+{
+    if (is_feasible_here(agent, task->spec)) {
+        task_begin(agent, task);
+    } else if (!agent->config.alone) {
+        collect_args(agent, task);
+        task_leaves(agent, task); /* when there is a head again, if there is none now */
+    } else {
+        fail_infeasible(agent, task);
+    }
+}
+
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit)
 {
     const struct spec *spec = submit->spec;
@@ -534,8 +546,8 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         say_taken(agent, client, submit->head.token, spec->task);
         task->leased_to = NULL;
         task_set_state(agent, task, TASK_WAITING);
-        if (!job_is_broken(agent, task) && !fail_if_infeasible(agent, task)) {
-            task_begin(agent, task);
+        if (!job_is_broken(agent, task)) {
+            begin_at_home(agent, task);
         }
         return;
     }
@@ -560,15 +572,11 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         task_leaves(agent, task);
         return;
     }
-    bool is_feasible = is_feasible_here(agent, spec);
-    bool may_leave = agent->head_is_up && task_may_leave(task);
-    if ((may_leave && wants_another_node(agent, task)) || (!agent->config.alone && !is_feasible)) {
+    if (agent->head_is_up && task_may_leave(task) && wants_another_node(agent, task)) {
         collect_args(agent, task);
-        task_leaves(agent, task); /* when there is a head again, if there is none now */
-    } else if (is_feasible) {
-        task_begin(agent, task);
+        task_leaves(agent, task);
     } else {
-        fail_infeasible(agent, task);
+        begin_at_home(agent, task);
     }
 }
 
