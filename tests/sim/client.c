@@ -207,9 +207,9 @@ void client_complete(struct client *client, uint64_t run, int32_t status, const 
     ROOST_PRE(text_bytes < sizeof entry.text);
     client_say(client, true);
     entry.complete.text_bytes = (uint32_t)text_bytes;
-    entry.complete.head = (struct wire_entry){
-        WIRE_COMPLETE, (uint32_t)align_up(offsetof(struct wire_complete, text) + text_bytes, 8), 0
-    };
+    entry.complete.head = (struct wire_entry){ WIRE_COMPLETE,
+                                               (uint32_t)align_up(offsetof(struct wire_complete, text) + text_bytes, 8),
+                                               0 };
     memcpy(entry.complete.text, text, text_bytes);
     write_(client, &client->completes, &entry, entry.complete.head.bytes);
 }
@@ -574,9 +574,7 @@ void clients_take_names(struct world *world, struct node *node, uint64_t token, 
     ROOST_INVARIANT(gift != NULL);
     *gift = (struct gift){ .token = token, .count = names->count };
     memcpy(gift->ids, names->ids, names->count * sizeof names->ids[0]);
-    struct occurrence what = {
-        .run = on_gift, .place = node->place, .life = node->life, .data = gift, .bytes = bytes
-    };
+    struct occurrence what = { .run = on_gift, .place = node->place, .life = node->life, .data = gift, .bytes = bytes };
     world_at(world, world_below(world, 3 * SIM_MS), &what);
     free(gift);
 }

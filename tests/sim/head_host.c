@@ -114,7 +114,8 @@ static void commit(struct world *world, const struct head_fact *fact)
         world_wound(world, WOUND_NODE_LOST);
         oracle_node_dead(world, fact->node);
     }
-    world_tell(world, 0, "node %u incarnation %u %s", fact->number, fact->incarnation, fact->is_dead ? "is dead" : "lives");
+    world_tell(world, 0, "node %u incarnation %u %s", fact->number, fact->incarnation,
+               fact->is_dead ? "is dead" : "lives");
 }
 
 static void run(struct world *world, const struct core_command *command)

@@ -8,8 +8,8 @@
 
 struct head_host *head_host_create(struct world *world);
 void head_host_destroy(struct head_host *host);
-void head_host_begin(struct world *world); /* with the facts that were committed so far, in a new epoch */
-void head_host_end(struct world *world);   /* killed; facts stay */
+void head_host_begin(struct world *world);          /* with the facts that were committed so far, in a new epoch */
+void head_host_end(struct world *world);            /* killed; facts stay */
 uint64_t head_host_life(const struct world *world); /* 0: it is down */
 const struct head *head_host_core(const struct world *world); /* NULL: it is down */
 /* The place of the life that the head calls so, or 0. */

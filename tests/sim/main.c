@@ -41,7 +41,8 @@ static bool number_after(const char *option, int *i, int argc, char **argv, uint
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim_cluster [--seeds N] [--first S] [--calm] [--all] [--rule R] | --seed S [--trace] [--rule R]\n");
+    fprintf(stderr,
+            "usage: sim_cluster [--seeds N] [--first S] [--calm] [--all] [--rule R] | --seed S [--trace] [--rule R]\n");
     return 2;
 }
 
@@ -131,7 +132,8 @@ static uint64_t run_many(const struct command *command)
         broken++;
         left.seeds -= seed + 1 - left.first;
         left.first = seed + 1;
-        printf("broken: sim_cluster --seed %llu%s --trace\n", (unsigned long long)seed, command->is_calm ? " --calm" : "");
+        printf("broken: sim_cluster --seed %llu%s --trace\n", (unsigned long long)seed,
+               command->is_calm ? " --calm" : "");
         if (!command->goes_on) {
             if (command->rule == 0) {
                 print_trace(command, seed);

@@ -28,10 +28,10 @@
 
 struct connection {
     uint32_t places[2];
-    uint64_t lives[2];          /* of the processes */
-    uint64_t last_ns[2];        /* when the newest frame to each arrives */
-    uint64_t gone_ns[2];        /* nothing arrives at this end from then on */
-    bool is_open[2];            /* seen from each end */
+    uint64_t lives[2];   /* of the processes */
+    uint64_t last_ns[2]; /* when the newest frame to each arrives */
+    uint64_t gone_ns[2]; /* nothing arrives at this end from then on */
+    bool is_open[2];     /* seen from each end */
 };
 
 struct side {
@@ -191,11 +191,9 @@ static void disconnect(struct world *world, uint32_t self, uint32_t other)
     int end = connection->places[0] == self ? 0 : 1;
     connection->is_open[end] = false;
     connection->gone_ns[end] = world->now_ns;
-    struct occurrence closed = { .run = on_closed,
-                                 .place = other,
-                                 .other = self,
-                                 .life = connection->lives[1 - end],
-                                 .number = side->connection };
+    struct occurrence closed = {
+        .run = on_closed, .place = other, .other = self, .life = connection->lives[1 - end], .number = side->connection
+    };
     uint64_t last = connection->last_ns[1 - end] > world->now_ns ? connection->last_ns[1 - end] - world->now_ns : 0;
     world_at(world, last + latency(world), &closed);
     side->connection = 0;
@@ -304,8 +302,9 @@ static void send_frame(struct world *world, uint32_t self, uint32_t other, const
     for (uint32_t i = 0; i < times; i++) {
         uint64_t at = world->now_ns + latency(world);
         at = at > connection->last_ns[to] ? at : connection->last_ns[to] + 1;
-        at = line->parted_until_ns > world->now_ns && at < line->parted_until_ns ? line->parted_until_ns + at / 1000 % 1000
-                                                                                 : at;
+        at = line->parted_until_ns > world->now_ns && at < line->parted_until_ns
+                 ? line->parted_until_ns + at / 1000 % 1000
+                 : at;
         at = at > connection->last_ns[to] ? at : connection->last_ns[to] + 1;
         connection->last_ns[to] = at;
         struct occurrence arrival = { .run = on_frame,
@@ -370,7 +369,8 @@ static void on_beat(struct world *world, const struct occurrence *what)
         world_tell(world, what->place, "%u is silent", what->other);
         disconnect(world, what->place, what->other);
     }
-    if (what->place != 0 && what->other != 0 && side->has_session && world->now_ns - session_heard_ns(&side->session) > SILENCE_NS) {
+    if (what->place != 0 && what->other != 0 && side->has_session &&
+        world->now_ns - session_heard_ns(&side->session) > SILENCE_NS) {
         network_lose(world, what->place, what->other); /* between agents: on_silence() in worker/agent/network.c */
     }
     struct occurrence next = *what;
@@ -413,9 +413,10 @@ static void on_dial(struct world *world, const struct occurrence *what)
         return;
     }
     uint64_t life = life_of(world, other);
-    bool is_nobody = self != 0 && other != 0 && (world->nodes[self]->self.node == 0 || world->nodes[other]->self.node == 0);
+    bool is_nobody = self != 0 && other != 0 &&
+                     (world->nodes[self]->self.node == 0 || world->nodes[other]->self.node == 0);
     if (life == 0 || is_nobody || /* who has no number yet is refused */
-         line_of(network, self, other)->parted_until_ns > world->now_ns) {
+        line_of(network, self, other)->parted_until_ns > world->now_ns) {
         tell_down(world, self, other);
         if (side->exists && side->is_wanted) {
             redial(world, self, other, (PEERS_RETRY_MS_MIN + world_below(world, 200)) * SIM_MS);
@@ -474,7 +475,8 @@ void network_destroy(struct world *world, struct network *network)
 void network_begin(struct world *world, uint32_t place)
 {
     for (uint32_t other = 0; other < SIM_PLACES; other++) {
-        if (other != place && world->network->lines[place < other ? place : other][place < other ? other : place] != NULL) {
+        if (other != place &&
+            world->network->lines[place < other ? place : other][place < other ? other : place] != NULL) {
             ROOST_INVARIANT(!side_of(world, place, other)->exists);
         }
     }

@@ -209,8 +209,8 @@ static void send(struct world *world, struct node *node, const struct core_comma
     }
     oracle_tell_message(world, node->place, 0, message);
     if (network_send(world, node->place, 0, message) == 0) { /* else lost with the session, as the core will hear */
-        ROOST_INVARIANT(marks_note(&node->marks, network_last_batch(world, node->place, 0),
-                                   (uint32_t)command->token) == 0);
+        ROOST_INVARIANT(marks_note(&node->marks, network_last_batch(world, node->place, 0), (uint32_t)command->token) ==
+                        0);
     }
 }
 
@@ -487,8 +487,9 @@ void node_give_names(struct world *world, struct node *node, uint32_t to, const 
     names->peer = node->neighbours[to];
     names->count = count;
     memcpy(names->ids, ids, count * sizeof *ids);
-    struct core_event event = { .kind = CORE_DONE,
-                                .u.done = { .token = agent_token(AGENT_TOKEN_NAMES, 0), .data = names, .bytes = bytes } };
+    struct core_event event = {
+        .kind = CORE_DONE, .u.done = { .token = agent_token(AGENT_TOKEN_NAMES, 0), .data = names, .bytes = bytes }
+    };
     if (names->peer.node != 0) {
         node_step(world, node, &event);
     }

@@ -11,7 +11,7 @@
 
 enum { NODE_TIMERS = 8, NODE_TRIES = 3 };
 
-struct way { /* to the agent of another place (worker/agent/network.c) */
+struct way {               /* to the agent of another place (worker/agent/network.c) */
     struct core_peer peer; /* number 0: none */
     uint32_t tries, waiting_count;
     struct proto_message *waiting; /* for a session; they point to nothing; owned */
@@ -32,7 +32,7 @@ struct node {
 
     unsigned char *memory;
     uint64_t memory_bytes;
-    struct id_map table;          /* struct entry */
+    struct id_map table; /* struct entry */
     struct list_node entries, incoming, copies;
     uint64_t copies_waiting; /* retired, and still read */
 
@@ -43,7 +43,7 @@ struct node {
 };
 
 void node_create(struct world *world, uint32_t place);
-void node_begin(struct world *world, uint32_t place);             /* a new process, with the node's id */
+void node_begin(struct world *world, uint32_t place);            /* a new process, with the node's id */
 void node_end(struct world *world, uint32_t place, bool silent); /* killed, with all its processes */
 void node_destroy(struct world *world, struct node *node);
 uint64_t node_life(const struct world *world, uint32_t place); /* 0: it is down */

@@ -26,7 +26,7 @@ struct kept {
 };
 
 struct oracle {
-    struct id_map seen; /* object -> struct contents */
+    struct id_map seen;      /* object -> struct contents */
     struct object_id *known; /* at the head, ascending */
     size_t known_count;
     uint64_t frees, objects; /* of the head when last looked at */
@@ -160,8 +160,8 @@ void oracle_tell_message(struct world *world, uint32_t from, uint32_t to, const 
         break;
     }
     case PROTO_FOUND:
-        snprintf(text, sizeof text, " %llx state %d holders %zu", world_word(message->u.found.object), message->u.found.state,
-                 message->u.found.holders.count);
+        snprintf(text, sizeof text, " %llx state %d holders %zu", world_word(message->u.found.object),
+                 message->u.found.state, message->u.found.holders.count);
         break;
     case PROTO_TASK:
         snprintf(text, sizeof text, " %llx attempt %u", (unsigned long long)message->u.task.task.lo,
@@ -539,9 +539,10 @@ static const char *agent_against_head(const struct node *node, const struct head
             bad = "is here, and the head has never heard of it, or freed it";
         }
         if (bad != NULL) {
-            snprintf(why, sizeof why, "at %u object %llx (state %d, scopes %u tasks %u private %u containers %u uses %u) %s",
-                     node->place, world_word(view->id), view->state, view->scopes, view->tasks, view->private_containers,
-                     view->containers, view->uses, bad);
+            snprintf(why, sizeof why,
+                     "at %u object %llx (state %d, scopes %u tasks %u private %u containers %u uses %u) %s",
+                     node->place, world_word(view->id), view->state, view->scopes, view->tasks,
+                     view->private_containers, view->containers, view->uses, bad);
         }
     }
     free(mine);

@@ -42,7 +42,8 @@ size_t agent_views(const struct agent *agent, struct agent_view **views_out)
 bool agent_view_makes(const struct agent *agent, struct object_id id)
 {
     const struct object *object = id_map_get(&agent->objects_by_id, object_id_key(id));
-    return object != NULL && (object->state == OBJECT_HERE || (object->state == OBJECT_PENDING && object->producer != NULL));
+    return object != NULL &&
+           (object->state == OBJECT_HERE || (object->state == OBJECT_PENDING && object->producer != NULL));
 }
 
 bool agent_view_holds(const struct agent *agent, struct object_id id)
@@ -85,13 +86,14 @@ bool agent_view_is_up(const struct agent *agent) { return agent->head_is_up; }
 static const char *describe(const struct object *object)
 {
     static char text[240];
-    snprintf(text, sizeof text,
-             "object %llx, state %d status %d format %u, scopes %u tasks %u transits %u private %u containers %u uses %u "
-             "pins %u, public %d registered %d freed %d told %d part %d",
-             (unsigned long long)object->id.lo, (int)object->state, object->status, object->value.format,
-             object->scopes, object->tasks, object->transits, object->private_containers, object->containers,
-             object->uses, object->pins, object->is_public, object->is_registered, object->is_freed,
-             !list_is_empty(&object->told), object->whole != NULL);
+    snprintf(
+        text, sizeof text,
+        "object %llx, state %d status %d format %u, scopes %u tasks %u transits %u private %u containers %u uses %u "
+        "pins %u, public %d registered %d freed %d told %d part %d",
+        (unsigned long long)object->id.lo, (int)object->state, object->status, object->value.format, object->scopes,
+        object->tasks, object->transits, object->private_containers, object->containers, object->uses, object->pins,
+        object->is_public, object->is_registered, object->is_freed, !list_is_empty(&object->told),
+        object->whole != NULL);
     return text;
 }
 
@@ -133,11 +135,11 @@ const char *agent_view_tasks(const struct agent *agent)
     LIST_EACH (at, &agent->tasks) {
         const struct task *task = CONTAINER_OF(at, const struct task, all);
         if (task->state != TASK_DONE && used + 400 < sizeof text) {
-            used += (size_t)snprintf(text + used, sizeof text - used,
-                                     "task %llx state %d leaving %d head's %d missing %u blocked %u:",
-                                     (unsigned long long)task->id.lo, (int)task->state, task->is_leaving,
-                                     task->is_from_head, task->missing,
-                                     task->attempt == NULL ? 0 : task->attempt->blocked);
+            used += (size_t)snprintf(
+                text + used, sizeof text - used,
+                "task %llx state %d leaving %d head's %d missing %u blocked %u:", (unsigned long long)task->id.lo,
+                (int)task->state, task->is_leaving, task->is_from_head, task->missing,
+                task->attempt == NULL ? 0 : task->attempt->blocked);
             used += (size_t)print_inputs(text + used, 300, &task->inputs);
             text[used++] = '\n';
         }

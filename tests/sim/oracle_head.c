@@ -81,7 +81,8 @@ const char *head_view_tasks(const struct head *head)
     LIST_EACH (at, &head->tasks) {
         const struct task *task = CONTAINER_OF(at, const struct task, all);
         if (task->state != TASK_DONE && used + 200 < sizeof text) {
-            used += (size_t)snprintf(text + used, sizeof text - used, "task %llx %s home %u node %u missing %u listed %d\n",
+            used += (size_t)snprintf(text + used, sizeof text - used,
+                                     "task %llx %s home %u node %u missing %u listed %d\n",
                                      (unsigned long long)task->id.lo, head_task_state_name(task->state), task->home,
                                      task->node, task->missing, !list_is_empty(&task->waiting));
         }

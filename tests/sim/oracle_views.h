@@ -41,7 +41,7 @@ bool agent_view_makes(const struct agent *agent, struct object_id id);
 struct running { /* an attempt in a worker */
     struct task_id task;
     bool is_from_head, is_child; /* is_child: of a task, not of a driver */
-    uint32_t attempt; /* as the head counts */
+    uint32_t attempt;            /* as the head counts */
 };
 size_t agent_view_running(const struct agent *agent, struct running *running_out, size_t most);
 /* Every task that is not done, a line each: for a debugger, and for a wait without an end. */

@@ -188,13 +188,12 @@ static void check_bytes(struct client *client, roost_ref ref, const struct wire_
         bool is_right = object->size == object->refs * sizeof(roost_ref) &&
                         memcmp(whole, whole + wire_refs_offset(object->size, 0), object->size) == 0;
         if (!is_right) {
-            world_fail(client->world, "place %u: list %llx is not as it was made", client->node->place,
-                       world_word(id));
+            world_fail(client->world, "place %u: list %llx is not as it was made", client->node->place, world_word(id));
         }
     } else {
-        uint64_t begin = ref.size != ROOST_COLUMN  ? ref.offset
-                         : ref.offset == 0         ? 0
-                                                   : content_column_end(id, (uint32_t)ref.offset - 1);
+        uint64_t begin = ref.size != ROOST_COLUMN ? ref.offset
+                         : ref.offset == 0        ? 0
+                                                  : content_column_end(id, (uint32_t)ref.offset - 1);
         uint64_t wanted = ref.size == ROOST_COLUMN  ? content_column_end(id, (uint32_t)ref.offset) - begin
                           : ref.size == ROOST_WHOLE ? content_size(id) - begin
                                                     : ref.size;
@@ -528,14 +527,15 @@ static void driver_gives(struct client *client, struct names *names)
     uint32_t count = 1;
     if (world->shape.gives_and_dies && world->kills_left > 0 && one_in(client, 2)) {
         world->kills_left--;
-        for (uint32_t i = 0; i < names->count && count < NAMES_MAX; i++) { /* the more, the likelier one is of a task elsewhere */
+        for (uint32_t i = 0; i < names->count && count < NAMES_MAX;
+             i++) { /* the more, the likelier one is of a task elsewhere */
             ids[count] = object_id_of(names->refs[i]);
             count += !object_id_eq(ids[count], id) && !client_object_is_private(client->core, ids[count]);
         }
         faults_kill_giver(world, client->node->place, to);
     }
-    world_tell(world, (int)client->node->place, "client %u gives %llx and %u more to %u", client->key.slot, world_word(id),
-               count - 1, to);
+    world_tell(world, (int)client->node->place, "client %u gives %llx and %u more to %u", client->key.slot,
+               world_word(id), count - 1, to);
     node_give_names(world, client->node, to, ids, count);
     if (one_in(client, 2)) {
         for (uint32_t i = 0; i < names->count; i++) {

@@ -4,8 +4,8 @@
  * restarted or given up: what an end takes in between two of its own such UPs is one era of the other end, from 1 on,
  * without a hole, or it hears LOST. Once the network is whole again, everything arrives.
  * ROOST_SEED=n runs that seed alone. */
-#include "proto/session.h"
 #include "common/error.h"
+#include "proto/session.h"
 #include "tests/lib/proto_random.h"
 #include "tests/lib/test.h"
 

@@ -382,9 +382,12 @@ static void send(struct world *world, struct node *node, uint64_t token, const s
                            .to_life = node_life(world, place),
                            .serve_token = token,
                            .place = body->place };
-    struct occurrence departure = {
-        .run = on_departure, .place = node->place, .other = place, .life = node->life, .data = &piece, .bytes = sizeof piece
-    };
+    struct occurrence departure = { .run = on_departure,
+                                    .place = node->place,
+                                    .other = place,
+                                    .life = node->life,
+                                    .data = &piece,
+                                    .bytes = sizeof piece };
     world_at(world, world_below(world, world->shape.latency_ns), &departure);
 }
 

@@ -7,7 +7,7 @@
 
 #include "tests/sim/node.h"
 
-struct copy { /* bytes at one place, from their publication until they are the core's again */
+struct copy {             /* bytes at one place, from their publication until they are the core's again */
     struct list_node all; /* node.copies */
     struct wire_object object;
     int32_t status; /* of one that failed: no bytes */

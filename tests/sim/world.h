@@ -45,8 +45,8 @@ struct world_shape {
     uint32_t nodes, drivers_per_node, cpus, operations; /* operations: of each driver */
     uint64_t store_bytes, latency_ns, spec_bytes_max;
     uint32_t worker_kills, driver_kills, node_kills, head_kills, partitions, cuts, damages; /* how many */
-    bool is_small; /* everything is checked after every step */
-    bool fails;    /* functions report failures now and then */
+    bool is_small;       /* everything is checked after every step */
+    bool fails;          /* functions report failures now and then */
     bool gives_and_dies; /* nodes are killed when they have just given names away, not at any time */
 };
 
@@ -70,8 +70,8 @@ struct world {
     struct node *nodes[SIM_PLACES]; /* NULL: never used */
     struct network *network;
     struct oracle *oracle;
-    uint64_t lives, pids;  /* given out */
-    bool is_healed;        /* no more faults */
+    uint64_t lives, pids; /* given out */
+    bool is_healed;       /* no more faults */
     uint64_t healed_ns;
     bool is_ending;
     uint32_t drivers_left; /* that have not ended */
@@ -98,13 +98,13 @@ bool world_one_in(struct world *world, uint64_t n);
 void world_at(struct world *world, uint64_t delay_ns, const struct occurrence *what);
 
 /* A line of the trace: who (a place, or -1), and what. */
-#define world_tell(world, place, ...) ((world)->options.trace ? world_tell_((world), (int)(place), __VA_ARGS__) : (void)0)
+#define world_tell(world, place, ...) \
+    ((world)->options.trace ? world_tell_((world), (int)(place), __VA_ARGS__) : (void)0)
 void world_tell_(struct world *world, int place, const char *format, ...) __attribute__((__format__(__printf__, 3, 4)));
 void world_note(struct world *world, uint64_t what, uint64_t value);
 
 /* A promise is broken: says so and ends the process's run of this seed. */
-_Noreturn void world_fail(struct world *world, const char *format, ...)
-    __attribute__((__format__(__printf__, 2, 3)));
+_Noreturn void world_fail(struct world *world, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
 
 /* An object in a line of the trace: puts have small numbers under their maker's prefix. */
 static inline unsigned long long world_word(struct object_id id)

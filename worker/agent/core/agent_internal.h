@@ -605,16 +605,16 @@ struct agent {
     uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
     bool dispatch_due, room_due, pull_due, cycles_are_due;
-    struct core_peer self;       /* as the head numbers this node; 0: not yet */
-    bool head_is_up;             /* WELCOME has come, and the session stands */
-    bool head_is_new;            /* it has begun since this node was last welcomed: it knows nothing */
-    bool has_listed;             /* to this head, in this session */
+    struct core_peer self; /* as the head numbers this node; 0: not yet */
+    bool head_is_up;       /* WELCOME has come, and the session stands */
+    bool head_is_new;      /* it has begun since this node was last welcomed: it knows nothing */
+    bool has_listed;       /* to this head, in this session */
     uint64_t head_epoch;
     uint32_t said_mark, head_seen; /* marks of what was said to the head in this session, and of what it has applied */
     struct list_node given, arrived; /* struct transit.all */
-    uint32_t nodes_count;        /* members, this node included */
-    uint32_t list_number;        /* of the list to say next */
-    struct object_id *forgotten; /* held at the head, unknown here by now: to be dropped by name; owned */
+    uint32_t nodes_count;            /* members, this node included */
+    uint32_t list_number;            /* of the list to say next */
+    struct object_id *forgotten;     /* held at the head, unknown here by now: to be dropped by name; owned */
     size_t forgotten_count, forgotten_capacity;
     uint64_t memory_booked; /* by running attempts, blocked ones included */
     uint64_t load_told;     /* hash of what the head was told last */

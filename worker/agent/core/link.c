@@ -721,9 +721,8 @@ static void refuse_task(struct agent *agent, const struct proto_task *message)
     struct proto_failure *failure = core_alloc(agent->out, sizeof *failure);
     failure->status = ROOST_ECANCELED;
     struct proto_message *complete = say(agent, PROTO_COMPLETE);
-    complete->u.complete = (struct proto_complete){ .task = message->task,
-                                                    .attempt = message->attempt,
-                                                    .failure = failure };
+    complete->u.complete =
+        (struct proto_complete){ .task = message->task, .attempt = message->attempt, .failure = failure };
 }
 
 static void learn_args(struct agent *agent, const struct proto_task *message)

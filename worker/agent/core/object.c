@@ -456,7 +456,8 @@ void object_free(struct agent *agent, struct object *object)
     list_remove(&object->told);
     if (object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING || object->state == OBJECT_ELSEWHERE) {
         object->says_nothing = true;
-        if (producer != NULL && producer->state == TASK_AWAY) { /* if the call is made again, its result is another record */
+        if (producer != NULL &&
+            producer->state == TASK_AWAY) { /* if the call is made again, its result is another record */
             task_forget_result(agent, object->producer, object);
             object->producer = NULL;
             object_unname(agent, object, &object->uses);

@@ -731,7 +731,8 @@ void task_cancel(struct agent *agent, struct task *task)
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
         if (result != NULL && result->state == OBJECT_PENDING) {
-            result->says_nothing = result->says_nothing || task->state == TASK_AWAY; /* the head has its own word on it */
+            result->says_nothing = result->says_nothing ||
+                                   task->state == TASK_AWAY; /* the head has its own word on it */
             object_fail(agent, result, ROOST_ECANCELED);
         }
     }
