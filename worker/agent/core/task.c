@@ -411,8 +411,9 @@ static bool job_is_broken(struct agent *agent, struct task *task)
 static bool wants_another_node(const struct agent *agent, const struct task *task)
 {
     const struct spec *spec = task->spec;
-    if (agent->nodes_count < 2) {
-        return spec->cpus_hundredths > agent->config.cpus_hundredths || (spec->flags & SPEC_NODE_ONLY) != 0;
+    if (agent->nodes_count < 2) { /* as far as is known here: the head may know more, and it spreads */
+        return spec->cpus_hundredths > agent->config.cpus_hundredths ||
+               (spec->flags & (SPEC_NODE_ONLY | SPEC_SPREAD)) != 0;
     }
     bool elsewhere = !node_id_is_none(spec->node) && !node_id_eq(spec->node, agent->config.node);
     uint64_t busy = agent->counts.tasks_ready + agent->counts.tasks_running - agent->counts.tasks_blocked +
