@@ -181,6 +181,12 @@ static void on_closed(struct world *world, const struct occurrence *what);
 static struct side *need_side(struct world *world, uint32_t self, uint32_t other);
 
 /* This side has no connection from now on; the other end of it notices a little later. */
+/* For good: a later end does not bring it back. */
+static void be_gone_at(struct connection *connection, int end, uint64_t at_ns)
+{
+    connection->gone_ns[end] = at_ns < connection->gone_ns[end] ? at_ns : connection->gone_ns[end];
+}
+
 static void disconnect(struct world *world, uint32_t self, uint32_t other)
 {
     struct side *side = side_of(world, self, other);
@@ -190,7 +196,7 @@ static void disconnect(struct world *world, uint32_t self, uint32_t other)
     struct connection *connection = &world->network->connections[side->connection];
     int end = connection->places[0] == self ? 0 : 1;
     connection->is_open[end] = false;
-    connection->gone_ns[end] = world->now_ns;
+    be_gone_at(connection, end, world->now_ns);
     struct occurrence closed = {
         .run = on_closed, .place = other, .other = self, .life = connection->lives[1 - end], .number = side->connection
     };
@@ -499,12 +505,13 @@ void network_end(struct world *world, uint32_t place, bool silent)
                                          .other = place,
                                          .life = connection->lives[1 - end],
                                          .number = side->connection };
-            connection->gone_ns[1 - end] = world->now_ns + world_below(world, world->shape.latency_ns * 2 + 1);
-            if (!silent && connection->last_ns[1 - end] > connection->gone_ns[1 - end] && world_one_in(world, 2)) {
-                connection->gone_ns[1 - end] = connection->last_ns[1 - end]; /* its machine still sends what it said */
+            uint64_t gone = world->now_ns + world_below(world, world->shape.latency_ns * 2 + 1);
+            if (!silent && connection->last_ns[1 - end] > gone && world_one_in(world, 2)) {
+                gone = connection->last_ns[1 - end]; /* its machine still sends what it said */
             }
+            be_gone_at(connection, 1 - end, gone);
             if (!silent) {
-                world_at(world, connection->gone_ns[1 - end] - world->now_ns + 1, &closed);
+                world_at(world, gone - world->now_ns + 1, &closed);
             }
         }
         drop_side(side);
@@ -580,13 +587,14 @@ void network_cut(struct world *world, uint32_t a, uint32_t b)
         struct connection *connection = &world->network->connections[side->connection];
         int end = connection->places[0] == places[i] ? 0 : 1;
         uint64_t span = world->shape.latency_ns * 2 + 1;
-        connection->gone_ns[end] = world->now_ns + world_below(world, span);
+        uint64_t gone = world->now_ns + world_below(world, span);
+        be_gone_at(connection, end, gone);
         struct occurrence closed = { .run = on_closed,
                                      .place = places[i],
                                      .other = places[1 - i],
                                      .life = connection->lives[end],
                                      .number = side->connection };
-        world_at(world, connection->gone_ns[end] - world->now_ns + world_below(world, span * 4), &closed);
+        world_at(world, gone - world->now_ns + world_below(world, span * 4), &closed);
     }
 }
 
@@ -599,7 +607,8 @@ void network_part(struct world *world, uint32_t a, uint32_t b, uint64_t for_ns)
             struct side *side = &line->sides[i];
             if (side->exists && side->connection != 0) {
                 struct connection *connection = &world->network->connections[side->connection];
-                connection->gone_ns[0] = connection->gone_ns[1] = world->now_ns;
+                be_gone_at(connection, 0, world->now_ns);
+                be_gone_at(connection, 1, world->now_ns);
             }
         }
     }

@@ -177,6 +177,8 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
             agent->dispatch_due = agent->dispatch_due || agent->recall_ns <= agent->now_ns;
         } else if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_PULLS) {
             agent->pull_due = true;
+        } else if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_NAMES) {
+            transit_timer(agent);
         } else {
             link_timer(agent, agent_token_serial(event->u.timer.key));
         }

@@ -123,6 +123,8 @@ void object_is_elsewhere(struct agent *agent, struct object *object, const struc
 void object_becomes_public(struct agent *agent, struct object *object);
 /* What it contains goes on without it. */
 void object_let_go_of_contents(struct agent *agent, struct object *object);
+/* The head has its own word on it, a failure, and does not count the bytes that lie here. */
+void object_refused(struct agent *agent, struct object *object);
 /* FREE: the head says that nobody names it. */
 void object_free(struct agent *agent, struct object *object);
 static inline bool object_is_error(const struct object *object)
@@ -506,7 +508,14 @@ void leases_fini(struct agent *agent);
 
 /* ------------------------------------------------------------------ the head (link.c) */
 
-enum { AGENT_TIMER_DEADLINES, AGENT_TIMER_DROPS, AGENT_TIMER_LOAD, AGENT_TIMER_LIST, AGENT_TIMER_PULLS };
+enum {
+    AGENT_TIMER_DEADLINES,
+    AGENT_TIMER_DROPS,
+    AGENT_TIMER_LOAD,
+    AGENT_TIMER_LIST,
+    AGENT_TIMER_PULLS,
+    AGENT_TIMER_NAMES
+};
 
 struct member {           /* another node, as the head describes it */
     struct list_node all; /* agent.members, in the order heard of */
@@ -579,7 +588,9 @@ void pulls_fini(struct agent *agent);
 void transit_give(struct agent *agent, const struct agent_names *names);
 void transit_taken(struct agent *agent, uint64_t serial);
 void transit_message(struct agent *agent, struct core_peer peer, const struct proto_message *message);
+void transit_lost(struct agent *agent, struct core_peer peer);
 void transit_again(struct agent *agent, struct core_peer peer);
+void transit_timer(struct agent *agent);
 void transit_dead(struct agent *agent, struct core_peer peer);
 void transit_head_lost(struct agent *agent);
 void transit_settle(struct agent *agent);

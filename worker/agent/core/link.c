@@ -663,6 +663,9 @@ static void on_found(struct agent *agent, const struct proto_found *found)
     }
     struct task *producer = object->producer;
     learn(agent, object, found->state, &found->content, &found->holders, found->failure);
+    if (found->state == PROTO_FAILED) {
+        object_refused(agent, object);
+    }
     settle_home(agent, producer);
 }
 
@@ -973,8 +976,8 @@ void link_session(struct agent *agent, const struct core_event *event)
     if (event->u.session.peer.node != 0) {
         if (!is_up) { /* what was asked for before a session is sent once it is there */
             pull_peer_lost(agent, event->u.session.peer);
-        }
-        if (!is_up || !event->u.session.resumed) {
+            transit_lost(agent, event->u.session.peer);
+        } else if (!event->u.session.resumed) {
             transit_again(agent, event->u.session.peer);
         }
         return;

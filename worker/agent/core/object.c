@@ -469,6 +469,17 @@ void object_free(struct agent *agent, struct object *object)
     }
 }
 
+void object_refused(struct agent *agent, struct object *object)
+{
+    if (object->state != OBJECT_HERE || !object->is_public) {
+        return;
+    }
+    object->says_nothing = true;
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
+    }
+}
+
 void object_evict(struct agent *agent, struct object *object)
 {
     ROOST_PRE(object->state == OBJECT_HERE && object->is_copy && object->pins == 0);

@@ -3,9 +3,9 @@
  * Owns the names that this node has given to another and those that have come and were not taken yet. Both are holds of
  * this node.
  *
- * Happy path: given -> published, held here -> the head has seen that, NAMES -> the other registers with the head, hands them on -> the head has
- *             seen that -> NAMES_ACK -> no longer held here for that.
- * Failures:   the session ends -> NAMES again in the next one; the peer is dead -> what was given to it is forgotten.
+ * Happy path: given -> published, held here -> the head has seen that, NAMES -> the other registers with the head, hands
+ *             them on -> the head has seen that -> NAMES_ACK -> no longer held here for that.
+ * Failures:   the session ends -> NAMES again after a pause, or in the next one; the peer is dead -> what was given to it is forgotten.
  *             the head is away -> what has come is registered by the next LIST, and acknowledged after that was seen.
  * Invariants: an object's transits is the number of its names in this file's lists.
  * Thread: the agent's loop.
@@ -15,13 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TRANSIT_PAUSE_NS = 20000000 };
+
 struct transit {
     struct list_node all; /* agent.given or agent.arrived */
     struct core_peer peer;
     uint64_t message;
     uint64_t serial;
     uint32_t mark; /* what the head must have seen before NAMES go, or are acknowledged */
-    bool is_marked, is_said, is_acknowledged, is_taken;
+    bool is_marked, is_said, is_lost, is_acknowledged, is_taken;
     uint32_t count;
     struct object *objects[];
 };
@@ -202,11 +204,44 @@ void transit_head_lost(struct agent *agent)
 }
 
 /* The session is lost, or another one: what may not have arrived is said again, which makes the host look for a session. */
+/* A peer may be known as gone here before the head says so: no haste. */
+void transit_lost(struct agent *agent, struct core_peer peer)
+{
+    LIST_EACH (at, &agent->given) {
+        struct transit *transit = CONTAINER_OF(at, struct transit, all);
+        if (transit->is_said && core_peer_key(transit->peer) == core_peer_key(peer)) {
+            transit->is_lost = true;
+            core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_NAMES), agent->now_ns + TRANSIT_PAUSE_NS);
+        }
+    }
+}
+
 void transit_again(struct agent *agent, struct core_peer peer)
 {
     LIST_EACH (at, &agent->given) {
-        const struct transit *transit = CONTAINER_OF(at, const struct transit, all);
+        struct transit *transit = CONTAINER_OF(at, struct transit, all);
         if (transit->is_said && core_peer_key(transit->peer) == core_peer_key(peer)) {
+            transit->is_lost = false;
+            say_names(agent, transit);
+        }
+    }
+}
+
+/* Also without a DEAD: a head that has begun since then says who lives, not who died before. */
+static bool has_died(struct agent *agent, struct core_peer peer)
+{
+    const struct member *member = member_find(agent, peer.node);
+    return member != NULL && (!member->is_alive || member->incarnation > peer.incarnation);
+}
+
+void transit_timer(struct agent *agent)
+{
+    LIST_EACH_SAFE (at, &agent->given) {
+        struct transit *transit = CONTAINER_OF(at, struct transit, all);
+        if (transit->is_lost && has_died(agent, transit->peer)) {
+            end(agent, transit);
+        } else if (transit->is_lost) {
+            transit->is_lost = false;
             say_names(agent, transit);
         }
     }
