@@ -77,7 +77,7 @@ static int connect_pair(int pair_out[2])
 
 int limit_socket_start(struct limit_socket **socket_out, uint64_t bytes)
 {
-    int pair[2];
+    int pair[2] = { -1, -1 };
     struct limit_socket *socket = calloc(1, sizeof *socket);
     if (socket == NULL) {
         return error_set(ROOST_ENOMEM, "no memory for the limit of a socket");
