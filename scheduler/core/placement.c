@@ -3,7 +3,7 @@
  * Owns no state of its own: it reads what placement_node.c and placement_book.c keep, and uses the scratch.
  *
  * Happy path: survey the inputs (where each would be pulled from, what lies where), collect candidates, judge each,
- *             take the least (crowd of the spread, start, pressure, number); a window that is full keeps the task
+ *             take the least (of a spread: crowd, queue, turn; then start, pressure, number); a window that is full keeps the task
  *             queued.
  * Failures:   no candidate -> waits for suspects, is demand, or is infeasible for ever.
  * Invariants: a turn leaves the nodes as they were but for what it chose.
@@ -192,26 +192,29 @@ static struct judgement judge(struct placement *placement, const struct placemen
     struct load cpus = node->cpus;
     cpus.used += early ? node->early.used : 0;
     const struct spread *spread = spread_of(placement, request->spread);
+    uint64_t place = spread != NULL ? ranking_key(&spread->fewest, number) : 0;
     return (struct judgement){
         .node = number,
         .start_ns = wait_ns + net_ns_of(placement, node, missing_bytes),
         .toll_ns = toll_ns_of(node, missing_bytes),
         .missing_bytes = missing_bytes,
-        .crowd = spread != NULL ? ranking_key(&spread->fewest, number) : 0,
+        .crowd = spread_tasks(place),
+        .queue_ns = spread != NULL ? wait_ns : 0,
+        .turn = spread_turn(place),
         .pressure = load_pressure(&cpus),
     };
 }
 
+/* A wish to be spread comes before the data: else one small argument would keep a whole row of short tasks at home. */
 static bool is_better(const struct judgement *a, const struct judgement *b)
 {
-    if (a->crowd != b->crowd) {
-        return a->crowd < b->crowd;
+    const uint64_t a_by[] = { a->crowd, a->queue_ns, a->turn, a->start_ns + a->toll_ns, a->pressure, a->node };
+    const uint64_t b_by[] = { b->crowd, b->queue_ns, b->turn, b->start_ns + b->toll_ns, b->pressure, b->node };
+    size_t i = 0;
+    while (a_by[i] == b_by[i] && i < sizeof a_by / sizeof *a_by - 1) {
+        i++;
     }
-    uint64_t a_ns = a->start_ns + a->toll_ns, b_ns = b->start_ns + b->toll_ns;
-    if (a_ns != b_ns) {
-        return a_ns < b_ns;
-    }
-    return a->pressure != b->pressure ? a->pressure < b->pressure : a->node < b->node;
+    return a_by[i] < b_by[i];
 }
 
 /* ------------------------------------------------------------------------------------------------ candidates */

@@ -26,13 +26,24 @@ struct node {
     uint64_t share_stamp, share_bytes; /* of what would be pulled from here */
 };
 
-/* The nodes by how many tasks of one function or job they have. Exists while it has a task. */
+/* The nodes by how many tasks of one function or job they have; equal ones by how long ago they were chosen for it, so
+ * tasks that end before the next one comes go round all the same. Stays when its last task ends, until another needs
+ * its place. */
 struct spread {
     struct list_node all;
     struct id_key key;
-    struct ranking fewest; /* the active nodes */
+    struct ranking
+        fewest; /* the active nodes: tasks there and, below SPREAD_TURN_BITS, the booking that chose it last */
     uint64_t tasks;
 };
+enum { SPREAD_TURN_BITS = 40 };
+
+static inline uint64_t spread_place(uint64_t tasks, uint64_t turn)
+{
+    return tasks << SPREAD_TURN_BITS | (turn & ((UINT64_C(1) << SPREAD_TURN_BITS) - 1));
+}
+static inline uint64_t spread_tasks(uint64_t place) { return place >> SPREAD_TURN_BITS; }
+static inline uint64_t spread_turn(uint64_t place) { return place & ((UINT64_C(1) << SPREAD_TURN_BITS) - 1); }
 
 struct placement {
     struct node *nodes; /* by number */
@@ -65,7 +76,9 @@ struct judgement {
     uint32_t node;
     uint64_t start_ns, missing_bytes;
     uint64_t toll_ns;  /* added to the start when nodes are compared */
-    uint64_t crowd;    /* tasks of the same spread there */
+    uint64_t crowd;    /* tasks of the same spread there; 0 without one, as the next two */
+    uint64_t queue_ns; /* the start but for the pulls */
+    uint64_t turn;     /* when it was last chosen for the spread */
     uint16_t pressure; /* decides between equal starts */
 };
 

@@ -153,9 +153,25 @@ struct spread *spread_of(const struct placement *placement, struct id_key key)
     return (key.hi | key.lo) == 0 ? NULL : id_map_get(&placement->spread_by_key, key);
 }
 
+/* Room for one more, if need be in place of one that has no task. */
+static bool spreads_have_room(struct placement *placement)
+{
+    if (placement->spread_by_key.count < PLACEMENT_SPREADS_MAX) {
+        return true;
+    }
+    LIST_EACH (at, &placement->spreads) {
+        struct spread *spread = CONTAINER_OF(at, struct spread, all);
+        if (spread->tasks == 0) {
+            spread_destroy(placement, spread);
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct spread *spread_create(struct placement *placement, struct id_key key)
 {
-    struct spread *spread = calloc(1, sizeof *spread);
+    struct spread *spread = spreads_have_room(placement) ? calloc(1, sizeof *spread) : NULL;
     if (spread == NULL) {
         return NULL;
     }
@@ -181,22 +197,22 @@ static struct spread *spread_create(struct placement *placement, struct id_key k
 bool spread_change(struct placement *placement, struct id_key key, uint32_t number, uint32_t life, bool more)
 {
     struct spread *spread = spread_of(placement, key);
-    if (spread == NULL && more && (key.hi | key.lo) != 0 && placement->spread_by_key.count < PLACEMENT_SPREADS_MAX) {
+    if (spread == NULL && more && (key.hi | key.lo) != 0) {
         spread = spread_create(placement, key);
     }
     if (spread == NULL) {
         return false;
     }
-    uint64_t tasks_there = ranking_key(&spread->fewest, number);
+    uint64_t place = ranking_key(&spread->fewest, number);
     const struct node *node = node_of(placement, number, life);
-    if (node != NULL && tasks_there != UINT64_MAX && (more || tasks_there > 0)) {
-        ranking_set(&spread->fewest, number, more ? tasks_there + 1 : tasks_there - 1, capacity_of(node));
+    if (node != NULL && place != UINT64_MAX) {
+        uint64_t tasks = spread_tasks(place);
+        uint64_t turn = more ? placement->booked_count + 1 : spread_turn(place); /* 0: never */
+        ROOST_PRE(more || tasks > 0);
+        ranking_set(&spread->fewest, number, spread_place(more ? tasks + 1 : tasks - 1, turn), capacity_of(node));
     }
-    if (more) {
-        spread->tasks++;
-    } else if (--spread->tasks == 0) {
-        spread_destroy(placement, spread);
-    }
+    ROOST_PRE(more || spread->tasks > 0);
+    spread->tasks = more ? spread->tasks + 1 : spread->tasks - 1;
     return true;
 }
 
@@ -219,7 +235,7 @@ static void rank(struct placement *placement, uint32_t number)
 {
     LIST_EACH (at, &placement->spreads) {
         struct spread *spread = CONTAINER_OF(at, struct spread, all);
-        ranking_set(&spread->fewest, number, spread_tasks_at(placement, spread->key, number),
+        ranking_set(&spread->fewest, number, spread_place(spread_tasks_at(placement, spread->key, number), 0),
                     capacity_of(&placement->nodes[number]));
     }
     node_refresh(placement, number);

@@ -476,6 +476,45 @@ TEST(placement, spread_tasks_go_to_the_nodes_with_fewest_of_their_kind)
     placement_destroy(placement);
 }
 
+TEST(placement, spread_tasks_that_end_before_the_next_one_comes_go_round)
+{
+    enum { NODES = 7, ROUNDS = 3 };
+    struct placement *placement = cluster_of(NODES, 8);
+    struct placement_input input = input_at(100, on_0, 1); /* is no reason to stay on node 0 */
+    struct placement_request request = task_of(1, &input, 1);
+    uint32_t tasks_at[NODES] = { 0 };
+    request.spread = request.function;
+    for (size_t i = 0; i < (size_t)NODES * ROUNDS; i++) {
+        struct placement_booking booking = { 0 };
+        uint32_t node = choose(placement, &request).node;
+        assign(placement, &request, node, &booking);
+        placement_completed(placement, &booking, MILLISECONDS);
+        placement_release(placement, &booking);
+        tasks_at[node]++;
+    }
+    for (uint32_t node = 0; node < NODES; node++) {
+        CHECK_EQ(tasks_at[node], ROUNDS);
+    }
+    CHECK(placement_is_valid(placement));
+    placement_destroy(placement);
+}
+
+TEST(placement, a_spread_without_a_task_gives_its_place_to_one_that_has)
+{
+    struct placement *placement = cluster_of(2, 64);
+    for (uint64_t i = 0; i < 2 * PLACEMENT_SPREADS_MAX; i++) {
+        struct placement_booking booking = { 0 };
+        struct placement_input input = input_at(GB, on_0, 1);
+        struct placement_request request = task_of(1, &input, 1);
+        request.spread = (struct id_key){ 2, i };
+        assign(placement, &request, 0, &booking);
+        CHECK_EQ(choose(placement, &request).node, 1);
+        placement_release(placement, &booking);
+    }
+    CHECK(placement_is_valid(placement));
+    placement_destroy(placement);
+}
+
 TEST(placement, a_spread_beyond_the_limit_is_a_wish_not_heard)
 {
     enum { SPREADS = PLACEMENT_SPREADS_MAX + 1 };
