@@ -65,6 +65,7 @@ struct wait {
     uint32_t client;
     uint64_t token;
     uint32_t total, wanted, bell, got;
+    uint32_t done; /* the first so many are ready, and stay so */
     bool is_hurried;
     roost_ref *refs;
 };
@@ -97,7 +98,8 @@ struct client {
     uint32_t pins_count;
     roost_ref *said_refs; /* WIRE_REFS since the last object */
     uint32_t said_refs_count;
-    struct call *call; /* a worker's */
+    struct call *call;   /* a worker's */
+    uint64_t task_holds; /* holders by its tasks, not by itself */
 };
 
 struct fake_agent {
@@ -110,6 +112,7 @@ struct fake_agent {
     struct client_bells *node_bells;
     struct extents extents;
     struct id_map ids;
+    bool names_changed; /* an object may have lost its last one */
     struct list_node objects, retired, slabs, waits, rooms, calls;
     struct client clients[CLIENTS];
     unsigned counts[WIRE_KINDS];
@@ -169,6 +172,7 @@ static struct object *object_need(struct fake_agent *agent, struct object_id id)
         object->id = id;
         list_init(&object->holders);
         list_append(&agent->objects, &object->node);
+        agent->names_changed = true;
         CHECK_EQ(id_map_put(&agent->ids, object_id_key(id), object), 0);
     }
     return object;
@@ -187,15 +191,22 @@ static void hold(struct fake_agent *agent, struct object_id id, uint32_t client,
     holder->client = client;
     holder->scope = scope;
     list_append(&object->holders, &holder->node);
+    if (scope != 0) {
+        agent->clients[client].task_holds++;
+    }
 }
 
-static bool drop(struct object *object, uint32_t client, uint64_t scope)
+static bool drop(struct fake_agent *agent, struct object *object, uint32_t client, uint64_t scope)
 {
     LIST_EACH_SAFE (at, &object->holders) {
         struct holder *holder = CONTAINER_OF(at, struct holder, node);
         if (holder->client == client && holder->scope == scope) {
             list_remove(&holder->node);
             free(holder);
+            if (scope != 0) {
+                agent->clients[client].task_holds--;
+            }
+            agent->names_changed = true;
             return true;
         }
     }
@@ -310,9 +321,13 @@ static bool is_pinned(struct fake_agent *agent, uint64_t name)
 /* What nobody names goes; what only it contained, in the next round. */
 static bool forget_unnamed(struct fake_agent *agent)
 {
-    bool any = false;
+    bool any = false, is_due = agent->names_changed;
+    agent->names_changed = false;
     LIST_EACH_SAFE (at, &agent->objects) {
         struct object *object = CONTAINER_OF(at, struct object, node);
+        if (!is_due) {
+            break;
+        }
         if (!list_is_empty(&object->holders) || object->kept > 0) {
             continue;
         }
@@ -321,6 +336,7 @@ static bool forget_unnamed(struct fake_agent *agent)
         list_remove(&object->node);
         for (uint32_t i = 0; object->is_sealed && i < object->refs_count; i++) {
             object_need(agent, object_id_of(object->refs[i]))->kept--;
+            agent->names_changed = true;
         }
         free(object->refs);
         object->refs = NULL;
@@ -400,15 +416,24 @@ static void answer_wait(struct fake_agent *agent, struct wait *wait)
     free(wait);
 }
 
+/* Looks no further than it must: a wait for thousands is asked about after each of them. */
+static bool has_enough(struct fake_agent *agent, struct wait *wait)
+{
+    while (wait->done < wait->got && readiness(agent, wait->refs[wait->done]) != 0) {
+        wait->done++;
+    }
+    uint32_t ready = wait->done;
+    for (uint32_t i = wait->done; i < wait->got && ready < wait->wanted && ready + wait->got - i >= wait->wanted; i++) {
+        ready += readiness(agent, wait->refs[i]) != 0;
+    }
+    return ready >= wait->wanted;
+}
+
 static void answer_waits(struct fake_agent *agent)
 {
     LIST_EACH_SAFE (at, &agent->waits) {
         struct wait *wait = CONTAINER_OF(at, struct wait, node);
-        uint32_t ready = 0;
-        for (uint32_t i = 0; i < wait->got; i++) {
-            ready += readiness(agent, wait->refs[i]) != 0;
-        }
-        if (wait->got == wait->total && (ready >= wait->wanted || wait->is_hurried)) {
+        if (wait->got == wait->total && (wait->is_hurried || has_enough(agent, wait))) {
             answer_wait(agent, wait);
         }
     }
@@ -458,6 +483,7 @@ static void call_free(struct fake_agent *agent, struct call *call)
         roost_ref ref;
         if (spec_arg_ref(&spec_args(call->spec)[i], &ref)) {
             object_need(agent, object_id_of(ref))->kept--;
+            agent->names_changed = true;
         }
     }
     list_remove(&call->node);
@@ -531,12 +557,30 @@ static void dispatch(struct fake_agent *agent, struct client *worker, struct cal
     doorbell_ring(bell_of(worker, CLIENT_BELL_TASKS));
 }
 
-/* Inputs ready: to an idle worker. One of them failed: so has the call. */
+static struct client *idle_worker(struct fake_agent *agent, bool *any_out)
+{
+    struct client *idle = NULL;
+    *any_out = false;
+    for (int c = 0; c < CLIENTS; c++) {
+        struct client *client = &agent->clients[c];
+        bool is_worker = client->is_used && client->role == CLIENT_WORKER;
+        *any_out = *any_out || is_worker;
+        idle = is_worker && !client->is_busy ? client : idle;
+    }
+    return idle;
+}
+
+/* Inputs ready: to an idle worker. One of them failed: so has the call. Where all workers are busy, the next one that
+ * is not asks again. */
 static void give_out_calls(struct fake_agent *agent)
 {
     LIST_EACH_SAFE (at, &agent->calls) {
         struct call *call = CONTAINER_OF(at, struct call, node);
-        struct client *idle = NULL;
+        bool any_worker;
+        struct client *idle = idle_worker(agent, &any_worker);
+        if (idle == NULL && any_worker) {
+            return;
+        }
         int8_t ready = 1;
         struct object_id which = { 0, 0 };
         for (uint32_t i = 0; i < call->spec->args_count && ready == 1; i++) {
@@ -554,13 +598,7 @@ static void give_out_calls(struct fake_agent *agent)
             fail_call(agent, call, &failure);
             continue;
         }
-        for (int c = 0; c < CLIENTS && ready == 1 && !agent->holds_calls; c++) {
-            struct client *client = &agent->clients[c];
-            if (client->is_used && client->role == CLIENT_WORKER && !client->is_busy) {
-                idle = client;
-            }
-        }
-        if (idle != NULL) {
+        if (idle != NULL && ready == 1 && !agent->holds_calls) {
             dispatch(agent, idle, call);
         }
     }
@@ -568,8 +606,11 @@ static void give_out_calls(struct fake_agent *agent)
 
 static void end_scope(struct fake_agent *agent, uint32_t client, uint64_t scope)
 {
+    if (agent->clients[client].task_holds == 0) {
+        return;
+    }
     LIST_EACH (at, &agent->objects) {
-        drop(CONTAINER_OF(at, struct object, node), client, scope);
+        drop(agent, CONTAINER_OF(at, struct object, node), client, scope);
     }
 }
 
@@ -715,7 +756,8 @@ static void take_request(struct fake_agent *agent, uint32_t index, const struct 
                 hold(agent, names->ids[i], index, names->scope);
             } else {
                 struct object *object = object_of(agent, names->ids[i]);
-                CHECK(object != NULL && drop(object, index, names->scope)); /* nobody frees what it does not hold */
+                CHECK(object != NULL &&
+                      drop(agent, object, index, names->scope)); /* nobody frees what it does not hold */
             }
         }
     } else if (entry->kind == WIRE_WAIT) {
@@ -907,6 +949,8 @@ static void forget_client(struct fake_agent *agent, uint32_t index)
     client->pins_count = 0;
     munmap(client->page, client_page_layout().bytes);
     client->page = NULL;
+    client->task_holds = 0;
+    agent->names_changed = true;
     close(client->event_fd);
     free(client->said_refs);
     client->said_refs = NULL;

@@ -364,11 +364,7 @@ TEST(agent, frees_wait_until_calls_are_taken_and_go_in_company)
 TEST(agent, ten_thousand_calls_and_results_come_through)
 {
     struct roost *rt = open_with(2, 16 << 20);
-#ifdef __SANITIZE_THREAD__ /* whose time for them is minutes */
-    enum { COUNT = 1000 };
-#else
     enum { COUNT = 10000 };
-#endif
     static roost_ref refs[COUNT];
     static roost_view views[COUNT];
     for (int i = 0; i < COUNT; i++) {
