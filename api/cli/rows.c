@@ -23,13 +23,25 @@ static const struct {
     const char *name;
     enum column_kind kind;
 } kinds[] = {
-    { "node", COLUMN_COUNT },       { "incarnation", COLUMN_COUNT }, { "cpus", COLUMN_DECIMAL },
-    { "free", COLUMN_DECIMAL },     { "used_bytes", COLUMN_BYTES },  { "store_bytes", COLUMN_BYTES },
-    { "workers", COLUMN_COUNT },    { "running", COLUMN_COUNT },     { "queued", COLUMN_COUNT },
-    { "pid", COLUMN_COUNT },        { "attempt", COLUMN_COUNT },     { "since_ms", COLUMN_MS },
-    { "size", COLUMN_BYTES },       { "containers", COLUMN_COUNT },  { "spec_bytes", COLUMN_BYTES },
-    { "done", COLUMN_COUNT },       { "from", COLUMN_COUNT },        { "pulled_bytes", COLUMN_BYTES },
-    { "free_bytes", COLUMN_BYTES },
+    { "node", COLUMN_COUNT },
+    { "incarnation", COLUMN_COUNT },
+    { "cpus", COLUMN_DECIMAL },
+    { "free_cpus", COLUMN_DECIMAL },
+    { "store_used_bytes", COLUMN_BYTES },
+    { "store_bytes", COLUMN_BYTES },
+    { "workers", COLUMN_COUNT },
+    { "running", COLUMN_COUNT },
+    { "queued", COLUMN_COUNT },
+    { "pid", COLUMN_COUNT },
+    { "attempt", COLUMN_COUNT },
+    { "since_ms", COLUMN_MS },
+    { "size", COLUMN_BYTES },
+    { "containers", COLUMN_COUNT },
+    { "spec_bytes", COLUMN_BYTES },
+    { "done", COLUMN_COUNT },
+    { "from", COLUMN_COUNT },
+    { "pulled_bytes", COLUMN_BYTES },
+    { "free_memory_bytes", COLUMN_BYTES },
 };
 
 static enum column_kind kind_of(const char *column)

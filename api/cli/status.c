@@ -74,8 +74,8 @@ static void print_nodes(const struct rows *nodes)
         if (strcmp(rows_cell(nodes, row, "state"), "dead") != 0) {
             alive++;
             cpus += hundredths(rows_cell(nodes, row, "cpus"));
-            cpus_free += hundredths(rows_cell(nodes, row, "free"));
-            used += strtoull(rows_cell(nodes, row, "used_bytes"), NULL, 10);
+            cpus_free += hundredths(rows_cell(nodes, row, "free_cpus"));
+            used += strtoull(rows_cell(nodes, row, "store_used_bytes"), NULL, 10);
             store += strtoull(rows_cell(nodes, row, "store_bytes"), NULL, 10);
         }
     }

@@ -19,12 +19,13 @@
 
 enum { STOP_MS_DEFAULT = 10000 };
 
-static const char *address;
+static const char *address, *node;
 static bool wants_all;
 static uint64_t timeout_ms = STOP_MS_DEFAULT;
 
 static const struct option_spec specs[] = {
     OPT_TEXT("address", "HOST:PORT", &address, "the cluster of the head there: its daemons on this machine"),
+    OPT_TEXT("node", "NAME", &node, "this one node only; its tasks are tried again on others"),
     OPT_FLAG("all", &wants_all, "every daemon of this user on this machine, also those of\nprograms and `roost local`"),
     OPT_TIMEOUT(&timeout_ms, "after so long what has not ended is killed (default: 10)"),
     OPT_END,
@@ -32,13 +33,14 @@ static const struct option_spec specs[] = {
 
 static const struct option_set set = {
     .command = "stop",
-    .usage = "[--address HOST:PORT | --all] [--timeout SECONDS]",
+    .usage = "[--address HOST:PORT] [--node NAME] [--timeout SECONDS]\n--all [--timeout SECONDS]",
     .text =
         "Ends the daemons that `roost start` started on this machine, with their workers, and removes what they and\n"
         "daemons that died leave. Without options: those of $ROOST_ADDRESS, else of the only cluster there is.\n"
         "Exit status 3: there was nothing to stop.",
     .examples = "roost stop\n"
                 "roost stop --address 127.0.0.1:7000\n"
+                "roost stop --node second                  the rest of the cluster goes on\n"
                 "roost stop --all --timeout 2",
     .specs = specs,
 };
@@ -54,15 +56,18 @@ static bool is_meant(const struct folder *folder, const char *wanted)
     if (wants_all) {
         return true;
     }
+    if (node != NULL && (folder->is_head || strcmp(folder->name, node) != 0)) {
+        return false;
+    }
     return !folder_is_passing(folder) && (wanted == NULL || strcmp(folder->address, wanted) == 0);
 }
 
-/* With neither --address nor --all nor $ROOST_ADDRESS: all daemons, as long as they are of one cluster. */
+/* With neither --address nor --all nor $ROOST_ADDRESS: all daemons that are meant, as long as they are of one cluster. */
 static int check_one_cluster(const struct folder *folders, size_t count)
 {
     const struct folder *first = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (folder_is_passing(&folders[i]) || folder_look(&folders[i], NULL) != PROCESS_ALIVE) {
+        if (!is_meant(&folders[i], NULL) || folder_look(&folders[i], NULL) != PROCESS_ALIVE) {
             continue;
         }
         if (first != NULL && strcmp(first->address, folders[i].address) != 0) {
@@ -133,14 +138,15 @@ static bool end_some(struct victim *victims, size_t count, bool heads)
     return all_ended;
 }
 
-/* The folders of what has ended, and, of folders that are meant, those that were stale before. */
+/* The folders of what has ended, and those that were stale before: of folders that are meant, and unless one node is
+ * meant, of what no live cluster claims. */
 static size_t clear(const struct folder *folders, size_t count, const char *wanted)
 {
     size_t cleared = 0;
     for (size_t i = 0; i < count; i++) {
         bool removed = false;
-        bool is_stale = is_meant(&folders[i], wanted) || folders[i].address[0] == '\0' ||
-                        folder_is_passing(&folders[i]);
+        bool is_nobodys = folders[i].address[0] == '\0' || folder_is_passing(&folders[i]);
+        bool is_stale = is_meant(&folders[i], wanted) || (node == NULL && is_nobodys);
         if (is_stale && folder_look(&folders[i], NULL) == PROCESS_ENDED &&
             folder_remove_stale(&folders[i], &removed) != 0) {
             fprintf(stderr, "roost stop: %s\n", error_text());
@@ -173,8 +179,9 @@ static int stop(const struct folder *folders, size_t count, const char *wanted)
         fprintf(stderr, "removed what %zu dead daemon%s left\n", cleared, cleared > 1 ? "s" : "");
     }
     if (victims_count + cleared == 0) {
-        fprintf(stderr, "roost stop: nothing to stop%s%s\n", wanted != NULL ? " of the cluster at " : "",
-                wanted != NULL ? wanted : "");
+        fprintf(stderr, "roost stop: nothing to stop%s%s%s%s%s\n", node != NULL ? ": no node " : "",
+                node != NULL ? node : "", wanted != NULL ? " of the cluster at " : "", wanted != NULL ? wanted : "",
+                node != NULL ? " runs on this machine (`roost ls nodes` lists them all)" : "");
         return EXIT_NO_CLUSTER;
     }
     return all_ended ? EXIT_OK : EXIT_FAILED;
@@ -191,8 +198,11 @@ int command_stop(int argc, char **argv)
     }
     const char *named = getenv("ROOST_ADDRESS");
     const char *wanted = address != NULL ? address : named != NULL && named[0] != '\0' && !wants_all ? named : NULL;
-    if (wants_all && address != NULL) {
-        return options_refuse(&set, "--all or --address: not both");
+    if (wants_all && (address != NULL || node != NULL)) {
+        return options_refuse(&set, "--all or --%s: not both", address != NULL ? "address" : "node");
+    }
+    if (node != NULL && folder_check_name(node) != 0) {
+        return options_refuse(&set, "--node: %s", error_text());
     }
     if (wanted != NULL && address_parse(wanted, &parsed) != 0) {
         return options_refuse(&set, "%s: %s", address != NULL ? "--address" : "$ROOST_ADDRESS", error_text());

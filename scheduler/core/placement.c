@@ -211,7 +211,7 @@ static bool is_better(const struct judgement *a, const struct judgement *b)
     const uint64_t a_by[] = { a->crowd, a->queue_ns, a->turn, a->start_ns + a->toll_ns, a->pressure, a->node };
     const uint64_t b_by[] = { b->crowd, b->queue_ns, b->turn, b->start_ns + b->toll_ns, b->pressure, b->node };
     size_t i = 0;
-    while (a_by[i] == b_by[i] && i < sizeof a_by / sizeof *a_by - 1) {
+    while (a_by[i] == b_by[i] && i < ROOST_COUNT_OF(a_by) - 1) {
         i++;
     }
     return a_by[i] < b_by[i];

@@ -454,8 +454,8 @@ static void set_columns(struct rows *rows)
         COLUMNS_("what", "value");
         break;
     case PROTO_QUERY_NODES:
-        COLUMNS_("node", "incarnation", "state", "host", "address", "cpus", "free", "free_bytes", "used_bytes",
-                 "store_bytes", "labels");
+        COLUMNS_("node", "incarnation", "state", "host", "address", "cpus", "free_cpus", "free_memory_bytes",
+                 "store_used_bytes", "store_bytes", "labels");
         break;
     case PROTO_QUERY_WORKERS:
         COLUMNS_("node", "workers", "running", "queued", "done");

@@ -335,6 +335,30 @@ part_two_clusters() {
     nothing_left
 }
 
+part_stop_of_one_node() { # the rest of the cluster goes on
+    local address
+    run 0 "$roost" start --head --no-agent
+    address=${out#export ROOST_ADDRESS=}
+    run 0 "$roost" start --address "$address" --name first "${small[@]}"
+    run 0 "$roost" start --address "$address" --name second "${small[@]}"
+    run 3 "$roost" stop --node third
+    says "no node third runs on this machine"
+    run 2 "$roost" stop --node ../first
+    run 2 "$roost" stop --all --node first
+    run 0 "$roost" stop --node second
+    says "the agent of second"
+    [[ $err != *"agent of first"* && $err != *"head of"* ]] || fail "more than one node was stopped: $err"
+    [ ! -e "$ROOST_DIR/second" ] || fail "the folder of a stopped node stays"
+    wait_for "the head to see the end" sees_dead second || return
+    run 0 "$roost" ls nodes --json --filter state=alive
+    [[ $out == *'"first"'* && $out != *'"second"'* ]] || fail "alive: $out"
+    run 0 "$roost" stop
+    says "the agent of first"
+    nothing_left
+}
+
+sees_dead() { "$roost" ls nodes --json --filter state=dead 2>/dev/null | grep -q "\"$1\""; } # NODE
+
 part_head_dies() { # SIGKILL: status says that there is nobody, stop clears up
     local address pid
     run 0 "$roost" start --head --no-agent

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-static const char *const columns[] = { "node", "state", "used_bytes", "since_ms", "labels" };
+static const char *const columns[] = { "node", "state", "store_used_bytes", "since_ms", "labels" };
 static const char *const cells_a[] = { "1", "alive", "1536", "12", "", "12", "suspect", "9", "2500", "" };
 static const char *const cells_b[] = { "3", "dead\033[2J", "x", "7200000", "" };
 
@@ -82,10 +82,10 @@ TEST(rows, people_see_units_numbers_to_the_right_and_no_control_bytes)
 {
     struct rows rows = fetch();
     char *text = printed(&rows, true);
-    CHECK_TEXT(text, "NODE  STATE        USED    SINCE\n"
-                     "   1  alive     1.5 KiB    12 ms\n"
-                     "  12  suspect       9 B    2.5 s\n"
-                     "   3  dead?[2J        x  120 min\n");
+    CHECK_TEXT(text, "NODE  STATE     STORE_USED    SINCE\n"
+                     "   1  alive        1.5 KiB    12 ms\n"
+                     "  12  suspect          9 B    2.5 s\n"
+                     "   3  dead?[2J           x  120 min\n");
     free(text);
     rows_fini(&rows);
 }
@@ -94,10 +94,10 @@ TEST(rows, programs_see_exact_numbers_and_every_column)
 {
     struct rows rows = fetch();
     char *text = printed(&rows, false);
-    CHECK_TEXT(text, "NODE  STATE     USED_BYTES  SINCE_MS  LABELS\n"
-                     "   1  alive           1536        12  -\n"
-                     "  12  suspect            9      2500  -\n"
-                     "   3  dead?[2J           x   7200000  -\n");
+    CHECK_TEXT(text, "NODE  STATE     STORE_USED_BYTES  SINCE_MS  LABELS\n"
+                     "   1  alive                 1536        12  -\n"
+                     "  12  suspect                  9      2500  -\n"
+                     "   3  dead?[2J                 x   7200000  -\n");
     free(text);
     rows_fini(&rows);
 }
@@ -108,10 +108,10 @@ TEST(rows, json_has_numbers_where_columns_are_numbers)
     json_t *json = rows_json(&rows);
     CHECK_EQ(json_array_size(json), 3);
     json_t *first = json_array_get(json, 0), *third = json_array_get(json, 2);
-    CHECK_EQ(json_integer_value(json_object_get(first, "used_bytes")), 1536);
+    CHECK_EQ(json_integer_value(json_object_get(first, "store_used_bytes")), 1536);
     CHECK(json_is_integer(json_object_get(first, "node")));
     CHECK_TEXT(json_string_value(json_object_get(first, "labels")), "");
-    CHECK(json_is_null(json_object_get(third, "used_bytes")));
+    CHECK(json_is_null(json_object_get(third, "store_used_bytes")));
     CHECK_TEXT(json_string_value(json_object_get(third, "state")), "dead\033[2J");
     json_decref(json);
     rows_fini(&rows);
