@@ -8,6 +8,7 @@
 
 enum {
     ROOST_SMALL_BYTES = 4096, /* rides inside a message; anything bigger is named by a ref */
+    LOG_PAUSE_MS = 10000,     /* between two lines about what may go wrong once per object; the others are counted */
 
     /* store */
     STORE_PATIENCE_MS = 10000,    /* a create that does not fit waits so long, then ROOST_EFULL */

@@ -1,4 +1,5 @@
 #include "common/log.h"
+#include "common/limits.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -101,6 +102,27 @@ void log_write(const char *topic, enum log_level level, const char *format, ...)
     line[used++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, used);
     (void)written; /* there is nowhere else to say it */
+}
+
+uint64_t log_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+bool log_pause_is_over(struct log_pause *pause, uint64_t now_ns, uint64_t *left_out_out)
+{
+    /* relaxed: each is a number by itself. Of two threads that find the pause over, one moves its end and speaks */
+    uint64_t next_ns = atomic_load_explicit(&pause->next_ns, memory_order_relaxed);
+    uint64_t end_ns = now_ns + (uint64_t)LOG_PAUSE_MS * 1000000;
+    if (next_ns > now_ns || !atomic_compare_exchange_strong_explicit(&pause->next_ns, &next_ns, end_ns,
+                                                                     memory_order_relaxed, memory_order_relaxed)) {
+        atomic_fetch_add_explicit(&pause->left_out, 1, memory_order_relaxed);
+        return false;
+    }
+    *left_out_out = atomic_exchange_explicit(&pause->left_out, 0, memory_order_relaxed);
+    return true;
 }
 
 char *log_quote(const char *text, char *out, unsigned out_bytes)

@@ -2,7 +2,8 @@
  *
  * One function per kind of command; none of them steps the core, so a step's commands all run before the next event.
  * Failures: a client that does not read its answers gets them later, up to CLIENT_LATE_BYTES_MAX, then it is ended.
- *           an object that the table has no entry for is a warning: gets of it ask the agent again.
+ *           an object that the table has no entry for is an error, of which not every one is logged: gets of it ask the
+ *           agent again.
  * Thread: the loop's.
  */
 #define LOG_TOPIC "command"
@@ -174,8 +175,8 @@ static void publish(struct daemon *daemon, const struct agent_entry *body)
     int status = is_there ? store_update(daemon->store, index, &entry) : store_publish(daemon->store, &entry, &index);
     if (status != 0) {
         char id[ID_TEXT_BYTES], text[ERROR_TEXT_BYTES + 2];
-        log_error("event=not_published object=%s status=%s why=%s", object_id_print(object->id, id),
-                  error_code_name(status), log_quote(error_text(), text, sizeof text));
+        log_error_sparsely("event=not_published object=%s status=%s why=%s", object_id_print(object->id, id),
+                           error_code_name(status), log_quote(error_text(), text, sizeof text));
     }
 }
 

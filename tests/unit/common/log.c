@@ -1,5 +1,6 @@
 #define LOG_TOPIC "here"
 #include "common/log.h"
+#include "common/limits.h"
 #include "tests/lib/test.h"
 
 #include <string.h>
@@ -111,6 +112,39 @@ TEST(log, more_topics_than_there_is_room_for_leave_the_first_ones)
     setenv("ROOST_LOG", list, 1);
     CHECK(log_is_wanted("topic0", LOG_TRACE) && log_is_wanted("topic31", LOG_TRACE));
     CHECK(!log_is_wanted("topic32", LOG_TRACE));
+}
+
+static void the_same_for_a_thousand_objects(void)
+{
+    for (int i = 0; i < 1000; i++) {
+        log_error_sparsely("event=not_published object=%d", ++evaluated);
+    }
+}
+
+TEST(log, what_goes_wrong_for_a_thousand_objects_at_once_is_one_line)
+{
+    unsetenv("ROOST_LOG");
+    const char *text = captured(the_same_for_a_thousand_objects);
+    CHECK_EQ(lines_in(text), 1);
+    CHECK(strstr(text, " level=error who=roost topic=here event=not_published object=1 left_out=0\n") != NULL);
+    CHECK_EQ(evaluated, 1);
+}
+
+TEST(log, after_the_pause_a_line_says_how_many_were_left_out)
+{
+    struct log_pause pause = { 0 };
+    const uint64_t ms = 1000000, end = 5 * ms + LOG_PAUSE_MS * ms;
+    uint64_t left_out = 77;
+    CHECK(log_pause_is_over(&pause, 5 * ms, &left_out));
+    CHECK_EQ(left_out, 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK(!log_pause_is_over(&pause, end - 1, &left_out));
+    }
+    CHECK(log_pause_is_over(&pause, end, &left_out));
+    CHECK_EQ(left_out, 3);
+    CHECK(!log_pause_is_over(&pause, end + 1, &left_out));
+    CHECK(log_pause_is_over(&pause, 2 * end, &left_out));
+    CHECK_EQ(left_out, 1);
 }
 
 static char long_text[3000];
