@@ -4,13 +4,15 @@
  *
  * Happy path: DOWN -> connected -> GREETING -> the peer's hello -> UP -> (batch)* -> disconnected -> DOWN.
  * The hello says both halves as its sender knows them. A session goes on (resumed) when each side knows the other's
- * half; both sides see the same two hellos, so both decide alike. Then everything after the hello's `seen` is sent
- * again.
+ * half. Then everything after the hello's `seen` is sent again. A hello with the peer's half that does not know ours was
+ * sent before the peer had heard ours: as long as no frame of the peer says that it has, the session goes on with all of
+ * its batches, and the peer begins it; later it is a hello that another connection has overtaken.
  *
  * Failures:   before UP           -> the connection ends, the session stands.
  *             the peer forgot it  -> its hello says so: LOST here, and UP(resumed=false) on both sides. Our half stays:
  *                                    it stands in the hello just sent, and the pair with the peer's new half is new.
  *             lost on this side   -> a new half, so that the peer finds out.
+ *             an overtaken hello  -> both sides dialed: its connection ends, the session stands.
  *             old number          -> counted, dropped; happens when a batch crossed with the cut.
  *             gap, false seen     -> a broken peer: LOST.
  *             credit              -> the peer sends more than it may, or acknowledges nothing: LOST.
@@ -361,6 +363,15 @@ static int acknowledge(struct session *session, uint32_t seen)
     return 0;
 }
 
+/* Sent before this session, or before it had begun on the other side; but the peer is in it: a frame of it has come. Two
+ * connections that cross bring such a hello when both sides dial. */
+static bool is_overtaken(const struct session *session, const struct proto_hello *hello)
+{
+    bool is_earlier = hello->session == session->peer ? hello->session_peer != session->self
+                                                      : hello->session == session->peer_before;
+    return session->is_established && is_earlier && (session->received > 0 || session->number_acknowledged > 0);
+}
+
 static int check_hello(const struct session *session, const struct proto_hello *hello)
 {
     if (hello->version_min > PROTO_VERSION_MAX || hello->version_max < PROTO_VERSION_MIN) {
@@ -374,13 +385,16 @@ static int check_hello(const struct session *session, const struct proto_hello *
     if (hello->session == session->self) {
         return error_set(ROOST_EAUTH, "connected to itself");
     }
+    if (is_overtaken(session, hello)) {
+        return error_set(ROOST_ESTATE, "a hello of %s from before this session", hello->host);
+    }
     return 0;
 }
 
 /* Goes on where the last connection ended: what the peer has not seen is sent again. */
 static int resume(struct session *session, const struct proto_hello *hello)
 {
-    int status = acknowledge(session, hello->seen);
+    int status = acknowledge(session, hello->session_peer == session->self ? hello->seen : 0);
     if (status != 0) {
         session_lose(session, status, error_text());
         return status;
@@ -395,7 +409,7 @@ static int take_hello(struct session *session)
 {
     const struct proto_hello *hello = &session->frame.hello;
     int status = check_hello(session, hello);
-    bool resumed = session->is_established && hello->session == session->peer && hello->session_peer == session->self;
+    bool resumed = session->is_established && hello->session == session->peer;
     if (status == 0 && resumed) {
         status = resume(session, hello);
     }
@@ -404,6 +418,7 @@ static int take_hello(struct session *session)
     }
     if (!resumed && session->is_established) {
         announce_loss(session, ROOST_EDISCONNECTED, "the peer has begun a new session", false);
+        session->peer_before = session->peer;
     }
     if (!resumed) {
         begin_anew(session);

@@ -49,7 +49,7 @@ struct session_event {
             bool close;       /* the connection, if there is one, is of no more use; else UP follows at once */
         } lost;
         struct {
-            bool resumed; /* false: both sides begin anew and list */
+            bool resumed; /* false: this side begins anew and lists */
             uint32_t version;
             const struct proto_hello *hello; /* the peer's */
         } up;
@@ -72,6 +72,7 @@ struct session {
     enum session_state state;
     bool is_established;       /* there is a common past: `peer`, the numbers and the kept batches mean something */
     uint64_t self, peer;       /* the two halves, never used again: together they name the session */
+    uint64_t peer_before;      /* the half that the peer's present one came in place of, or 0 */
     struct cluster_id cluster; /* ours, of the last hello */
     uint32_t version;          /* spoken on this connection */
 
@@ -134,7 +135,10 @@ bool session_flush(struct session *session, uint64_t now_ns, struct proto_bytes 
 /* A frame came. All events of an earlier one have been taken out.
  * On failure the connection must be closed; it counts as closed already. What goes wrong before the hello has been
  * taken leaves the session as it was; what goes wrong later ends it, and a LOST event says so. Errors: those of
- * proto_decode() ROOST_EVERSION       no common version ROOST_EAUTH          of another cluster, or this very session
+ * proto_decode()
+ *         ROOST_EVERSION       no common version
+ *         ROOST_EAUTH          of another cluster, or this very session
+ *         ROOST_ESTATE         a hello that another connection has overtaken
  *         ROOST_EINVAL         a gap in the numbers, an acknowledgement of what was never sent, a frame out of place
  *         ROOST_ETOOBIG        over its credit, or a first frame that is too long
  *         ROOST_EDISCONNECTED  there is no connection

@@ -352,7 +352,7 @@ struct task {
     size_t spec_bytes; /* counted in head.spec_bytes while it waits here */
     bool is_counted;
     struct list_node all, of_job, of_home, of_node;
-    struct list_node waiting; /* head.queued, head.demand, head.refused or a member's parked */
+    struct list_node waiting; /* head.queued, head.demand, one of the refused or a member's parked */
     struct job *job;          /* NULL: ended */
     uint32_t home, node;      /* HEAD_NOBODY: gone; not placed */
     enum task_state state;
@@ -387,6 +387,8 @@ struct failure *head_task_failed_input(struct head *head, const struct task *tas
 void head_task_return_freed(struct head *head, struct task *task, const struct object *object);
 void head_task_forget(struct head *head, struct task *task);
 void head_task_leave_node(struct head *head, struct task *task);
+/* A refused one, also once more. */
+void head_task_wait_to_be_asked(struct head *head, struct task *task);
 void head_task_ask_again(struct head *head);
 void head_tasks_fini(struct head *head);
 bool head_task_is_valid(const struct head *head, const struct task *task);
@@ -481,7 +483,8 @@ struct head {
     struct line unnamed, changed;
     struct list_node with_freeing;
 
-    struct list_node tasks, queued, demand, refused;
+    struct list_node tasks, queued, demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
+    uint64_t asked_count; /* refused ones that were asked for and have not come */
     struct id_map tasks_by_id;
     uint64_t spec_bytes;
     bool turn_is_due, turn_is_armed;

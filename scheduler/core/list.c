@@ -111,7 +111,7 @@ static void list_home(struct head *head, struct member *member, struct task *tas
         task->home = member->number;
     }
     if (task->state == TASK_REFUSED && list_is_empty(&task->waiting)) {
-        list_prepend(&head->refused, &task->waiting); /* the asking may have been lost */
+        head_task_wait_to_be_asked(head, task); /* the asking may have been lost */
     }
 }
 

@@ -5,7 +5,8 @@
  *
  * Happy path: SUBMIT -> arguments held, returns entered -> WAITING -> QUEUED -> PLACED (place.c) -> DONE (attempt.c).
  * Failures:   an input failed, was lost or freed -> FAILED with the same reason. Over the budget -> REFUSED: the spec
- *             goes back to its home, the arguments stay held; asked for again when there is room.
+ *             goes back to its home, the arguments stay held; asked for again when there is room, or one at a time when
+ *             its inputs are there and nothing else could be placed: those that wait here may wait for what it makes.
  * Invariants: a task holds its arguments (object->queued, its inputs linked) exactly while it is WAITING, QUEUED, EARLY
  *             or REFUSED; missing is the number of inputs that are not ready; spec_bytes is the sum over those counted.
  * Thread:     the core's.
@@ -73,6 +74,7 @@ void head_task_set_state(struct head *head, struct task *task, enum task_state s
     head_record(head, 't', task->id.lo, (uint64_t)state << 32 | task->attempt);
     head->tasks_in[task->state]--;
     head->tasks_in[state]++;
+    head->asked_count -= task->state == TASK_REFUSED && task->is_counted ? 1 : 0;
     task->state = state;
     task->since_ns = head->now_ns;
     task->is_demand = false;
@@ -200,16 +202,34 @@ static struct object *look_at(struct head *head, struct input *input)
     return bad_of(head, input);
 }
 
+/* Counts those that are missing. NULL, or the one whose failure is the task's. */
+static struct object *look_at_inputs(struct head *head, struct task *task)
+{
+    struct object *bad = NULL;
+    task->missing = 0;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        struct object *at = look_at(head, &task->inputs[i]);
+        bad = bad != NULL ? bad : at;
+        task->missing += task->inputs[i].is_ready ? 0 : 1;
+    }
+    return bad;
+}
+
 void head_task_input_changed(struct head *head, struct input *input)
 {
     struct task *task = input->task;
-    if (!is_queued_here(task->state) && task->state != TASK_EARLY) {
+    if (!is_queued_here(task->state) && task->state != TASK_EARLY && task->state != TASK_REFUSED) {
         return;
     }
     bool was_ready = input->is_ready;
     struct object *bad = look_at(head, input);
     task->missing = task->missing + (was_ready ? 1 : 0) - (input->is_ready ? 1 : 0);
-    if (task->state == TASK_EARLY) {
+    if (task->state == TASK_REFUSED) {
+        bool waits_to_be_asked = !list_is_empty(&task->waiting);
+        if (waits_to_be_asked && (bad != NULL || task->missing == 0)) {
+            head_task_wait_to_be_asked(head, task);
+        }
+    } else if (task->state == TASK_EARLY) {
         if (task->missing == 0) {
             place_early_ready(head, task);
         } /* of what has failed its node is told too, and completes it */
@@ -316,16 +336,10 @@ void head_task_enter(struct head *head, struct task *task)
                                     object_id_print(gone, text), ran_before ? " since it ran first" : ""));
         return;
     }
-    task->missing = 0;
-    for (uint32_t i = 0; i < task->inputs_count; i++) {
-        struct object *bad = look_at(head, &task->inputs[i]);
-        if (bad != NULL) {
-            head_task_fail(head, task, failure_ref(bad->more->failure));
-            return;
-        }
-        task->missing += task->inputs[i].is_ready ? 0 : 1;
-    }
-    if (task->missing == 0) {
+    struct object *bad = look_at_inputs(head, task);
+    if (bad != NULL) {
+        head_task_fail(head, task, failure_ref(bad->more->failure));
+    } else if (task->missing == 0) {
         head_task_set_state(head, task, TASK_QUEUED);
     } else {
         place_early(head, task);
@@ -341,22 +355,40 @@ static void send_handback(struct head *head, struct task *task, enum proto_handb
     }
 }
 
+void head_task_wait_to_be_asked(struct head *head, struct task *task)
+{
+    bool may_run = look_at_inputs(head, task) != NULL || task->missing == 0;
+    head->asked_count -= task->is_counted ? 1 : 0;
+    count_spec(head, task, false);
+    list_remove(&task->waiting);
+    list_append(may_run ? &head->refused_ready : &head->refused, &task->waiting);
+}
+
 /* Its arguments stay held; its spec is at home. */
 static void refuse(struct head *head, struct task *task)
 {
     head_task_set_state(head, task, TASK_REFUSED);
     free(task->spec);
     task->spec = NULL;
-    list_append(&head->refused, &task->waiting);
+    head_task_wait_to_be_asked(head, task);
     send_handback(head, task, PROTO_HANDBACK_ROOM, "the head's budget for specs is used up");
+}
+
+/* The next to ask for, or NULL. When nothing is left that could be placed, those that wait here may do so for ever for
+ * what a refused one would make. */
+static struct task *next_refused(const struct head *head)
+{
+    const struct list_node *line = list_is_empty(&head->refused_ready) ? &head->refused : &head->refused_ready;
+    bool has_room = head->spec_bytes < head->config.spec_bytes_max / 4 * 3;
+    bool is_stuck = line == &head->refused_ready && list_is_empty(&head->queued) && head->asked_count == 0;
+    return !list_is_empty(line) && (has_room || is_stuck) ? CONTAINER_OF(line->next, struct task, waiting) : NULL;
 }
 
 void head_task_ask_again(struct head *head)
 {
-    uint64_t low = head->config.spec_bytes_max / 4 * 3;
-    while (!list_is_empty(&head->refused) && head->spec_bytes < low && head_has_room(head)) {
-        struct task *task = CONTAINER_OF(head->refused.next, struct task, waiting);
+    for (struct task *task; head_has_room(head) && (task = next_refused(head)) != NULL;) {
         list_remove(&task->waiting);
+        head->asked_count++;
         count_spec(head, task, true); /* its place is kept */
         send_handback(head, task, PROTO_HANDBACK_AGAIN, "");
     }
@@ -528,6 +560,6 @@ bool head_task_is_valid(const struct head *head, const struct task *task)
     const struct member *member = member_at(head, task->node);
     return holds == (task->inputs != NULL) && is_at_node == (task->node != HEAD_NOBODY) &&
            (!is_at_node || (member != NULL && member_lives(member))) && alive == task->returns_alive &&
-           (missing == task->missing || task->state == TASK_REFUSED) && (task->state != TASK_QUEUED || missing == 0) &&
+           missing == task->missing && (task->state != TASK_QUEUED || missing == 0) &&
            (task->spec != NULL || task->state == TASK_REFUSED || task->state == TASK_DONE);
 }

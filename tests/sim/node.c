@@ -187,7 +187,14 @@ static void send_to_agent(struct world *world, struct node *node, struct core_pe
         return;
     }
     struct way *way = &node->ways[place];
+    if (way->peer.node == peer.node && way->peer.incarnation > peer.incarnation) { /* that life is over */
+        unreachable_soon(world, node, peer);
+        return;
+    }
     if (core_peer_key(way->peer) != core_peer_key(peer)) { /* to nobody so far, or to an earlier life */
+        if (way->peer.node != 0) {
+            unreachable_soon(world, node, way->peer);
+        }
         reset_way(way);
         network_hang_up(world, node->place, place);
         way->peer = peer;

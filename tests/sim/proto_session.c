@@ -24,6 +24,7 @@ struct end {
     struct session session;
     struct proto_arena decoded;
     uint32_t connection; /* 0: none */
+    uint32_t accepted;   /* the newest ever: what this end has closed stays closed */
     struct in_flight inbox[INBOX_MAX];
     size_t inbox_count;
 
@@ -54,6 +55,8 @@ static struct object_id ids[IDS_MAX];
         CHECK(condition);                                                                \
     } while (0)
 
+static int dialer_of(uint32_t connection) { return connection % 2 == 1 ? 0 : 1; }
+
 static bool one_in(struct world *world, uint64_t n) { return proto_random_below(&world->random, n) == 0; }
 
 static void begin_life(struct world *world, int i)
@@ -62,6 +65,7 @@ static void begin_life(struct world *world, int i)
     uint64_t half = (world->seed << 32 | ++end->halves << 1) + (uint64_t)i + 1;
     session_init(&end->session, half, &end->decoded, &world->scratch, world->now);
     end->connection = 0;
+    end->accepted = world->connections; /* what was dialed before reaches nobody */
     end->heard_era = end->heard = end->batch = end->seen = 0;
     end->is_lost = true;
 }
@@ -189,21 +193,43 @@ static bool flush_one(struct world *world, int i)
     return true;
 }
 
+/* Frames of one connection keep their order; connections overtake each other. */
+static size_t some_first(struct world *world, const struct end *end)
+{
+    size_t at = proto_random_below(&world->random, end->inbox_count);
+    for (size_t i = 0; i < at; i++) {
+        if (end->inbox[i].connection == end->inbox[at].connection) {
+            return i;
+        }
+    }
+    return at;
+}
+
+/* Both have dialed: the connection of end 0, which is still under way, stays. */
+static bool ours_stays(const struct end *end, int i)
+{
+    return i == 0 && end->connection != 0 && dialer_of(end->connection) == i && end->session.state != SESSION_UP;
+}
+
 static bool deliver_one(struct world *world, int i)
 {
     struct end *end = &world->ends[i];
     if (end->inbox_count == 0) {
         return false;
     }
-    struct in_flight frame = end->inbox[0];
-    if (i == 1 && frame.connection > end->connection) {
-        connect_end(world, i, frame.connection); /* accepted; the newer one counts */
+    size_t at = some_first(world, end);
+    struct in_flight frame = end->inbox[at];
+    if (dialer_of(frame.connection) != i && frame.connection > end->accepted) {
+        end->accepted = frame.connection;
+        if (!ours_stays(end, i)) {
+            connect_end(world, i, frame.connection); /* the newer one counts */
+        }
     }
     if (frame.connection == end->connection &&
         session_received(&end->session, frame.bytes, frame.size, world->now) != 0) {
         end->connection = 0;
     }
-    forget(end, 0);
+    forget(end, at);
     take_events(world, i);
     return true;
 }
@@ -223,7 +249,11 @@ static void damage(struct world *world, int i)
     }
 }
 
-static void dial(struct world *world) { connect_end(world, 0, ++world->connections); }
+static void dial(struct world *world, int i)
+{
+    world->connections += dialer_of(world->connections + 1) == i ? 1 : 2;
+    connect_end(world, i, world->connections);
+}
 
 static void step(struct world *world)
 {
@@ -239,8 +269,8 @@ static void step(struct world *world)
         deliver_one(world, i);
     } else if (what < 960 && end->connection != 0) {
         disconnect_end(world, i);
-    } else if (what < 985 && (world->ends[0].connection == 0 || one_in(world, 4))) {
-        dial(world);
+    } else if (what < 985 && (end->connection == 0 || one_in(world, 8))) {
+        dial(world, i);
     } else if (what < 994) {
         damage(world, i);
     } else if (what < 997) {
@@ -261,7 +291,7 @@ static void settle(struct world *world)
     disconnect_end(world, 1);
     for (int round = 0; round < 10; round++) {
         if (world->ends[0].connection == 0 || world->ends[1].connection != world->ends[0].connection) {
-            dial(world);
+            dial(world, 0);
         }
         bool moved = true;
         while (moved) {

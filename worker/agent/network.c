@@ -449,8 +449,11 @@ static struct peer *dial(struct network *network, struct core_peer name)
 {
     const struct neighbour *neighbour = find_neighbour(network, name.node);
     struct peer *peer;
-    LIST_EACH_SAFE (at, &network->ways) { /* of an earlier life */
+    LIST_EACH_SAFE (at, &network->ways) {
         struct way *way = CONTAINER_OF(at, struct way, all);
+        if (way->peer.node == name.node && way->peer.incarnation > name.incarnation) {
+            return NULL; /* that life is over, which the head will say: the present one goes on undisturbed */
+        }
         if (way->peer.node == name.node) {
             way_close(network, way);
         }

@@ -221,6 +221,88 @@ TEST(session, one_that_is_ended_by_its_owner_does_not_resume)
     tear_down();
 }
 
+/* The next frame of `from`, held up on its way. */
+static struct proto_buffer hold_up(int from)
+{
+    struct proto_buffer held = { NULL, 0, 0 };
+    struct proto_bytes frame;
+    CHECK(session_flush(&ends[from], now, &frame));
+    CHECK_EQ(proto_buffer_append(&held, frame.data, frame.size), 0);
+    return held;
+}
+
+/* It arrives at `to`, on a connection that `to` accepts with a hello of its own. */
+static int arrive(int to, struct proto_buffer *held)
+{
+    CHECK_EQ(session_connected(&ends[to], &hellos[to], now), 0);
+    int status = session_received(&ends[to], held->bytes, held->size, now);
+    proto_buffer_fini(held);
+    return status;
+}
+
+TEST(session, a_hello_that_another_connection_has_overtaken_ends_its_own_connection_only)
+{
+    set_up();
+    CHECK_EQ(session_connected(&ends[1], &hellos[1], now),
+             0); /* end 1 dials, and so does end 0, whose connection stays */
+    struct proto_buffer late = hold_up(1);
+    greet(false);
+    CHECK_EQ(say(0, 1), 0);
+    CHECK_EQ(say(1, 2), 0);
+    CHECK_EQ(deliver(0), 1);
+    CHECK_EQ(deliver(1), 1);
+    CHECK_EQ(say(0, 3), 0);
+    CHECK_EQ(arrive(0, &late), ROOST_ESTATE);
+    CHECK_TEXT(error_text(), "a hello of b from before this session");
+    CHECK_EQ(next_of(&ends[0]).kind, 0);
+    disconnect_both();
+    greet(true);
+    CHECK_EQ(deliver(0), 1);
+    tear_down();
+}
+
+TEST(session, a_hello_of_an_earlier_life_does_not_displace_the_present_one)
+{
+    set_up();
+    greet(false);
+    CHECK_EQ(session_connected(&ends[1], &hellos[1], now), 0);
+    struct proto_buffer late = hold_up(1);
+    session_lose(&ends[1], ROOST_ENODE, "given up");
+    CHECK_EQ(next_of(&ends[1]).kind, SESSION_EVENT_LOST);
+    disconnect_both();
+    greet(false);
+    CHECK_EQ(say(1, 2), 0);
+    CHECK_EQ(deliver(1), 1);
+    CHECK_EQ(arrive(0, &late), ROOST_ESTATE);
+    disconnect_both();
+    greet(true);
+    tear_down();
+}
+
+TEST(session, a_peer_whose_side_has_not_begun_begins_it_and_gets_all_batches)
+{
+    set_up();
+    connect_both();
+    int status;
+    CHECK(carry(1, &status)); /* the hello of end 0 is lost */
+    CHECK_EQ(next_of(&ends[0]).kind, SESSION_EVENT_UP);
+    CHECK_EQ(next_of(&ends[0]).kind, 0);
+    CHECK_EQ(say(0, 1), 0);
+    disconnect_both();
+    connect_both();
+    CHECK(carry(1, &status) && carry(0, &status));
+    struct session_event event = next_of(&ends[0]);
+    CHECK(event.kind == SESSION_EVENT_UP && event.u.up.resumed);
+    CHECK_EQ(next_of(&ends[0]).kind, 0);
+    event = next_of(&ends[1]);
+    CHECK(event.kind == SESSION_EVENT_UP && !event.u.up.resumed);
+    CHECK_EQ(next_of(&ends[1]).kind, 0);
+    CHECK_EQ(deliver(0), 1);
+    CHECK_EQ(say(1, 2), 0);
+    CHECK_EQ(deliver(1), 1);
+    tear_down();
+}
+
 /* A batch that end 0 never sent, given to end 1. */
 static int forge(uint32_t number, uint32_t seen)
 {

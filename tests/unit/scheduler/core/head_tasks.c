@@ -507,6 +507,57 @@ TEST(head_tasks, over_its_budget_the_head_sends_specs_home_and_asks_for_them_aga
     bench_end(&bench);
 }
 
+static void submit_spec(struct spec *spec)
+{
+    struct proto_message submit_it = { .kind = PROTO_SUBMIT };
+    submit_it.u.submit = (struct proto_submit){ .task = spec->task, .spec = { spec, spec->bytes } };
+    bench_say(&bench, 0, &submit_it);
+}
+
+static void publish_pending(struct object_id id)
+{
+    struct proto_message publish = { .kind = PROTO_PUBLISH, .u.publish = { .object = id, .state = PROTO_PENDING } };
+    bench_say(&bench, 0, &publish);
+}
+
+TEST(head_tasks, what_those_within_the_budget_wait_for_is_asked_for_beyond_it_one_at_a_time)
+{
+    struct head_config config = { .is_fixed = true, .spec_bytes_max = 2048 };
+    bench_start(&bench, &config);
+    bench_agent(&bench, 0, 1);
+    bench_list(&bench, 0, NULL, 0);
+    bench_job(&bench, 0);
+    struct object_id input = bench_pending(&bench, 0), made[2];
+    struct bench_call maker = { .args = (roost_in[]){ bench_ref(input) }, .args_count = 1, .returns = 1 };
+    struct spec *makers[2];
+    for (int i = 0; i < 2; i++) {
+        makers[i] = bench_spec(&bench, &maker);
+        made[i] = result_id(makers[i]->task, 0);
+        publish_pending(made[i]);
+    }
+    struct bench_call waiter = { .args = (roost_in[]){ bench_ref(made[0]), bench_ref(made[1]) },
+                                 .args_count = 2,
+                                 .returns = 1 };
+    while (head_counts(bench.head).tasks_refused == 0) {
+        bench_submit(&bench, 0, &waiter);
+    }
+    submit_spec(makers[0]);
+    submit_spec(makers[1]);
+    CHECK_EQ(head_counts(bench.head).tasks_refused, 3);
+    bench_forget(&bench);
+    bench_seal(&bench, 0, input, 0);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_HANDBACK), 1);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_HANDBACK)->reason, PROTO_HANDBACK_AGAIN);
+    for (int i = 0; i < 2; i++) {
+        CHECK(task_id_eq(bench_last(&bench, 0, PROTO_HANDBACK)->task, makers[i]->task));
+        submit_spec(makers[i]);
+        CHECK_EQ(bench_placed(&bench, makers[i]->task), 0);
+        bench_complete(&bench, 0, makers[i]->task, 1, 1, 1);
+        free(makers[i]);
+    }
+    bench_end(&bench);
+}
+
 TEST(head_tasks, tasks_that_wait_for_their_children_do_not_keep_them_out)
 {
     start(1, 1);
