@@ -8,7 +8,7 @@
  *                                         again or fails.
  *             behind a long task       -> taken back after LONG_NS; a call that nobody has taken for PATIENCE_NS goes the
  *                                         agent's way, which knows other nodes, when the leases do not get on.
- *             a broken ring            -> the lease is treated as one whose worker has died; the agent will say so.
+ *             a broken ring            -> the agent is told, ends the worker, and says so: as when one dies.
  * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
  *             or nobody; who stops leading drains once more after it has said so.
  * Thread:     any, under the link's lock; mapping and the agent's way: the library's.
@@ -58,9 +58,17 @@ uint64_t link_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The library's thread says so to the agent. */
+static void break_lease(struct agent_link *link, struct link_lease *lease)
+{
+    client_lease_break(link->core, &lease->core);
+    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+}
+
 /* ---- pushing ---- */
 
-static bool push(struct link_lease *lease, const struct client_call *call, uint64_t *ticket_out)
+static bool push(struct agent_link *link, struct link_lease *lease, const struct client_call *call,
+                 uint64_t *ticket_out)
 {
     _Alignas(8) unsigned char payload[TASK_PAYLOAD_BYTES_MAX];
     uint32_t attempt;
@@ -71,7 +79,7 @@ static bool push(struct link_lease *lease, const struct client_call *call, uint6
     int status = task_ring_push(&lease->tasks, lease->core.number, attempt, payload, sizeof head + spec->bytes,
                                 ticket_out);
     if (status == ROOST_EINVAL) {
-        lease->core.has_ended = true; /* nothing more goes there; the agent sees what broke it */
+        break_lease(link, lease);
     }
     return status == 0;
 }
@@ -110,7 +118,7 @@ void leases_push_locked(struct agent_link *link)
     struct client_call *call;
     uint64_t ticket;
     bool any = false;
-    while ((call = client_call_next(link->core, &core)) != NULL && push(lease_of(core), call, &ticket)) {
+    while ((call = client_call_next(link->core, &core)) != NULL && push(link, lease_of(core), call, &ticket)) {
         client_call_pushed(link->core, call, core, ticket, link_now_ns());
         lease_of(core)->is_rung = true;
         any = true;
@@ -235,17 +243,18 @@ static void take_done(struct agent_link *link, struct link_lease *lease, size_t 
     struct client_done done;
     const char *text;
     if (!read_done(link->entry, bytes, &head, &text, &done)) {
-        lease->core.has_ended = true;
+        break_lease(link, lease);
         return;
     }
     struct client_call *call = head.lease == lease->core.number ? client_call_of(&lease->core, head.ticket) : NULL;
     uint32_t attempt;
-    if (call == NULL) {
-        return; /* of another lease of this worker: nobody here pushed it */
+    if (call == NULL) { /* nobody here pushed that */
+        break_lease(link, lease);
+        return;
     }
     const struct spec *spec = client_call_spec(call, &attempt);
     if (done.status == 0 && done.results != spec->returns) {
-        lease->core.has_ended = true;
+        break_lease(link, lease);
         return;
     }
     struct wire_failure failure;
@@ -261,13 +270,18 @@ static void take_done(struct agent_link *link, struct link_lease *lease, size_t 
 static bool drain_one(struct agent_link *link, struct link_lease *lease)
 {
     size_t size;
+    int got = 0;
     bool any = false;
-    while (lease->page != NULL && ring_take(&lease->completes, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size) == 1) {
+    while (lease->page != NULL &&
+           (got = ring_take(&lease->completes, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size)) == 1) {
         any = true;
         take_done(link, lease, size);
     }
     if (any) {
         ring_consumed(&lease->completes);
+    }
+    if (got < 0) {
+        break_lease(link, lease);
     }
     return any;
 }
@@ -290,7 +304,7 @@ bool leases_are_empty(struct agent_link *link)
 {
     LIST_EACH (at, &link->leases) {
         struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
-        if (lease->page != NULL && !ring_is_empty(&lease->completes)) {
+        if (lease->page != NULL && !lease->completes.broken && !ring_is_empty(&lease->completes)) {
             return false;
         }
     }
@@ -307,8 +321,12 @@ static void take_back(struct agent_link *link, struct link_lease *lease)
     while (at != &lease->core.pushed) {
         struct list_node *previous = at->previous;
         struct client_call *call = client_call_at(at);
-        if (task_ring_take_back(&lease->tasks, client_call_ticket(call), &item) == 1) {
+        int taken = task_ring_take_back(&lease->tasks, client_call_ticket(call), &item);
+        if (taken == 1) {
             client_call_taken_back(link->core, call);
+        } else if (taken < 0) {
+            break_lease(link, lease);
+            return;
         }
         at = previous;
     }

@@ -574,10 +574,12 @@ struct letter {
     } slot;
 };
 
-static int letter_write(struct agent_link *link, uint64_t scope, const struct spec *spec, struct letter *letter)
+static int letter_write(struct agent_link *link, uint64_t scope, const struct spec *spec, uint32_t attempt,
+                        struct letter *letter)
 {
     bool is_inline = spec->bytes <= WIRE_TASK_INLINE_BYTES;
-    letter->slot.head = (struct wire_submit){ .scope = scope, .spec_bytes = spec->bytes, .is_inline = is_inline };
+    letter->slot.head =
+        (struct wire_submit){ .scope = scope, .spec_bytes = spec->bytes, .is_inline = is_inline, .attempt = attempt };
     if (is_inline) {
         memcpy(letter->slot.bytes + offsetof(struct wire_submit, u), spec, spec->bytes);
         letter->bytes = offsetof(struct wire_submit, u) + spec->bytes;
@@ -632,7 +634,7 @@ struct client_call *link_submit_call_locked(struct agent_link *link)
     }
     const struct spec *spec = client_call_spec(call, &attempt);
     ROOST_PRE(spec->bytes <= WIRE_TASK_INLINE_BYTES);
-    letter_write(link, CLIENT_SCOPE, spec, &letter);
+    letter_write(link, CLIENT_SCOPE, spec, attempt, &letter);
     if (publish(link, &letter.slot.head, letter.bytes, &ticket) == 0) {
         client_submitted(link->core, flight, ticket);
         agent_bell_ring(&link->ringer);
@@ -656,7 +658,7 @@ static int number_and_send(struct agent_link *link, uint64_t scope, struct spec_
     if (leases_take(link, scope, spec, &status)) {
         return status == 0 ? 0 : ended_attempt(status);
     }
-    status = letter_write(link, scope, spec, &letter);
+    status = letter_write(link, scope, spec, 0, &letter);
     return status != 0 ? status : send(link, scope, spec, &letter);
 }
 

@@ -35,6 +35,7 @@ static const struct form forms[WIRE_KINDS] = {
     FORM_(WIRE_RESULT, wire_result),
     FORM_(WIRE_LEASE, wire_lease),
     FORM_(WIRE_LEASE_BACK, wire_lease_back),
+    FORM_(WIRE_LEASE_BROKEN, wire_lease_back),
     FORM_(WIRE_RUN, wire_run),
     FORM_(WIRE_RUN_END, wire_run_end),
     FORM_LIST_(WIRE_ESCAPE, wire_escape, spec_bytes, spec, WIRE_TASK_INLINE_BYTES),

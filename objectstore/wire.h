@@ -25,7 +25,7 @@
 #include "common/limits.h"
 
 enum {
-    WIRE_LAYOUT = 2,
+    WIRE_LAYOUT = 3,
     WIRE_REFS_PER_ENTRY = 1000,
     WIRE_TEXT_BYTES_MAX = 1024,
     WIRE_TASK_INLINE_BYTES = 384 /* of a spec inside a task ring's slot; a longer one lies in the store */
@@ -33,24 +33,25 @@ enum {
 
 enum wire_kind {
     /* requests */
-    WIRE_ROOM = 1,   /* memory, please */
-    WIRE_ROOM_BACK,  /* a lease that is no longer needed, or its tail */
-    WIRE_REFS,       /* refs inside an object that a later ANNOUNCE or RESULT names */
-    WIRE_ANNOUNCE,   /* a private object becomes the node's */
-    WIRE_HOLD,       /* a scope now holds these */
-    WIRE_FREE,       /* a scope no longer holds these */
-    WIRE_WAIT,       /* tell me when so many of these are ready */
-    WIRE_UNWAIT,     /* answer that wait now, as it stands */
-    WIRE_PREFETCH,   /* start bringing this here */
-    WIRE_LOCATE,     /* where are copies of this? */
-    WIRE_NODES,      /* who is in the cluster? */
-    WIRE_RESULT,     /* a worker's result, to become visible with its attempt's completion */
-    WIRE_LEASE,      /* a worker that takes tasks from me, please */
-    WIRE_LEASE_BACK, /* it has nothing of mine any more; the answer to an end, too */
-    WIRE_RUN,        /* a worker runs a task of its lease that needs a scope */
-    WIRE_ESCAPE,     /* a call through a lease whose results others may name from now on */
-    WIRE_SETTLE,     /* the value of a result of such a call */
-    WIRE_ADOPT,      /* a result that a leased task has stored is its holder's now, or nobody's */
+    WIRE_ROOM = 1,     /* memory, please */
+    WIRE_ROOM_BACK,    /* a lease that is no longer needed, or its tail */
+    WIRE_REFS,         /* refs inside an object that a later ANNOUNCE or RESULT names */
+    WIRE_ANNOUNCE,     /* a private object becomes the node's */
+    WIRE_HOLD,         /* a scope now holds these */
+    WIRE_FREE,         /* a scope no longer holds these */
+    WIRE_WAIT,         /* tell me when so many of these are ready */
+    WIRE_UNWAIT,       /* answer that wait now, as it stands */
+    WIRE_PREFETCH,     /* start bringing this here */
+    WIRE_LOCATE,       /* where are copies of this? */
+    WIRE_NODES,        /* who is in the cluster? */
+    WIRE_RESULT,       /* a worker's result, to become visible with its attempt's completion */
+    WIRE_LEASE,        /* a worker that takes tasks from me, please */
+    WIRE_LEASE_BACK,   /* it has nothing of mine any more; the answer to an end, too */
+    WIRE_LEASE_BROKEN, /* it wrote what cannot be: end it */
+    WIRE_RUN,          /* a worker runs a task of its lease that needs a scope */
+    WIRE_ESCAPE,       /* a call through a lease whose results others may name from now on */
+    WIRE_SETTLE,       /* the value of a result of such a call */
+    WIRE_ADOPT,        /* a result that a leased task has stored is its holder's now, or nobody's */
     /* completes */
     WIRE_COMPLETE,
     WIRE_RUN_END, /* a run of the worker's own has ended: with a status, its results are void */
@@ -195,6 +196,7 @@ struct wire_submit {
     uint64_t scope;
     uint32_t spec_bytes;
     uint32_t is_inline;
+    uint32_t attempt, reserved; /* so many were made before, through leases, and ended with their workers */
     union {
         struct wire_place place;
         unsigned char bytes[8]; /* spec_bytes of them: the slot is larger than this struct */
@@ -270,7 +272,8 @@ struct wire_leased {
     uint32_t slot, reserved;
 };
 
-/* Every task that was pushed is done or taken back. After it nothing more comes about the lease. */
+/* BACK: every task that was pushed is done or taken back; after it nothing more comes about the lease. BROKEN: the worker,
+ * which is of the holder's own job, is killed, and the lease ends as when one dies. */
 struct wire_lease_back {
     struct wire_entry head;
     uint64_t lease;

@@ -598,9 +598,6 @@ int client_call_submit(struct client_core *core, struct client_call **call_out, 
         return 0;
     }
     struct client_call *call = CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue);
-    if (call->attempt > 0) {
-        return 0; /* the agent would count its attempts from the first again */
-    }
     int status = client_submit(core, call->scope, call->spec, NULL, flight_out);
     if (status == ROOST_ENOMEM) {
         return status;
@@ -633,15 +630,32 @@ void client_lease_add(struct client_core *core, struct client_lease *lease, uint
     list_append(&core->leases, &lease->of_core);
 }
 
-int client_lease_remove(struct client_core *core, struct client_lease *lease)
+static int say_of_lease(struct client_core *core, enum wire_kind kind, const struct client_lease *lease)
 {
-    ROOST_PRE(list_is_empty(&lease->pushed));
-    struct say_entry *entry = say_entry_new(WIRE_LEASE_BACK, sizeof entry->u.lease_back);
+    struct say_entry *entry = say_entry_new(kind, sizeof entry->u.lease_back);
     if (entry == NULL) {
         return ROOST_ENOMEM;
     }
     entry->u.lease_back.lease = lease->number;
     say(core, &entry->say, SAY_ENTRY);
+    return 0;
+}
+
+void client_lease_break(struct client_core *core, struct client_lease *lease)
+{
+    if (!lease->has_ended) {
+        ROOST_INVARIANT(say_of_lease(core, WIRE_LEASE_BROKEN, lease) == 0); /* its calls would stay pending for ever */
+        lease->has_ended = true;
+    }
+}
+
+int client_lease_remove(struct client_core *core, struct client_lease *lease)
+{
+    ROOST_PRE(list_is_empty(&lease->pushed));
+    int status = say_of_lease(core, WIRE_LEASE_BACK, lease);
+    if (status != 0) {
+        return status;
+    }
     list_remove(&lease->of_core);
     return 0;
 }

@@ -224,6 +224,8 @@ int client_call_submit(struct client_core *core, struct client_call **call_out, 
 void client_call_forget(struct client_call *call);
 
 void client_lease_add(struct client_core *core, struct client_lease *lease, uint64_t number);
+/* Its worker wrote what cannot be: nothing more goes there, and the agent is told to end it. */
+void client_lease_break(struct client_core *core, struct client_lease *lease);
 /* No call is in its ring. Says BACK. ROOST_ENOMEM: it stays. */
 int client_lease_remove(struct client_core *core, struct client_lease *lease);
 

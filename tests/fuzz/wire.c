@@ -52,6 +52,7 @@ static size_t end_of(const struct wire_entry *entry)
     case WIRE_LEASE:
         return sizeof(struct wire_lease);
     case WIRE_LEASE_BACK:
+    case WIRE_LEASE_BROKEN:
         return sizeof(struct wire_lease_back);
     case WIRE_RUN:
         return sizeof(struct wire_run);

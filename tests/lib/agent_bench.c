@@ -482,6 +482,7 @@ struct task_id bench_submit(struct bench *bench, struct core_client client, uint
     CHECK_EQ(spec_check(spec, bytes), 0);
     struct agent_submit submit = { .head = { AGENT_SUBMIT, sizeof submit, ++bench->next_token },
                                    .scope = scope,
+                                   .attempt = bench->submit_attempt,
                                    .spec = spec };
     bench_entry(bench, client, &submit.head);
     struct task_id id = spec->task;

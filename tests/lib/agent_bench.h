@@ -66,6 +66,7 @@ struct bench {
     uint64_t spawns[BENCH_SPAWNS_MAX]; /* tokens of workers that were asked for and have not come */
     size_t spawns_count;
     uint64_t killed[BENCH_SPAWNS_MAX];
+    uint32_t submit_attempt; /* of the next submits: earlier attempts were made through leases */
     size_t killed_count, closed_count;
     struct bench_sent sent[BENCH_SENT_MAX];
     size_t sent_count;

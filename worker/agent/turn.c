@@ -138,6 +138,7 @@ static void drain_submits(struct guest *guest, uint32_t count)
         }
         struct agent_submit entry = { .head = { AGENT_SUBMIT, sizeof entry, item.ticket },
                                       .scope = submit.scope,
+                                      .attempt = submit.attempt,
                                       .spec = spec };
         if (!submit.is_inline) {
             entry.place = submit.u.place;

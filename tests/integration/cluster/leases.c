@@ -10,7 +10,7 @@
 
 const struct roost_options cluster_options = { .size = sizeof cluster_options };
 
-enum { STOPPED_CALLS = 1000, STOPPED_MS = 1000, MANY = 3000, KILLS = 12, THREADS = 4 };
+enum { PAGE = 4096, STOPPED_CALLS = 1000, STOPPED_MS = 1000, MANY = 3000, KILLS = 12, THREADS = 4 };
 
 ROOST_TASK(add_one);
 int add_one(struct roost_task *task)
@@ -302,6 +302,56 @@ TEST(leases, a_wait_over_own_results_and_those_of_the_agent_ends_with_whichever_
             strcpy(paths[i], cluster_make_gate(i == 0 ? "gate-own" : "gate-others"));
         }
     }
+}
+
+/* Bytes of ones over all that its worker and its holder share, as a stray pointer might. */
+static bool scribble_over_the_lease(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512], *found = NULL;
+    unsigned long begin = 0, end = 0;
+    while (maps != NULL && found == NULL && fgets(line, sizeof line, maps) != NULL) {
+        found = strstr(line, "roost-lease");
+        found = found != NULL && sscanf(line, "%lx-%lx", &begin, &end) == 2 ? found : NULL;
+    }
+    if (maps != NULL) {
+        fclose(maps);
+    }
+    if (found != NULL) {
+        memset((void *)(begin + PAGE), 0xff, end - begin - PAGE);
+    }
+    return found != NULL;
+}
+
+ROOST_TASK(break_the_lease);
+int break_the_lease(struct roost_task *task)
+{
+    uint64_t value = roost_arg_uint(task, 0);
+    if (roost_attempt(task) == 0) {
+        CHECK(scribble_over_the_lease());
+        for (;;) { /* it lives on, and will never look at its ring */
+            pause();
+        }
+    }
+    return roost_return_value(task, 0, value);
+}
+
+TEST(leases, a_living_worker_that_breaks_its_ring_is_ended_and_its_tasks_are_tried_again)
+{
+    enum { CALLS = 20 };
+    static roost_ref refs[CALLS];
+    roost_ref broken;
+    warm_up();
+    OK(roost_call(rt, break_the_lease, &broken, UINT64_C(5)));
+    for (uint64_t i = 0; i < CALLS; i++) {
+        OK(roost_call(rt, add_one, &refs[i], i));
+    }
+    for (uint64_t i = 0; i < CALLS; i++) {
+        CHECK_EQ(number_of(refs[i]), i + 1);
+    }
+    CHECK_EQ(number_of(broken), 5);
+    roost_free(rt, broken);
+    roost_free_many(rt, refs, CALLS);
 }
 
 static void *many_calls(void *failed)

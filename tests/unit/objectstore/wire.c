@@ -12,7 +12,7 @@
 #define AT(type, member, offset)    _Static_assert(offsetof(struct type, member) == (offset), #type "." #member)
 #define ENDS_IN(type, list, offset) AT(type, list, offset)
 
-_Static_assert(WIRE_LAYOUT == 2, "the sizes and offsets below are those of layout 2");
+_Static_assert(WIRE_LAYOUT == 3, "the sizes and offsets below are those of layout 3");
 SIZE_IS(wire_place, 24);
 AT(wire_place, bytes, 8);
 AT(wire_place, segment, 16);
@@ -72,10 +72,11 @@ AT(wire_node, memory_bytes_total, 56);
 AT(wire_node, store_bytes_free, 80);
 AT(wire_node, host, 88);
 AT(wire_node, labels, 344);
-SIZE_IS(wire_submit, 40);
+SIZE_IS(wire_submit, 48);
 AT(wire_submit, spec_bytes, 8);
 AT(wire_submit, is_inline, 12);
-AT(wire_submit, u, 16);
+AT(wire_submit, attempt, 16);
+AT(wire_submit, u, 24);
 SIZE_IS(wire_taken, 32);
 AT(wire_taken, task, 16);
 SIZE_IS(wire_task, 56);
@@ -132,8 +133,8 @@ AT(wire_failure, function, 24);
 AT(wire_failure, node, 152);
 AT(wire_failure, text, 280);
 
-_Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_LEASE == 13 && WIRE_COMPLETE == 19 &&
-                   WIRE_ROOM_GIVEN == 21 && WIRE_LEASED == 27 && WIRE_TAKEN == 29 && WIRE_KINDS == 30,
+_Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_LEASE == 13 && WIRE_COMPLETE == 20 &&
+                   WIRE_ROOM_GIVEN == 22 && WIRE_LEASED == 28 && WIRE_TAKEN == 30 && WIRE_KINDS == 31,
                "kinds are numbers on the wire");
 _Static_assert(offsetof(struct wire_task, u) + WIRE_TASK_INLINE_BYTES <= TASK_PAYLOAD_BYTES_MAX,
                "a spec of so many bytes fits a slot");
@@ -145,16 +146,16 @@ struct form {
 };
 
 static const struct form forms[] = {
-    { WIRE_ROOM, 40, 0, 0, 0 },         { WIRE_ROOM_BACK, 40, 0, 0, 0 },      { WIRE_REFS, 40, 32, 32, 1000 },
-    { WIRE_ANNOUNCE, 112, 0, 0, 0 },    { WIRE_HOLD, 32, 24, 16, 1000 },      { WIRE_FREE, 32, 24, 16, 1000 },
-    { WIRE_WAIT, 48, 40, 32, 1000 },    { WIRE_UNWAIT, 56, 0, 0, 0 },         { WIRE_PREFETCH, 56, 0, 0, 0 },
-    { WIRE_LOCATE, 56, 0, 0, 0 },       { WIRE_NODES, 56, 0, 0, 0 },          { WIRE_RESULT, 96, 0, 0, 0 },
-    { WIRE_LEASE, 32, 0, 0, 0 },        { WIRE_LEASE_BACK, 24, 0, 0, 0 },     { WIRE_RUN, 48, 0, 0, 0 },
-    { WIRE_ESCAPE, 32, 28, 1, 384 },    { WIRE_SETTLE, 48, 44, 1, 4096 },     { WIRE_ADOPT, 64, 0, 0, 0 },
-    { WIRE_COMPLETE, 48, 40, 1, 1024 }, { WIRE_RUN_END, 32, 0, 0, 0 },        { WIRE_ROOM_GIVEN, 48, 0, 0, 0 },
-    { WIRE_READY, 32, 20, 1, 32736 },   { WIRE_LOCATIONS, 32, 24, 16, 1000 }, { WIRE_NODE, 856, 0, 0, 0 },
-    { WIRE_OUTPUT, 248, 44, 1, 4096 },  { WIRE_JOB_ENDED, 24, 20, 1, 1024 },  { WIRE_LEASED, 40, 0, 0, 0 },
-    { WIRE_LEASE_NEWS, 32, 0, 0, 0 },   { WIRE_TAKEN, 32, 0, 0, 0 },
+    { WIRE_ROOM, 40, 0, 0, 0 },       { WIRE_ROOM_BACK, 40, 0, 0, 0 },    { WIRE_REFS, 40, 32, 32, 1000 },
+    { WIRE_ANNOUNCE, 112, 0, 0, 0 },  { WIRE_HOLD, 32, 24, 16, 1000 },    { WIRE_FREE, 32, 24, 16, 1000 },
+    { WIRE_WAIT, 48, 40, 32, 1000 },  { WIRE_UNWAIT, 56, 0, 0, 0 },       { WIRE_PREFETCH, 56, 0, 0, 0 },
+    { WIRE_LOCATE, 56, 0, 0, 0 },     { WIRE_NODES, 56, 0, 0, 0 },        { WIRE_RESULT, 96, 0, 0, 0 },
+    { WIRE_LEASE, 32, 0, 0, 0 },      { WIRE_LEASE_BACK, 24, 0, 0, 0 },   { WIRE_LEASE_BROKEN, 24, 0, 0, 0 },
+    { WIRE_RUN, 48, 0, 0, 0 },        { WIRE_ESCAPE, 32, 28, 1, 384 },    { WIRE_SETTLE, 48, 44, 1, 4096 },
+    { WIRE_ADOPT, 64, 0, 0, 0 },      { WIRE_COMPLETE, 48, 40, 1, 1024 }, { WIRE_RUN_END, 32, 0, 0, 0 },
+    { WIRE_ROOM_GIVEN, 48, 0, 0, 0 }, { WIRE_READY, 32, 20, 1, 32736 },   { WIRE_LOCATIONS, 32, 24, 16, 1000 },
+    { WIRE_NODE, 856, 0, 0, 0 },      { WIRE_OUTPUT, 248, 44, 1, 4096 },  { WIRE_JOB_ENDED, 24, 20, 1, 1024 },
+    { WIRE_LEASED, 40, 0, 0, 0 },     { WIRE_LEASE_NEWS, 32, 0, 0, 0 },   { WIRE_TAKEN, 32, 0, 0, 0 },
 };
 
 /* An entry of `bytes` bytes that says so, in memory of exactly that size. */

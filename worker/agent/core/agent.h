@@ -81,6 +81,7 @@ struct agent_names {
 struct agent_submit {
     struct wire_entry head; /* kind: AGENT_SUBMIT; token: the ticket */
     uint64_t scope;
+    uint32_t attempt;        /* the first one's number: earlier ones were made through leases */
     struct wire_place place; /* of the SPEC lease, when the spec came in one; bytes 0: inline */
     const struct spec *spec;
 };

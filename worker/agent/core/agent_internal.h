@@ -487,6 +487,8 @@ struct task_lease {
 
 void lease_ask(struct agent *agent, struct client *client, const struct wire_lease *ask);
 void lease_back(struct agent *agent, struct client *client, uint64_t number);
+/* The holder says that its worker wrote what cannot be. */
+void lease_broken(struct agent *agent, struct client *client, uint64_t number);
 void lease_run(struct agent *agent, struct client *client, const struct wire_run *run);
 void lease_run_end(struct agent *agent, struct client *client, const struct wire_run_end *end);
 /* False: it is no result of what runs under the client's lease, and nothing has happened. */

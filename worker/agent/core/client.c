@@ -369,6 +369,11 @@ static void on_lease_back(struct agent *agent, struct client *client, const stru
     lease_back(agent, client, ((const struct wire_lease_back *)entry)->lease);
 }
 
+static void on_lease_broken(struct agent *agent, struct client *client, const struct wire_entry *entry)
+{
+    lease_broken(agent, client, ((const struct wire_lease_back *)entry)->lease);
+}
+
 static void on_run(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
     lease_run(agent, client, (const struct wire_run *)entry);
@@ -407,7 +412,7 @@ static entry_fn *const entry_functions[WIRE_KINDS + 1] = {
     [WIRE_LEASE] = on_lease,       [WIRE_LEASE_BACK] = on_lease_back,
     [WIRE_RUN] = on_run,           [WIRE_RUN_END] = on_run_end,
     [WIRE_ADOPT] = on_adopt,       [WIRE_ESCAPE] = on_escape,
-    [WIRE_SETTLE] = on_settle,
+    [WIRE_SETTLE] = on_settle,     [WIRE_LEASE_BROKEN] = on_lease_broken,
 };
 
 void client_entry(struct agent *agent, const struct core_event *event)

@@ -12,6 +12,7 @@
  * Happy path: LEASE -> LEASED -> (tasks that the agent does not see) -> BACK.
  * Failures:   holder gone    -> the worker is killed: what runs there is the holder's, and nobody would take it.
  *             worker gone    -> the holder is told, reads what was completed, and answers with BACK.
+ *             worker broken  -> the holder says so; it is killed, and gone.
  *             stale message  -> a number that is no lease of this client: dropped; the other side had not heard yet.
  * Invariants: a worker is LEASED exactly while its lease is HELD or RECALLED. Each of those has its CPU, counted in
  *             cpus_free, unless it is blocked. A result is staged until its holder adopts it or the lease is gone.
@@ -359,6 +360,18 @@ void lease_back(struct agent *agent, struct client *client, uint64_t number)
         set_state(agent, lease, TASK_LEASE_RETURNED);
         lease->drain = agent->drain;
         core_put(agent->out, CORE_DRAIN, 0, 0, 0);
+    }
+}
+
+void lease_broken(struct agent *agent, struct client *client, uint64_t number)
+{
+    struct task_lease *lease = find(agent, client, number);
+    if (lease == NULL || lease->state == TASK_LEASE_WANTED || lease->state == TASK_LEASE_RETURNED) {
+        client_broken(agent, client, "LEASE_BROKEN of what it does not hold");
+    } else if (lease->state != TASK_LEASE_ENDED) {
+        log_warn("event=lease_broken lease=%llu pid=%lld", (unsigned long long)number,
+                 (long long)lease->worker->client->pid);
+        worker_kill(agent, lease->worker);
     }
 }
 

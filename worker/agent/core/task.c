@@ -546,6 +546,7 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
     if (task != NULL && task->state == TASK_LEASED && task->leased_to == client) { /* no lease has taken it after all */
         say_taken(agent, client, submit->head.token, spec->task);
         task->leased_to = NULL;
+        task->attempts = submit->attempt;
         task_set_state(agent, task, TASK_WAITING);
         if (!job_is_broken(agent, task)) {
             begin_at_home(agent, task);
@@ -559,6 +560,7 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
     }
     task = task_create(agent, client->job, spec);
     task->is_home = true;
+    task->attempts = submit->attempt;
     if (!task_expect_results(agent, task, scope) && !take_over_results(agent, task, scope)) {
         client_broken(agent, client, "a task whose results exist");
         task_cancel(agent, task);

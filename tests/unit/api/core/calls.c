@@ -31,8 +31,9 @@ static const char *said(void)
 {
     static char text[1024];
     static const char *const names[WIRE_KINDS] = {
-        [WIRE_ESCAPE] = "ESCAPE", [WIRE_SETTLE] = "SETTLE",   [WIRE_ADOPT] = "ADOPT",      [WIRE_FREE] = "FREE",
-        [WIRE_HOLD] = "HOLD",     [WIRE_LEASE_BACK] = "BACK", [WIRE_ANNOUNCE] = "ANNOUNCE"
+        [WIRE_ESCAPE] = "ESCAPE",       [WIRE_SETTLE] = "SETTLE",    [WIRE_ADOPT] = "ADOPT",
+        [WIRE_FREE] = "FREE",           [WIRE_HOLD] = "HOLD",        [WIRE_LEASE_BACK] = "BACK",
+        [WIRE_LEASE_BROKEN] = "BROKEN", [WIRE_ANNOUNCE] = "ANNOUNCE"
     };
     size_t used = 0;
     text[0] = '\0';
@@ -218,6 +219,35 @@ TEST(calls, a_dead_attempt_is_tried_again_as_often_as_it_may)
     CHECK(!client_call_try_again(core, client_call_at(lease.pushed.next), &attempts));
     CHECK_EQ(attempts, 2);
     CHECK_EQ(lease.depth, 1); /* it is the host's to say why it failed */
+    finish();
+}
+
+TEST(calls, a_call_that_was_tried_goes_the_agents_way_with_the_number_of_its_attempt)
+{
+    start();
+    call((struct spec_draft){ .max_retries = 3 });
+    uint32_t attempts, attempt;
+    push();
+    CHECK(client_call_try_again(core, client_call_at(lease.pushed.next), &attempts));
+    struct client_call *gone;
+    struct client_flight *flight;
+    CHECK_EQ(client_call_submit(core, &gone, &flight), 0);
+    CHECK(gone != NULL);
+    client_call_spec(gone, &attempt);
+    CHECK_EQ(attempt, 1);
+    client_submitted(core, flight, 9);
+    client_call_forget(gone);
+    finish();
+}
+
+TEST(calls, a_lease_that_is_broken_takes_no_more_and_the_agent_is_told_once)
+{
+    start();
+    call((struct spec_draft){ .max_retries = 3 });
+    client_lease_break(core, &lease);
+    client_lease_break(core, &lease);
+    CHECK_EQ(push(), 0);
+    CHECK_TEXT(said(), "BROKEN");
     finish();
 }
 

@@ -183,6 +183,41 @@ TEST(task_lease, a_dead_worker_is_told_of_and_its_cpu_is_free_at_once)
     bench_end(&bench, true);
 }
 
+TEST(task_lease, a_worker_that_broke_its_lease_is_killed_and_the_lease_ends_as_if_it_had_died)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    struct wire_lease_back broken = { .head = { WIRE_LEASE_BROKEN, sizeof broken, 0 }, .lease = number };
+    bench_entry(&bench, driver, &broken.head);
+    CHECK_EQ(bench.killed_count, 1);
+    CHECK_EQ(news_of(driver, number), 0);
+    bench_gone(&bench, worker_of(driver), 9);
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_ENDED);
+    bench_entry(&bench, driver, &broken.head); /* said before the news had come */
+    give_back(driver, number);
+    CHECK_EQ(bench.closed_count, 0);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, attempts_that_were_made_through_leases_count)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench.submit_attempt = 2;
+    struct spec_draft draft = { .function = "f", .returns = 1, .max_retries = 2 };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    bench.submit_attempt = 0;
+    bench_workers_come(&bench);
+    struct bench_task task = bench_take(&bench);
+    CHECK_EQ(task.task.attempt, 2);
+    bench_gone(&bench, task.client, 9);
+    const struct agent_entry *entry = bench_find(&bench, result_id(id, 0));
+    CHECK(entry != NULL && entry->object.format == TABLE_ERROR);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
+    bench_end(&bench, true);
+}
+
 TEST(task_lease, a_driver_that_goes_takes_its_leases_and_workers_along)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
