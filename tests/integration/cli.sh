@@ -108,13 +108,11 @@ part_local() {
     says "No such file or directory"
     run 126 "$roost" local "${small[@]}" -- "$work"
     run 0 "$roost" local "${small[@]}" -- "$roost" stop --help --all
-    nothing_left
 }
 
 part_local_leaves_nothing_of_the_command() {
     run 0 "$roost" local "${small[@]}" -- sh -c 'sleep 1000 & (setsid sleep 1000 & ) ; trap "" TERM; sleep 1000 & exit 0'
     says "that the command has left"
-    nothing_left
 }
 
 # local_in_background COMMAND...: $local_pid, once COMMAND has written a line into $work/up
@@ -151,7 +149,6 @@ part_local_ctrl_c() {
     [ "$(cat "$work/status")" = 130 ] || fail "Ctrl-C: exit status $(cat "$work/status"): $(cat "$work/typed")"
     exec {keys}>&-
     wait $!
-    nothing_left
 }
 
 part_local_killed() {
@@ -171,14 +168,12 @@ part_local_daemon_dies() {
     is_gone "$local_pid" && fail "roost local has ended with its agent"
     kill -TERM "$local_pid"
     wait "$local_pid"
-    nothing_left
 }
 
 part_local_cannot_start() {
     # a limit on the sizes of files holds for shared memory, too
     run 1 bash -c 'ulimit -f 1000; exec "$0" local --cpus 1 --store-bytes 16M -- true' "$roost"
     says "roost local: the agent of local-"
-    nothing_left
 }
 
 part_local_nested_stop() { # `roost stop --all` ends a `roost local`, which ends the rest
@@ -186,7 +181,6 @@ part_local_nested_stop() { # `roost stop --all` ends a `roost local`, which ends
     run 0 "$roost" stop --all --timeout 10
     says "the local of local-"
     wait "$local_pid"
-    nothing_left
 }
 
 part_stop_and_stale() {
@@ -235,7 +229,6 @@ part_recycled_pid() { # a folder that names a living process which is not the da
     kill -0 "$pid" || fail "a process with a dead daemon's number was ended"
     kill "$pid"
     wait "$pid" 2>/dev/null
-    nothing_left
 }
 
 part_logs_follow() {
@@ -310,12 +303,10 @@ part_record_of_an_agent() { # what it did plays to the same state, twice; what i
     says "the line is damaged"
     run 1 "$roost" agent --play "$work/none"
     says "$work/none does not exist"
-    nothing_left
 }
 
 part_start_without_a_head() { # the agent that could not join is ended, and nothing of it stays
     run 3 "$roost" start --address 127.0.0.1:1 "${small[@]}"
-    nothing_left
 }
 
 part_two_clusters() {
@@ -332,7 +323,6 @@ part_two_clusters() {
     run 0 "$roost" status # the other one is the only one now
     says "head     $second"
     run 0 env "ROOST_ADDRESS=$second" "$roost" stop
-    nothing_left
 }
 
 part_stop_of_one_node() { # the rest of the cluster goes on
@@ -354,7 +344,6 @@ part_stop_of_one_node() { # the rest of the cluster goes on
     [[ $out == *'"first"'* && $out != *'"second"'* ]] || fail "alive: $out"
     run 0 "$roost" stop
     says "the agent of first"
-    nothing_left
 }
 
 sees_dead() { "$roost" ls nodes --json --filter state=dead 2>/dev/null | grep -q "\"$1\""; } # NODE
@@ -372,7 +361,6 @@ part_head_dies() { # SIGKILL: status says that there is nobody, stop clears up
     says "event=started"
     run 0 "$roost" stop
     says "removed what 1 dead daemon left"
-    nothing_left
 }
 agent_pid_of_head() { sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$ROOST_DIR"/head/head.json; }
 
@@ -395,7 +383,6 @@ part_head_hangs() { # a stopped process: it accepts connections and says nothing
     [ ! -e "$ROOST_DIR/two" ] || fail "an interrupted start leaves its folder"
     run 0 "$roost" stop --timeout 0.2
     says "(pid $head) had to be killed"
-    nothing_left
 }
 
 part_head_address_taken() {
@@ -405,14 +392,12 @@ part_head_address_taken() {
     run 1 "$roost" start --head --no-agent --listen "$address"
     says "ended at once"
     run 0 "$roost" stop --all
-    nothing_left
 }
 
 part_head_local() {
     run 5 "$roost" local --nodes 3 "${small[@]}" -- sh -c '
         [ "$("$0" ls nodes --json --filter state=alive | grep -c store_bytes)" = 3 ] && [ -S "$ROOST_AGENT" ] && exit 5' "$roost"
     says "3 nodes, head at"
-    nothing_left
 }
 
 run_parts

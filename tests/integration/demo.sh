@@ -4,51 +4,25 @@
 # Each part is a function below; without PART all run. What the demo's report says is looked at with other eyes: the sum is
 # sortgen's, the order sortcheck's, the numbers are added up here. After each part nothing may be left: no process that
 # carries this run's mark, no file in $TMPDIR.
-set -u
 LC_ALL=C
 export LC_ALL
-ulimit -c 0
 demo=$(realpath "${1:?usage: demo.sh DEMO BUILD [PART...]}")
 build=$(realpath "${2:?usage: demo.sh DEMO BUILD [PART...]}")
 shift 2
-unset "${!ROOST_@}"
-work=$(mktemp -d "${TMPDIR:-/tmp}/rdemo-XXXXXX")
-export TMPDIR=$work/t DEMO_TEST=${work##*/}
+set -- "$build/bin/roost" "$@"
+. "${BASH_SOURCE[0]%/*}/parts.sh"
+patience=60
+export TMPDIR=$work/t
 mkdir "$TMPDIR"
-failed=0
-part=
-
-fail() {
-    echo "demo.sh: $part: $*"
-    failed=1
-}
-
-# ------------------------------------------------------------------ waiting
 
 strays() { # pids of what this run has started, shells of this script apart
     local environment pid
-    for environment in /proc/[0-9]*/environ; do
+    for environment in $(grep -lszx "ROOST_PARTS_TEST=$ROOST_PARTS_TEST" /proc/[0-9]*/environ 2>/dev/null); do
         pid=${environment#/proc/}
         pid=${pid%/environ}
-        if [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && grep -qsz "^DEMO_TEST=$DEMO_TEST\$" "$environment" 2>/dev/null; then
+        if [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && [ -d "/proc/$pid" ]; then
             echo "$pid"
         fi
-    done
-}
-
-now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
-exec {quiet}<> <(:)
-pause() { read -r -t 0.02 -u "$quiet" || true; }
-
-wait_for() { # WHAT CONDITION...: until the condition holds, 60 s at most
-    local what=$1 deadline=$(($(now_ms) + 60000))
-    shift
-    until "$@"; do
-        if [ "$(now_ms)" -gt "$deadline" ]; then
-            fail "$what did not come within 60 s"
-            return 1
-        fi
-        pause
     done
 }
 
@@ -64,21 +38,6 @@ nothing_left() { # the demo itself has waited: what lives now was left behind
 
 # ------------------------------------------------------------------ expectations
 
-# run STATUS OPTION...: the demo ends with STATUS; what it says is in $out and $err
-run() {
-    local wanted=$1 status=0
-    shift
-    out=$("$demo" "$@" 2>"$work/err") || status=$?
-    err=$(cat "$work/err")
-    [ "$status" = "$wanted" ] || fail "'demo.sh $*' ended with $status, wanted $wanted; out: $out; err: $err"
-}
-says() { # TEXT: it is in $out or $err
-    case $out$err in
-    *"$1"*) ;;
-    *) fail "'$1' is not in: $out$err" ;;
-    esac
-}
-
 row() { awk -v name="$1" '$1 == name { print; exit }' "$work/report"; } # NAME: the first line of the report that begins so
 column() { awk -v at="$1" '{ print $at }'; }
 
@@ -91,7 +50,7 @@ part_report_says_what_was_done() {
     local records=100000 sum in_place pulled least
     sum=$("$build/examples/sortgen" --checksum $records "$work/records")
     rm "$work/records"
-    run 0 --bytes 10M --build "$build" --keep "$work/kept"
+    run 0 "$demo" --bytes 10M --build "$build" --keep "$work/kept"
     printf '%s\n' "$out" >"$work/report"
     [ "$(row records | column 2) $(row records | column 3)" = "$records $records" ] || fail "records: $(row records)"
     [ "$(row checksum | column 2) $(row checksum | column 3)" = "$sum $sum" ] || fail "checksum: $(row checksum), is $sum"
@@ -130,7 +89,7 @@ part_report_says_what_was_done() {
 }
 
 part_runs_and_nodes() {
-    run 0 --records 60000 --nodes 2 --runs 2 --build "$build"
+    run 0 "$demo" --records 60000 --nodes 2 --runs 2 --build "$build"
     printf '%s\n' "$out" >"$work/report"
     says "medians of 2 runs of each, in turns"
     says "run 2 of 2: Roost"
@@ -140,11 +99,11 @@ part_runs_and_nodes() {
 
 part_usage() {
     local line
-    run 0 --help
+    run 0 "$demo" --help
     says "usage: deploy/local/demo.sh"
     while IFS='|' read -r options text; do
         # shellcheck disable=SC2086 # words
-        run 2 $options
+        run 2 "$demo" $options
         says "$text"
         says "see demo.sh --help"
     done <<END
@@ -163,12 +122,12 @@ more|there is no option "more"
 --folder $work/no|no folder that I may write into
 --build $work/no|no such folder
 END
-    run 1 --build "$work" --records 30000
+    run 1 "$demo" --build "$work" --records 30000
     says "bin/roost is not there"
 }
 
 part_too_much() { # says what it needs, before it makes anything
-    run 1 --bytes 1T --build "$build"
+    run 1 "$demo" --bytes 1T --build "$build"
     says "1000.0 GB of records"
     says "need"
     says "--records N for fewer"
@@ -190,7 +149,7 @@ part_a_step_that_fails_is_named_and_cleared_up() {
     local program
     for program in examples/sortgen examples/sort examples/sortcheck bin/roost; do
         with_program $program 'echo my last words >&2; exit 7'
-        run 1 --records 30000 --build "$work/build"
+        run 1 "$demo" --records 30000 --build "$work/build"
         says "FAILED (status"
         says "my last words"
         [ -z "$out" ] || fail "a report although $program failed: $out"
@@ -198,7 +157,7 @@ part_a_step_that_fails_is_named_and_cleared_up() {
     done
     # the second agent does not start; the first runs by then
     with_program bin/roost "[ \"\$5\" != node-2 ] || exit 9; exec '$build/bin/roost' \"\$@\""
-    run 1 --records 30000 --build "$work/build"
+    run 1 "$demo" --records 30000 --build "$work/build"
     says "agents start: FAILED"
     rm -r "$work/build"
 }
@@ -207,12 +166,12 @@ part_a_sort_that_cheats_is_found() {
     # says that it has sorted, and has taken a record for another
     with_program examples/sort "'$build/examples/sort' \"\$@\" && cd \"\$4\" && last=\$(ls | tail -n 1) &&
         dd if=\$last of=\$last bs=100 count=1 skip=1 conv=notrunc"
-    run 1 --records 30000 --build "$work/build"
+    run 1 "$demo" --records 30000 --build "$work/build"
     says "its result is checked: FAILED"
     nothing_left
     # the right result, from a driver alone
     with_program examples/sort "exec env -u ROOST_ADDRESS ROOST_INLINE=1 '$build/examples/sort' \"\$@\""
-    run 1 --records 30000 --build "$work/build"
+    run 1 "$demo" --records 30000 --build "$work/build"
     says "the agents' counts: not within"
     rm -r "$work/build"
 }
@@ -269,18 +228,4 @@ part_a_daemon_that_dies_is_told() {
     grep -q "a daemon has died" "$work/err" || fail "said: $(cat "$work/err")"
 }
 
-# ------------------------------------------------------------------ all
-
-parts=("$@")
-if [ ${#parts[@]} = 0 ]; then
-    mapfile -t parts < <(declare -F | sed -n 's/^declare -f part_//p')
-fi
-for part in "${parts[@]}"; do
-    "part_$part"
-    nothing_left
-done
-if [ "$failed" = 0 ]; then
-    rm -rf "$work"
-    echo "demo.sh: ${#parts[@]} parts passed"
-fi
-exit "$failed"
+run_parts

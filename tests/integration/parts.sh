@@ -1,8 +1,8 @@
 # parts.sh: what scripts of parts share. A script reads it with `.`, its own arguments being ROOST [PART...], defines its
 # parts as functions part_NAME, and ends with `run_parts`: those that were asked for, else all in the order of their names.
 #
-# $work is a folder of this run, ROOST_DIR one in it. Every wait has a deadline and watches for what it waits for. At the
-# end nothing may be left: no process that carries this run's mark, no file in $ROOST_DIR, no shared memory.
+# $work is a folder of this run, ROOST_DIR one in it. Every wait has a deadline and watches for what it waits for. After
+# each part nothing may be left: no process that carries this run's mark, no file in $ROOST_DIR, no shared memory.
 # shellcheck shell=bash
 set -u
 ulimit -c 0
@@ -17,6 +17,7 @@ shared() { find /dev/shm -maxdepth 1 -path '*roost*' | sort; }
 shared >"$work/shared"
 failed=0
 part=
+patience=20
 
 fail() {
     echo "${0##*/}: $part: $*"
@@ -43,12 +44,12 @@ now_ms() { echo $(($(date +%s%N) / 1000000)); }
 exec {quiet}<> <(:)
 pause() { read -r -t 0.02 -u "$quiet" || true; }
 
-wait_for() { # WHAT CONDITION...: until the condition holds, 20 s at most
-    local what=$1 deadline=$(($(now_ms) + 20000))
+wait_for() { # WHAT CONDITION...: until the condition holds, $patience seconds at most
+    local what=$1 deadline=$(($(now_ms) + patience * 1000))
     shift
     until "$@"; do
         if [ "$(now_ms)" -gt "$deadline" ]; then
-            fail "$what did not come within 20 s"
+            fail "$what did not come within $patience s"
             return 1
         fi
         pause
@@ -106,9 +107,9 @@ run_parts() {
     fi
     for part in "${parts[@]}"; do
         "part_$part"
+        nothing_left
     done
     part=end
-    nothing_left
     left=$(shared | comm -13 "$work/shared" -)
     [ -z "$left" ] || fail "shared memory is left: $left"
     [ "$failed" = 0 ] && echo "as told"

@@ -255,7 +255,6 @@ part_head_of_local_dies() {
         until ! "$0" status >/dev/null 2>&1; do :; done
         exit 4' "$roost"
     says "was killed by signal 9"
-    nothing_left
 }
 
 # ------------------------------------------------------------------ bad input
@@ -305,7 +304,6 @@ part_open_addresses_are_refused() {
         run 1 "$roost" start --head --no-agent --listen "$address"
         says "key"
     done
-    nothing_left
 }
 
 # ------------------------------------------------------------------ looking at it
