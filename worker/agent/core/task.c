@@ -776,7 +776,9 @@ void task_give_up(struct agent *agent, struct task *task)
     if (task->is_home) {
         task_set_state(agent, task, TASK_AWAY);
         release_all(agent, task);
-        if (is_forgotten(task) && !task->job->has_ended) {
+        if (task->job->has_ended) { /* nobody would say what became of it */
+            task_cancel(agent, task);
+        } else if (is_forgotten(task)) {
             task_submit_anew(agent, task);
         }
         return;
