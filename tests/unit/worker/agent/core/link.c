@@ -155,6 +155,34 @@ TEST(agent_link, a_result_that_was_made_elsewhere_is_pulled_when_somebody_waits_
     bench_end(&bench, false);
 }
 
+TEST(agent_link, what_is_being_pulled_and_has_failed_is_not_pulled_any_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 1000, 0);
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = 1000 } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    uint64_t receive = bench_pull(&bench, AGENT_PULL_RECEIVE)->token;
+    struct proto_failure failure = { .status = ROOST_ELOST, .function = "f", .node = "n", .text = "its node died" };
+    struct proto_message lost = { .kind = PROTO_FOUND,
+                                  .u.found = { .object = result, .state = PROTO_LOST, .failure = &failure } };
+    bench_message(&bench, head, &lost);
+    CHECK(bench_said(&bench, driver, WIRE_READY) != NULL);
+    CHECK_EQ(bench_find(&bench, result)->object.format, TABLE_ERROR);
+    CHECK(bench_pull(&bench, AGENT_PULL_CANCEL) != NULL);
+    CHECK_EQ(bench_sent(&bench, PROTO_PULL_DONE)->message.u.pull_done.status, ROOST_ECANCELED);
+    bench_done(&bench, receive, 0, transfer, NULL, 0); /* it had come all the same */
+    CHECK_EQ(bench_find(&bench, result)->object.format, TABLE_ERROR);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_holder_that_cannot_is_followed_by_a_question_to_the_head)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
