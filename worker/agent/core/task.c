@@ -699,7 +699,8 @@ void task_fail(struct agent *agent, struct task *task, const struct wire_failure
     size_t size = offsetof(struct wire_failure, text) + strlen(full.text) + 1;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result != NULL && !object_write(agent, result, TABLE_ERROR, &full, size, NULL)) {
+        bool is_open = result != NULL && result->state == OBJECT_PENDING; /* else an earlier run has made it */
+        if (is_open && !object_write(agent, result, TABLE_ERROR, &full, size, NULL)) {
             object_fail(agent, result, full.status);
         }
     }
@@ -714,7 +715,7 @@ static void fail_by_input(struct agent *agent, struct task *task)
     roost_ref ref = object_ref(bad->id);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result == NULL) {
+        if (result == NULL || result->state != OBJECT_PENDING) {
             continue;
         }
         bool can_lead_on = bad->state == OBJECT_HERE;
