@@ -368,6 +368,11 @@ struct task {
     struct placement_booking booking;
 };
 
+/* Waiting here, or placed by the head: its end is still to come. */
+static inline bool head_task_is_under_way(const struct task *task)
+{
+    return task->state != TASK_LOCAL && task->state != TASK_HOME && task->state != TASK_DONE;
+}
 struct task *head_task_find(const struct head *head, struct task_id id);
 void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit);
 /* A checked copy of a spec for `task`, or NULL: counted as a bad message. */

@@ -525,10 +525,17 @@ void head_object_unlocate(struct head *head, struct object *object, uint32_t nod
 
 /* ------------------------------------------------------------------------------------------------ names */
 
+/* The call that is to make it is under way here: made again by a later attempt of its caller, it is this one. */
+static bool is_being_made(const struct object *object)
+{
+    const struct task *producer = object->more == NULL ? NULL : object->more->producer;
+    return producer != NULL && head_task_is_under_way(producer);
+}
+
 bool head_object_is_named(const struct head *head, const struct object *object)
 {
     return object->nodes_count > 0 || object->queued > 0 ||
-           (object->containers > 0 && head_keeps(head, HEAD_RULE_FREE));
+           (object->containers > 0 && head_keeps(head, HEAD_RULE_FREE)) || is_being_made(object);
 }
 
 void head_object_name(uint32_t *counter)

@@ -80,6 +80,11 @@ void head_task_set_state(struct head *head, struct task *task, enum task_state s
     task->is_demand = false;
     list_remove(&task->waiting);
     count_spec(head, task, is_queued_here(state));
+    for (uint32_t i = 0; state == TASK_DONE && i < task->returns_count; i++) {
+        if (task->returns[i] != NULL) {
+            head_object_check_named(head, task->returns[i]);
+        }
+    }
     if (state == TASK_QUEUED) {
         bool goes_first = task->attempt > 1 || task->handbacks > 0;
         list_insert_before(goes_first ? head->queued.next : &head->queued, &task->waiting);

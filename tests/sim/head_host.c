@@ -302,6 +302,9 @@ void head_host_end(struct world *world)
     struct head_host *host = world->head;
     world_tell(world, 0, "the head is killed");
     world_wound(world, WOUND_HEAD_LOST);
+    if (host->facts_count < world->shape.nodes) {
+        world_wound(world, WOUND_NODE_UNKNOWN);
+    }
     network_end(world, 0, false);
     forget_sessions(host);
     head_destroy(host->core);

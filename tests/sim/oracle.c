@@ -424,6 +424,8 @@ static bool may_be(const struct world *world, int32_t status)
         return nodes;
     case ROOST_ECANCELED:
         return nodes || (world->wounds & WOUND_JOB_ENDED) != 0;
+    case ROOST_EINFEASIBLE: /* of what may run on one certain node only */
+        return (world->wounds & WOUND_NODE_UNKNOWN) != 0;
     case ROOST_EFULL:
     case ROOST_ELIMIT:
     case ROOST_EFAILED: /* also of what had an argument that failed */

@@ -84,7 +84,8 @@ enum wound {
     WOUND_NODE_LOST = 1 << 1, /* killed, or called dead */
     WOUND_HEAD_LOST = 1 << 2,
     WOUND_SESSION_LOST = 1 << 3, /* of a head and an agent: attempts may be lost with it */
-    WOUND_JOB_ENDED = 1 << 4     /* names given to another job may be of calls that are canceled */
+    WOUND_JOB_ENDED = 1 << 4,    /* names given to another job may be of calls that are canceled */
+    WOUND_NODE_UNKNOWN = 1 << 5  /* a head was lost before all nodes had come: the next one does not wait for those */
 };
 
 /* The whole run of one seed; returns its hash. */

@@ -264,7 +264,7 @@ void link_timer(struct agent *agent, uint64_t which)
         load_timer(agent);
     } else if (!agent->head_is_up) {
         return;
-    } else if (which == AGENT_TIMER_DROPS) {
+    } else if (which == AGENT_TIMER_DROPS && agent->has_listed) { /* before it, LIST says what is held */
         say_drops(agent);
     } else if (which == AGENT_TIMER_LIST) {
         link_list(agent);
@@ -679,6 +679,7 @@ static void one_freed(struct agent *agent, struct object *object, enum proto_kin
         task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */
         return;
     }
+    link_forget(agent, object); /* GONE may cross a word of ours that makes the name known once more */
     object_free(agent, object);
     settle_home(agent, producer);
 }

@@ -34,6 +34,9 @@ static void set_state(struct agent *agent, struct object *object, enum object_st
     ROOST_PRE((allowed_moves[object->state] >> state & 1) != 0);
     agent_note(agent, "object state", object->id.lo, (uint64_t)object->state << 8 | state);
     agent->counts.objects_here += (uint64_t)(state == OBJECT_HERE) - (uint64_t)(object->state == OBJECT_HERE);
+    if (object->pull != NULL) { /* the head has another word on it than its holder */
+        pull_cancel(agent, object->pull);
+    }
     object->state = state;
     list_remove(&object->unknown);
 }

@@ -701,7 +701,8 @@ void task_fail(struct agent *agent, struct task *task, const struct wire_failure
     size_t size = offsetof(struct wire_failure, text) + strlen(full.text) + 1;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result != NULL && !object_write(agent, result, TABLE_ERROR, &full, size, NULL)) {
+        bool is_open = result != NULL && result->state == OBJECT_PENDING; /* else an earlier run has made it */
+        if (is_open && !object_write(agent, result, TABLE_ERROR, &full, size, NULL)) {
             object_fail(agent, result, full.status);
         }
     }
@@ -716,7 +717,7 @@ static void fail_by_input(struct agent *agent, struct task *task)
     roost_ref ref = object_ref(bad->id);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result == NULL) {
+        if (result == NULL || result->state != OBJECT_PENDING) {
             continue;
         }
         bool can_lead_on = bad->state == OBJECT_HERE;
@@ -778,7 +779,9 @@ void task_give_up(struct agent *agent, struct task *task)
     if (task->is_home) {
         task_set_state(agent, task, TASK_AWAY);
         release_all(agent, task);
-        if (is_forgotten(task) && !task->job->has_ended) {
+        if (task->job->has_ended) { /* nobody would say what became of it */
+            task_cancel(agent, task);
+        } else if (is_forgotten(task)) {
             task_submit_anew(agent, task);
         }
         return;

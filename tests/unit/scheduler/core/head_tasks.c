@@ -507,6 +507,21 @@ TEST(head_tasks, over_its_budget_the_head_sends_specs_home_and_asks_for_them_aga
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_result_that_nobody_names_goes_when_its_task_has_ended_and_not_before)
+{
+    start(1, 1);
+    struct task_id task = bench_submit(&bench, 0, &(struct bench_call){ .returns = 1 });
+    struct object_id result = result_id(task, 0);
+    bench_names(&bench, 0, PROTO_DROP, result);
+    bench_all_sign(&bench);
+    CHECK_EQ(head_counts(bench.head).frees, 0); /* the same call, made again, is this one */
+    bench_complete(&bench, 0, task, 1, 1, 10);
+    CHECK_EQ(head_counts(bench.head).frees, 1);
+    CHECK(bench_was_freed(&bench, 0, result));
+    CHECK_EQ(head_counts(bench.head).tasks, 0);
+    bench_end(&bench);
+}
+
 static void submit_spec(struct spec *spec)
 {
     struct proto_message submit_it = { .kind = PROTO_SUBMIT };

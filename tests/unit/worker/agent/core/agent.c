@@ -283,6 +283,26 @@ TEST(agent_tasks, a_failure_is_retried_only_when_asked_for)
     bench_end(&bench, false);
 }
 
+TEST(agent_tasks, a_call_that_is_made_again_for_a_lost_result_and_fails_leaves_the_other_result_alone)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 2, .call = 1 };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 10);
+    bench_result(&bench, &task, 1, 10);
+    bench_complete(&bench, &task, 0, "");
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
+    CHECK(bench_find(&bench, result_id(id, 0)) == NULL);
+    bench_submit(&bench, driver, 0, &draft);
+    task = bench_take(&bench);
+    bench_complete(&bench, &task, ROOST_EFAILED, "no");
+    CHECK_EQ(bench_find(&bench, result_id(id, 0))->object.format, TABLE_ERROR);
+    CHECK_EQ(bench_find(&bench, result_id(id, 1))->object.format, TABLE_RAW);
+    bench_end(&bench, false);
+}
+
 TEST(agent_tasks, the_failure_of_an_input_leads_on_to_whoever_gets_the_result)
 {
     bench_start(&bench, ROOST_MIB(1), 2);

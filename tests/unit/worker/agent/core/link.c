@@ -155,6 +155,34 @@ TEST(agent_link, a_result_that_was_made_elsewhere_is_pulled_when_somebody_waits_
     bench_end(&bench, false);
 }
 
+TEST(agent_link, what_is_being_pulled_and_has_failed_is_not_pulled_any_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id;
+    CHECK(busy_until_it_leaves(driver, &id) != NULL);
+    struct object_id result = result_id(id, 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 1000, 0);
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = 1000 } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    uint64_t receive = bench_pull(&bench, AGENT_PULL_RECEIVE)->token;
+    struct proto_failure failure = { .status = ROOST_ELOST, .function = "f", .node = "n", .text = "its node died" };
+    struct proto_message lost = { .kind = PROTO_FOUND,
+                                  .u.found = { .object = result, .state = PROTO_LOST, .failure = &failure } };
+    bench_message(&bench, head, &lost);
+    CHECK(bench_said(&bench, driver, WIRE_READY) != NULL);
+    CHECK_EQ(bench_find(&bench, result)->object.format, TABLE_ERROR);
+    CHECK(bench_pull(&bench, AGENT_PULL_CANCEL) != NULL);
+    CHECK_EQ(bench_sent(&bench, PROTO_PULL_DONE)->message.u.pull_done.status, ROOST_ECANCELED);
+    bench_done(&bench, receive, 0, transfer, NULL, 0); /* it had come all the same */
+    CHECK_EQ(bench_find(&bench, result)->object.format, TABLE_ERROR);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_holder_that_cannot_is_followed_by_a_question_to_the_head)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -670,4 +698,73 @@ TEST(agent_link, a_task_whose_results_are_awaited_here_already_gives_all_of_them
     const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
     CHECK(ready != NULL && ready->head.token == token && ready->ready[0] == 1 && ready->ready[1] == 1);
     bench_end(&bench, false);
+}
+
+/* A call of one result that leaves for another node; nobody here holds the result any more. */
+static struct task_id leave_unheld(struct core_client driver)
+{
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY, .call = 1 };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    CHECK(bench_sent(&bench, PROTO_SUBMIT) != NULL);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
+    return id;
+}
+
+TEST(agent_link, what_was_to_be_dropped_when_a_session_ended_is_left_out_of_the_next_list_and_not_dropped_before_it)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    leave_unheld(driver);
+    bench_session(&bench, head, false);
+    bench_head_comes(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LIST_END), 2);
+    CHECK(bench_sent(&bench, PROTO_DROP) == NULL); /* its FREE could meet the name that the list says is here */
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_name_that_is_gone_and_was_said_once_more_meanwhile_is_dropped_once_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id = leave_unheld(driver);
+    bench_tick(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_DROP), 1);
+    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
+    bench_message(&bench, head, &back);
+    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
+    bench_message(&bench, head, &back);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 2); /* which names the result */
+    names(PROTO_GONE, result_id(id, 0));
+    bench_tick(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_DROP), 2);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_call_that_the_head_placed_at_its_home_ends_with_its_job)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct task_id id = leave_unheld(driver);
+    bench_tick(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY, .call = 1 };
+    draft.job = bench.job;
+    draft.parent = task_id_from(job_id_key(bench.job));
+    draft.cpus_hundredths = 100;
+    size_t spec_bytes;
+    CHECK_EQ(spec_measure(&draft, &spec_bytes), 0);
+    CHECK(spec_bytes <= sizeof placed);
+    spec_write(&draft, placed, spec_bytes);
+    struct proto_message task = { .kind = PROTO_TASK,
+                                  .u.task = { .task = id, .attempt = 1, .spec = { placed, spec_bytes } } };
+    bench_message(&bench, head, &task);
+    struct bench_task attempt = bench_take(&bench);
+    CHECK(task_id_eq(attempt.id, id));
+    names(PROTO_FREE, result_id(id, 0));
+    bench_gone(&bench, driver, 0);
+    bench_gone(&bench, attempt.client, 9);
+    CHECK_EQ(bench_sent(&bench, PROTO_COMPLETE)->message.u.complete.died, true);
+    bench_end(&bench, true);
 }
