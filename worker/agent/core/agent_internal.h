@@ -508,7 +508,7 @@ void leases_recall(struct agent *agent);
 bool leases_are_valid(struct agent *agent, int64_t *cpus_out);
 void leases_fini(struct agent *agent);
 
-/* ------------------------------------------------------------------ the head (link.c) */
+/* ------------------------------------------------------------------ the head (link.c, link_list.c, link_heard.c) */
 
 enum {
     AGENT_TIMER_DEADLINES,
@@ -550,6 +550,16 @@ void link_input_failed(struct agent *agent, struct task *task);
 void link_job(struct agent *agent, struct job *job);
 void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
+/* What the three share: a message to the head, to be filled in, and parts of messages. */
+struct proto_message *link_say(struct agent *agent, enum proto_kind kind);
+void link_say_submit(struct agent *agent, const struct task *task);
+struct proto_objects link_contained(struct agent *agent, const struct object *object);
+struct proto_content link_content(const struct object *object);
+struct proto_bytes link_spec_bytes(const struct task *task);
+/* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */
+void link_noted(struct agent *agent, struct object *object);
+/* A DROP of what has no record here. */
+void link_drop_name(struct agent *agent, struct object_id id);
 
 /* ------------------------------------------------------------------ what the head is told of the node (load.c) */
 
