@@ -8,7 +8,10 @@
  *             a holder cannot, or is gone -> the next one; after all of them the head is asked again, at once, and
  *             when that has not helped after a pause that doubles.
  *             the ref names no range of the object -> the part FAILED with ROOST_ERANGE.
- *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it.
+ *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it. What the store can
+ *             never hold, or no room for longer than the store's patience: who waits gets ROOST_EFULL; the object is
+ *             well, and whoever asks next begins anew. Patience begins again whenever a pull finds room, and while
+ *             tasks run here that read copies instead of which it would fit.
  *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
  * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
  * Limits:     PULL_ADMITTED_BYTES of announced bytes at once, at least one pull always.
@@ -35,6 +38,7 @@ struct pull {
     enum proto_pull_class priority;
     uint32_t next_holder, tried, rounds, tries;
     uint64_t not_before_ns;          /* of a LOCATING one: the end of its pause */
+    uint64_t room_since_ns;          /* in ROOM since then */
     struct core_peer peer;           /* from ASKED on */
     struct proto_pull_answer answer; /* from ROOM on */
     struct lease *lease;             /* while RECEIVING */
@@ -80,6 +84,13 @@ static void enqueue(struct agent *agent, struct pull *pull)
     list_insert_before(place->next, &pull->all);
 }
 
+static bool is_wanted_by_one(const struct object *object)
+{
+    const struct list_node *waits = &object->waits, *consumers = &object->consumers;
+    bool is_both = waits->next != waits && consumers->next != consumers;
+    return !is_both && waits->next == waits->previous && consumers->next == consumers->previous;
+}
+
 void pull_want(struct agent *agent, struct object *object, enum proto_pull_class priority)
 {
     ROOST_PRE(object->state == OBJECT_ELSEWHERE);
@@ -96,6 +107,9 @@ void pull_want(struct agent *agent, struct object *object, enum proto_pull_class
         pull->priority = priority;
         list_remove(&pull->all);
         enqueue(agent, pull);
+    }
+    if (is_wanted_by_one(object)) { /* by who asks now; those before have left */
+        pull->room_since_ns = agent->now_ns;
     }
     agent->pull_due = true;
 }
@@ -189,9 +203,6 @@ static bool is_admitted(const struct agent *agent, uint64_t bytes)
 /* The bytes have a place: the holder may send. Large ones over several streams. */
 static bool receive(struct agent *agent, struct pull *pull)
 {
-    if (!is_admitted(agent, pull->bytes)) {
-        return false;
-    }
     pull->lease = room_take(agent, pull->bytes);
     if (pull->lease == NULL) {
         return false;
@@ -222,27 +233,98 @@ static bool receive(struct agent *agent, struct pull *pull)
     return true;
 }
 
+/* ------------------------------------------------------------------ no room */
+
+static uint64_t end_of_patience(const struct agent *agent, const struct pull *pull)
+{
+    uint64_t since = pull->room_since_ns > agent->room_short_ns ? pull->room_since_ns : agent->room_short_ns;
+    return since + room_patience_ns(agent);
+}
+
+/* Will it fit when the tasks that run here have let go of what they read? Then it waits for them: nothing is brought for
+ * others past it, so there are ever fewer of them. */
+static bool room_will_come(struct agent *agent, const struct pull *pull)
+{
+    uint64_t free_bytes = agent->counts.bytes_total - agent->counts.bytes_used, read_bytes = tasks_read_bytes(agent);
+    return read_bytes > 0 && free_bytes + read_bytes >= pull->bytes;
+}
+
+static void refuse_for_want_of_room(struct agent *agent, struct pull *pull)
+{
+    struct object *object = pull->object;
+    unsigned long long bytes = pull->bytes, store_bytes = agent->counts.bytes_total;
+    const char *node = agent->config.node_name;
+    char id[ID_TEXT_BYTES], what[ID_TEXT_BYTES + 32], why[WIRE_TEXT_BYTES_MAX / 2];
+    object_id_print(whole_of(pull)->id, id);
+    snprintf(what, sizeof what, "%sobject %s", object->whole != NULL ? "a part of " : "", id);
+    if (!room_can_ever_hold(agent, bytes)) {
+        log_warn("event=larger_than_store object=%s bytes=%llu store_bytes=%llu", id, bytes, store_bytes);
+        snprintf(why, sizeof why, "%s does not fit: it has %llu bytes, the store of %s has %llu", what, bytes, node,
+                 store_bytes);
+    } else {
+        log_debug("event=no_room object=%s bytes=%llu store_bytes=%llu", id, bytes, store_bytes);
+        snprintf(why, sizeof why,
+                 "no room for %s: it has %llu bytes, and of the %llu of the store of %s too few came free in %llu ms",
+                 what, bytes, store_bytes, node, (unsigned long long)room_patience_ns(agent) / 1000000);
+    }
+    pull_cancel(agent, pull);
+    wait_object_refused(agent, object, ROOST_EFULL, why);
+    if (!list_is_empty(&object->consumers)) {
+        agent->room_short_ns = agent->now_ns; /* what else these tasks read goes now, and may be all that is wanted */
+    }
+    while (!list_is_empty(&object->consumers)) {
+        task_input_refused(agent, CONTAINER_OF(object->consumers.next, struct input, consumer), ROOST_EFULL, why);
+    }
+    agent->pull_due = true;
+}
+
+/* The first in the order that has a size. False: it has to wait, and so has every later one. */
+static bool begin(struct agent *agent, struct pull *pull, uint64_t *next_ns)
+{
+    if (!is_admitted(agent, pull->bytes)) {
+        return false;
+    }
+    if (receive(agent, pull)) {
+        agent->room_short_ns = 0;
+        return true;
+    }
+    agent->pulls_want_room = true;
+    agent->room_short_ns = agent->room_short_ns == 0 ? agent->now_ns : agent->room_short_ns;
+    if (end_of_patience(agent, pull) <= agent->now_ns && room_will_come(agent, pull)) {
+        agent->room_short_ns = agent->now_ns;
+    }
+    uint64_t end_ns = end_of_patience(agent, pull);
+    if (end_ns <= agent->now_ns) {
+        refuse_for_want_of_room(agent, pull);
+        return true;
+    }
+    *next_ns = end_ns < *next_ns ? end_ns : *next_ns;
+    return false;
+}
+
 void pull_retry(struct agent *agent)
 {
     uint32_t asked = 0;
     uint64_t next_ns = UINT64_MAX;
-    bool room_is_short = false;
+    bool is_stuck = false;
+    agent->pulls_want_room = false;
     LIST_EACH_SAFE (at, &agent->pulls) {
         struct pull *pull = CONTAINER_OF(at, struct pull, all);
         if (pull->not_before_ns != 0 && pull->not_before_ns <= agent->now_ns) {
             ask_head(agent, pull);
         }
-        if (pull->state == PULL_ROOM && !room_is_short) {
-            room_is_short = !receive(agent, pull); /* nobody overtakes within what is asked for */
+        if (pull->not_before_ns != 0 && pull->not_before_ns < next_ns) {
+            next_ns = pull->not_before_ns;
         }
         asked += pull->state == PULL_ASKED;
         if (pull->state == PULL_QUEUED && asked < PULL_ASKED_MAX) {
             ask(agent, pull);
             asked++;
+        } else if (pull->state == PULL_ROOM && !is_stuck) {
+            is_stuck = !begin(agent, pull, &next_ns); /* nobody overtakes within what is asked for */
         }
-        next_ns = pull->not_before_ns != 0 && pull->not_before_ns < next_ns ? pull->not_before_ns : next_ns;
     }
-    agent->pulls_want_room = room_is_short;
+    agent->room_short_ns = agent->pulls_want_room ? agent->room_short_ns : 0;
     if (next_ns != UINT64_MAX) {
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_PULLS), next_ns);
     }
@@ -386,7 +468,11 @@ static void on_answer(struct agent *agent, struct core_peer peer, const struct p
     pull->answer = *answer;
     pull->bytes = answer->content.size + answer->trailer_bytes;
     pull->state = PULL_ROOM;
+    pull->room_since_ns = agent->now_ns;
     agent->pull_due = true;
+    if (!room_can_ever_hold(agent, pull->bytes)) {
+        refuse_for_want_of_room(agent, pull);
+    }
 }
 
 /* The holder cannot go on. */
