@@ -647,8 +647,8 @@ struct agent {
     size_t progress_count, progress_capacity;
     struct pulled *pulled; /* by peer, in the order of their first bytes; owned */
     uint32_t pulled_count;
-    uint64_t pulling_bytes; /* of pulls that have room */
-    bool pulls_want_room;   /* the first in the order that could begin found none */
+    uint64_t pulling_bytes[PULL_LANES]; /* of pulls that have room */
+    bool pulls_want_room;               /* the first in the order that could begin found none */
     uint64_t room_short_ns; /* since when that has been so, without any other finding some; 0: it is not so */
     struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */

@@ -14,8 +14,11 @@
  *             tasks run here that read copies instead of which it would fit.
  *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
  * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
- * Limits:     PULL_ADMITTED_BYTES of announced bytes at once, at least one pull always.
- * Invariants: pulling_bytes is the sum of what RECEIVING pulls take; a serve pins what it sends.
+ * Lanes:      what somebody blocks on has streams of its own, and does not count what is brought ahead, which pauses for
+ *             it. A pull of the other lane that somebody comes to block on changes lanes, with what has not begun to come.
+ * Limits:     PULL_ADMITTED_BYTES of announced bytes at once in the first lane, and in both if it is for the second; at
+ *             least one pull always.
+ * Invariants: pulling_bytes is the sum of what RECEIVING pulls of a lane take; a serve pins what it sends.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "pull"
@@ -27,6 +30,7 @@
 
 enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_WARN = 8, PULL_PAUSE_MS_MIN = 2, PULL_PAUSE_MS_MAX = 500 };
 
+enum pull_lane { LANE_BLOCKED, LANE_AHEAD };
 enum pull_state { PULL_QUEUED = 1, PULL_LOCATING, PULL_ASKED, PULL_ROOM, PULL_RECEIVING };
 
 struct pull {
@@ -63,12 +67,23 @@ static struct proto_message *say(struct agent *agent, struct core_peer peer, enu
     return message;
 }
 
+static enum pull_lane lane_of(const struct pull *pull)
+{
+    return pull->priority == PROTO_PULL_BLOCKED ? LANE_BLOCKED : LANE_AHEAD;
+}
+
 static struct object *whole_of(const struct pull *pull)
 {
     return pull->object->whole != NULL ? pull->object->whole : pull->object;
 }
 
 /* ------------------------------------------------------------------ asking */
+
+static void say_pull(struct agent *agent, const struct pull *pull)
+{
+    struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
+    message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
+}
 
 static void enqueue(struct agent *agent, struct pull *pull)
 {
@@ -82,6 +97,20 @@ static void enqueue(struct agent *agent, struct pull *pull)
         place = place->previous;
     }
     list_insert_before(place->next, &pull->all);
+}
+
+/* What comes already changes lanes as well: its holder is told. */
+static void raise_to(struct agent *agent, struct pull *pull, enum proto_pull_class priority)
+{
+    enum pull_lane before = lane_of(pull);
+    pull->priority = priority;
+    list_remove(&pull->all);
+    enqueue(agent, pull);
+    if (pull->state == PULL_RECEIVING && lane_of(pull) != before) {
+        agent->pulling_bytes[before] -= pull->bytes;
+        agent->pulling_bytes[lane_of(pull)] += pull->bytes;
+        say_pull(agent, pull);
+    }
 }
 
 static bool is_wanted_by_one(const struct object *object)
@@ -104,9 +133,7 @@ void pull_want(struct agent *agent, struct object *object, enum proto_pull_class
         enqueue(agent, pull);
         agent->counts.pulls++;
     } else if (priority < pull->priority) {
-        pull->priority = priority;
-        list_remove(&pull->all);
-        enqueue(agent, pull);
+        raise_to(agent, pull, priority);
     }
     if (is_wanted_by_one(object)) { /* by who asks now; those before have left */
         pull->room_since_ns = agent->now_ns;
@@ -191,13 +218,14 @@ static void ask(struct agent *agent, struct pull *pull)
     }
     set_transfer(agent, pull);
     pull->state = PULL_ASKED;
-    struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
-    message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
+    say_pull(agent, pull);
 }
 
-static bool is_admitted(const struct agent *agent, uint64_t bytes)
+static bool is_admitted(const struct agent *agent, const struct pull *pull)
 {
-    return agent->pulling_bytes == 0 || agent->pulling_bytes + bytes <= PULL_ADMITTED_BYTES;
+    uint64_t coming = agent->pulling_bytes[LANE_BLOCKED];
+    coming += lane_of(pull) == LANE_AHEAD ? agent->pulling_bytes[LANE_AHEAD] : 0;
+    return coming == 0 || coming + pull->bytes <= PULL_ADMITTED_BYTES;
 }
 
 /* The bytes have a place: the holder may send. Large ones over several streams. */
@@ -208,7 +236,7 @@ static bool receive(struct agent *agent, struct pull *pull)
         return false;
     }
     pull->state = PULL_RECEIVING;
-    agent->pulling_bytes += pull->bytes;
+    agent->pulling_bytes[lane_of(pull)] += pull->bytes;
     struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_PULL, pull->serial),
                                        sizeof *body);
     *body = (struct agent_pull){ .op = AGENT_PULL_RECEIVE,
@@ -222,12 +250,13 @@ static bool receive(struct agent *agent, struct pull *pull)
                                  .place = pull->lease->place,
                                  .size = pull->bytes };
     uint32_t streams = pull->bytes >= PULL_LARGE_BYTES ? PULL_STREAMS_MAX : 1;
+    uint32_t first = lane_of(pull) * (uint32_t)PULL_STREAMS_MAX;
     uint64_t share = align_up((pull->bytes + streams - 1) / streams, STORE_ALIGNMENT);
     for (uint32_t i = 0; i < streams && i * share < pull->bytes; i++) {
         uint64_t left = pull->bytes - i * share;
         struct proto_message *message = say(agent, pull->peer, PROTO_PULL_STREAM);
         message->u.pull_stream = (struct proto_pull_stream){
-            .token = pull->transfer, .stream = i, .offset = i * share, .size = left < share ? left : share
+            .token = pull->transfer, .stream = first + i, .offset = i * share, .size = left < share ? left : share
         };
     }
     return true;
@@ -281,7 +310,7 @@ static void refuse_for_want_of_room(struct agent *agent, struct pull *pull)
 /* The first in the order that has a size. False: it has to wait, and so has every later one. */
 static bool begin(struct agent *agent, struct pull *pull, uint64_t *next_ns)
 {
-    if (!is_admitted(agent, pull->bytes)) {
+    if (!is_admitted(agent, pull)) {
         return false;
     }
     if (receive(agent, pull)) {
@@ -335,7 +364,7 @@ void pull_retry(struct agent *agent)
 static void destroy(struct agent *agent, struct pull *pull)
 {
     if (pull->lease != NULL) {
-        agent->pulling_bytes -= pull->bytes;
+        agent->pulling_bytes[lane_of(pull)] -= pull->bytes;
     }
     pull->object->pull = NULL;
     list_remove(&pull->all);
@@ -375,7 +404,7 @@ static void try_next(struct agent *agent, struct pull *pull)
 {
     if (pull->state == PULL_RECEIVING) {
         stop_receiving(agent, pull);
-        agent->pulling_bytes -= pull->bytes;
+        agent->pulling_bytes[lane_of(pull)] -= pull->bytes;
         pull->lease = NULL;
     }
     pull->state = PULL_QUEUED;
@@ -512,8 +541,21 @@ static void refuse(struct agent *agent, struct core_peer peer, uint64_t token, i
     message->u.pull_answer.status = status;
 }
 
+/* Somebody there has come to block on it. */
+static void raise_serve(struct agent *agent, const struct serve *serve)
+{
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
+                                       sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_RAISE, .peer = serve->peer, .transfer = serve->token };
+}
+
 static void on_pull(struct agent *agent, struct core_peer peer, const struct proto_pull *asked)
 {
+    const struct serve *known = find_serve(agent, peer, asked->token);
+    if (known != NULL) {
+        raise_serve(agent, known);
+        return;
+    }
     struct object *object = object_find(agent, object_id_of(asked->ref));
     bool is_here = object != NULL && object->state == OBJECT_HERE;
     if (!is_here || (object->lease == NULL && object->value.size > 0)) {

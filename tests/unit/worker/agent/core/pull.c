@@ -376,3 +376,119 @@ TEST(agent_pull, the_time_that_others_bytes_took_is_no_part_of_the_patience)
     CHECK_EQ(ready_of(driver, waits), ROOST_EFULL);
     bench_end(&bench, false);
 }
+
+/* ---- lanes ---- */
+
+/* Of the newest range that was asked for of the object. */
+static uint32_t stream_of(struct object_id id)
+{
+    for (size_t i = bench.sent_count; i > 0; i--) {
+        const struct proto_message *message = &bench.sent[i - 1].message;
+        if (message->kind == PROTO_PULL_STREAM && message->u.pull_stream.token == transfer_of(id)) {
+            return message->u.pull_stream.stream;
+        }
+    }
+    CHECK(false);
+    return 0;
+}
+
+TEST(agent_pull, a_get_does_not_queue_behind_what_is_brought_ahead_and_has_streams_of_its_own)
+{
+    struct core_client driver = begin(ROOST_GIB(1));
+    place_offered(1, nth(1), ROOST_MIB(200));
+    place_offered(2, nth(2), ROOST_MIB(100));
+    CHECK(receiving(nth(1)) != NULL && receiving(nth(2)) == NULL);
+    get_offered(driver, nth(3), ROOST_MIB(200));
+    CHECK(receiving(nth(3)) != NULL);
+    get_offered(driver, nth(4), ROOST_MIB(100)); /* it has a limit too */
+    CHECK(receiving(nth(4)) == NULL);
+    CHECK(stream_of(nth(1)) >= PULL_STREAMS_MAX);
+    CHECK(stream_of(nth(3)) < PULL_STREAMS_MAX);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, what_is_brought_ahead_pauses_while_gets_take_all_there_is)
+{
+    struct core_client driver = begin(ROOST_GIB(1));
+    get_offered(driver, nth(1), ROOST_MIB(200));
+    place_offered(1, nth(2), ROOST_MIB(100));
+    CHECK(receiving(nth(2)) == NULL);
+    arrives(nth(1));
+    CHECK(receiving(nth(2)) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, what_was_to_be_brought_ahead_comes_at_once_when_somebody_blocks_on_it)
+{
+    struct core_client driver = begin(ROOST_GIB(1));
+    place_offered(1, nth(1), ROOST_MIB(200));
+    place_offered(2, nth(2), ROOST_MIB(100));
+    place_offered(3, nth(3), ROOST_MIB(100));
+    get(driver, nth(3), ROOST_MIB(100));
+    CHECK(receiving(nth(2)) == NULL && receiving(nth(3)) != NULL);
+    CHECK(stream_of(nth(3)) < PULL_STREAMS_MAX);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, the_holder_is_told_when_somebody_blocks_on_what_comes_already_and_others_have_its_place)
+{
+    struct core_client driver = begin(ROOST_GIB(1));
+    place_offered(1, nth(1), ROOST_MIB(200));
+    place_offered(2, nth(2), ROOST_MIB(40));
+    uint64_t transfer = transfer_of(nth(1));
+    size_t pulls = bench_sent_count(&bench, PROTO_PULL);
+    for (int i = 0; i < 2; i++) { /* the second time there is nothing to say */
+        get(driver, nth(1), ROOST_MIB(200));
+        CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), pulls + 1);
+    }
+    const struct proto_pull *said = &bench_sent(&bench, PROTO_PULL)->message.u.pull;
+    CHECK_EQ(said->token, transfer);
+    CHECK_EQ(said->priority, PROTO_PULL_BLOCKED);
+    get_offered(driver, nth(3), ROOST_MIB(100)); /* its bytes are of this lane now */
+    CHECK(receiving(nth(3)) == NULL);
+    arrives(nth(1));
+    CHECK(receiving(nth(3)) != NULL);
+    arrives(nth(2));
+    arrives(nth(3));
+    place_offered(3, nth(4), ROOST_MIB(256)); /* and all of them are accounted for */
+    CHECK(receiving(nth(4)) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, a_task_that_wants_what_is_prefetched_is_no_reason_to_change_lanes)
+{
+    struct core_client driver = begin(ROOST_MIB(1));
+    bench_names(&bench, driver, WIRE_HOLD, 0, nth(1));
+    bench_drain(&bench);
+    found(nth(1), 1000);
+    struct wire_ask prefetch = { .head = { WIRE_PREFETCH, sizeof prefetch, 0 }, .ref = object_ref(nth(1)) };
+    bench_entry(&bench, driver, &prefetch.head);
+    offered(nth(1), 1000);
+    CHECK(receiving(nth(1)) != NULL);
+    place(1, (struct object_id[]){ nth(1) }, 1, 1000);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL), 1);
+    arrives(nth(1));
+    CHECK_EQ(agent_counts(bench.agent).tasks_running + agent_counts(bench.agent).tasks_ready, 1);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, a_holder_lets_a_transfer_change_lanes_when_it_is_asked_for_again)
+{
+    struct core_client driver = begin(ROOST_MIB(1));
+    struct object_id id = bench_put(&bench, driver, 1000, NULL, 0);
+    struct proto_message pull = { .kind = PROTO_PULL,
+                                  .u.pull = { .token = 5, .ref = object_ref(id), .priority = PROTO_PULL_PREFETCH } };
+    bench_message(&bench, other, &pull);
+    const struct bench_pull *open = bench_pull(&bench, AGENT_PULL_OPEN);
+    CHECK(open != NULL && bench_pull(&bench, AGENT_PULL_RAISE) == NULL);
+    pull.u.pull.priority = PROTO_PULL_BLOCKED;
+    bench_message(&bench, other, &pull);
+    CHECK(bench_pull(&bench, AGENT_PULL_OPEN) == open);
+    const struct bench_pull *change = bench_pull(&bench, AGENT_PULL_RAISE);
+    CHECK(change != NULL && change->command.transfer == 5);
+    CHECK_EQ(change->command.peer.node, BENCH_OTHER);
+    struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { .token = 5 } };
+    bench_message(&bench, other, &done);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    bench_end(&bench, true);
+}
