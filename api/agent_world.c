@@ -16,6 +16,7 @@
 #include "worker/runtime/task.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -423,6 +424,17 @@ static void split_fill(struct agent_link *link, const struct wait_request *reque
     }
 }
 
+/* Words that came with the answer; refs of the wait stand in the request where `which` says, or where they are. */
+static void take_why(const struct wait_request *request, const uint32_t *which, struct agent_ask *ask)
+{
+    const struct wire_why *why = ask->ask.items;
+    if (why != NULL && request->why != NULL) {
+        request->why->index = which == NULL ? why->index : which[why->index];
+        snprintf(request->why->text, sizeof request->why->text, "%.*s", (int)why->text_bytes, why->text);
+    }
+    link_ask_fini(ask);
+}
+
 /* Of own ones and others: whichever comes first. */
 static int wait_mixed(struct agent_link *link, const struct wait_request *request, struct own_wait *wait,
                       struct split *split, uint32_t flags, uint32_t wanted, int timeout_ms)
@@ -438,6 +450,7 @@ static int wait_mixed(struct agent_link *link, const struct wait_request *reques
     for (uint32_t i = 0; i < split->others_count; i++) {
         request->ready[split->which[i]] = split->ready[i];
     }
+    take_why(request, split->which, &ask);
     return status == ROOST_ETIMEDOUT && wait != NULL && own_is_over(wait) ? 0 : status;
 }
 
@@ -506,6 +519,7 @@ static int agent_wait(struct roost *rt, const struct wait_request *request)
     if (status == 0) {
         status = link_ask(link, &ask, request->timeout_ms);
     }
+    take_why(request, NULL, &ask);
     if ((status == 0 || status == ROOST_ETIMEDOUT) && count_ready(request) >= request->wanted) {
         return 0;
     }
@@ -797,6 +811,7 @@ static void watch_answered(struct client_ask *ask)
     watch_ready_locked(watch->rt, watch->watch);
     pthread_mutex_unlock(&watch->rt->lock);
     list_remove(&watch->node);
+    free(watch->ask.items); /* words: who gets the ref is told them again */
     free(watch);
 }
 

@@ -37,12 +37,18 @@ struct object_draft {
     enum table_format format;
 };
 
+struct wait_why { /* in words, why ref `index` of a wait failed */
+    uint32_t index;
+    char text[WIRE_TEXT_BYTES_MAX + 1]; /* empty: there were none */
+};
+
 struct wait_request {
     const roost_ref *refs;
     uint32_t total, wanted;
     bool fetch;
     int8_t *ready; /* `total` zeros: 1 ready, 0 not yet, else a negative code */
     int timeout_ms;
+    struct wait_why *why; /* NULL, or of no text: then of the first that failed with words */
 };
 
 /* One of roost_watch(). */

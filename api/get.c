@@ -70,8 +70,8 @@ int client_failure(struct roost *rt, const struct store_view *view, int answer)
 
 static bool is_failure(int answer) { return answer == STORE_GET_FAILED || answer == STORE_GET_ERROR; }
 
-/* The agent says that `ref` failed. What is written about it, if anything, lies under its own name. */
-static int refused(struct roost *rt, roost_ref ref, int code)
+/* The agent says that `ref` failed. What is written about it, if anything, lies under its own name, or came with that. */
+static int refused(struct roost *rt, roost_ref ref, int code, const char *why)
 {
     struct store_view view;
     int answer = rt->world->look(rt, object_ref(object_id_of(ref)), &view);
@@ -80,6 +80,9 @@ static int refused(struct roost *rt, roost_ref ref, int code)
     }
     if (answer == 0) {
         rt->world->release(rt, view.pin);
+    }
+    if (why[0] != '\0') {
+        return error_set(code, "%s", why);
     }
     char id[ID_TEXT_BYTES];
     return error_set(code, "object %s: %s", object_id_print(object_id_of(ref), id), error_name(code));
@@ -90,10 +93,12 @@ static int refused(struct roost *rt, roost_ref ref, int code)
 static int wait_here(struct roost *rt, roost_ref ref, uint64_t deadline)
 {
     int8_t ready = 0;
-    const struct wait_request request = { &ref, 1, 1, true, &ready, client_time_left(deadline) };
+    struct wait_why why;
+    why.text[0] = '\0';
+    const struct wait_request request = { &ref, 1, 1, true, &ready, client_time_left(deadline), &why };
     int status = rt->world->wait(rt, &request);
     if (ready < 0) {
-        return refused(rt, ref, ready);
+        return refused(rt, ref, ready, why.text);
     }
     if (status == ROOST_ETIMEDOUT) {
         char id[ID_TEXT_BYTES];
@@ -320,15 +325,23 @@ static void missing_fini(struct missing *missing)
 static int see_missing(struct roost *rt, struct missing *missing, size_t total, uint64_t deadline,
                        struct store_view *views)
 {
+    struct wait_why why;
+    why.text[0] = '\0';
     memset(missing->ready, 0, missing->count);
-    const struct wait_request request = { missing->refs, (uint32_t)missing->count, (uint32_t)missing->count,
-                                          true,          missing->ready,           client_time_left(deadline) };
+    const struct wait_request request = { .refs = missing->refs,
+                                          .total = (uint32_t)missing->count,
+                                          .wanted = (uint32_t)missing->count,
+                                          .fetch = true,
+                                          .ready = missing->ready,
+                                          .timeout_ms = client_time_left(deadline),
+                                          .why = &why };
     int status = rt->world->wait(rt, &request);
     size_t still = 0;
     for (size_t i = 0; i < missing->count; i++) {
         size_t which = missing->which[i];
         roost_ref ref = missing->refs[i];
-        int seen = missing->ready[i] < 0 ? refused(rt, ref, missing->ready[i]) : look_through(rt, &ref, &views[which]);
+        int seen = missing->ready[i] < 0 ? refused(rt, ref, missing->ready[i], why.index == i ? why.text : "")
+                                         : look_through(rt, &ref, &views[which]);
         if (seen != 0) {
             views[which].pin = 0; /* what a look at a failure pinned has been released */
         }
@@ -439,7 +452,7 @@ void roost_release_many(struct roost *rt, roost_view *views, size_t count)
 static int ask_code(struct roost *rt, roost_ref ref, int *code_out)
 {
     int8_t ready = 0;
-    const struct wait_request request = { &ref, 1, 1, false, &ready, 0 };
+    const struct wait_request request = { &ref, 1, 1, false, &ready, 0, NULL };
     int status = rt->world->wait(rt, &request);
     *code_out = ready < 0 ? ready : 0;
     return status == ROOST_ETIMEDOUT || status == ROOST_EDEADLOCK ? 0 : status;

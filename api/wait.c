@@ -76,7 +76,8 @@ static int ask(struct roost *rt, struct wait_state *state, size_t wanted, bool f
     }
     memset(state->answers, 0, asked);
     const struct wait_request request = { state->refs, asked,          (uint32_t)(wanted - state->ready_count),
-                                          fetch,       state->answers, client_time_left(deadline) };
+                                          fetch,       state->answers, client_time_left(deadline),
+                                          NULL };
     int status = rt->world->wait(rt, &request);
     asked = 0;
     for (size_t i = 0; i < state->count; i++) {

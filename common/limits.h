@@ -32,20 +32,20 @@ enum {
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
     CLIENT_WAITED_MAX = 4 << 20,         /* refs that a client waits for at once; then ROOST_EBUSY */
-    CLIENT_TOLD_MAX = 4096,              /* objects whose refs were told and that did not follow yet; then it is ended */
-    CLIENT_ROOM_REQUESTS_MAX = 128,      /* unanswered: one a waiting thread, one a slab asked for ahead */
-    CLIENTS_MAX = 4096,                  /* of one agent; then ROOST_ELIMIT at open */
-    CLIENT_LATE_BYTES_MAX = 16 << 20,    /* answers that a client has not read beyond its ring; then it is ended */
+    CLIENT_TOLD_MAX = 4096,           /* objects whose refs were told and that did not follow yet; then it is ended */
+    CLIENT_ROOM_REQUESTS_MAX = 128,   /* unanswered: one a waiting thread, one a slab asked for ahead */
+    CLIENTS_MAX = 4096,               /* of one agent; then ROOST_ELIMIT at open */
+    CLIENT_LATE_BYTES_MAX = 16 << 20, /* answers that a client has not read beyond its ring; then it is ended */
 
     /* leases: tasks from a client straight into the ring of a worker */
-    LEASE_SLOTS = 128,                  /* pushed to a worker and not yet taken; then they wait with their holder */
-    LEASE_COMPLETES_BYTES = 128 << 10,  /* said by a worker and not yet read; then it waits */
-    LEASE_INLINE_BYTES_MAX = 16 << 10,  /* of all results in one completion; the others go through the store */
-    LEASE_HOLD_MS = 10,                 /* a lease is not asked back sooner */
-    LEASE_IDLE_MS = 200,                /* a lease that nothing was pushed into for so long goes back */
-    CLIENT_CALLS_QUEUED_MAX = 4096,     /* that wait for a lease; then the caller waits */
-    CLIENT_LEASES_MAX = 64,             /* of one client, asked for or held; then it is ended */
-    CLIENT_STAGED_MAX = 1 << 16,        /* results of leased tasks that nobody has adopted yet, per worker; then it is ended */
+    LEASE_SLOTS = 128,                 /* pushed to a worker and not yet taken; then they wait with their holder */
+    LEASE_COMPLETES_BYTES = 128 << 10, /* said by a worker and not yet read; then it waits */
+    LEASE_INLINE_BYTES_MAX = 16 << 10, /* of all results in one completion; the others go through the store */
+    LEASE_HOLD_MS = 10,                /* a lease is not asked back sooner */
+    LEASE_IDLE_MS = 200,               /* a lease that nothing was pushed into for so long goes back */
+    CLIENT_CALLS_QUEUED_MAX = 4096,    /* that wait for a lease; then the caller waits */
+    CLIENT_LEASES_MAX = 64,            /* of one client, asked for or held; then it is ended */
+    CLIENT_STAGED_MAX = 1 << 16, /* results of leased tasks that nobody has adopted yet, per worker; then it is ended */
 
     /* workers */
     WORKER_TASK_SLOTS = 64,       /* pushed to a worker and not yet taken */
@@ -119,10 +119,11 @@ enum {
     HEAD_STOP_MS = 5000,       /* an ending head waits so long for its agents */
 
     /* transfer */
-    PULL_ADMITTED_BYTES = 256 << 20, /* of pulls that come at once; at least one always may */
+    PULL_ADMITTED_BYTES = 256 << 20, /* of pulls in a lane that come at once; at least one always may */
     PULL_CHUNK_BYTES = 4 << 20,
-    PULL_STREAMS_MAX = 4,        /* per peer and direction */
-    PULL_LARGE_BYTES = 32 << 20, /* from here on over several streams */
+    PULL_LANES = 2,               /* what somebody blocks on, and what is brought ahead: each has streams of its own */
+    PULL_STREAMS_MAX = 4,         /* per peer, direction and lane */
+    PULL_LARGE_BYTES = 32 << 20,  /* from here on over several streams */
     PULL_PEERS_COUNTED_MAX = 256, /* peers whose bytes an agent counts one by one; those of later ones together */
 
     /* scheduling (scheduling.md) */

@@ -46,6 +46,7 @@ static const struct form forms[WIRE_KINDS] = {
     FORM_LIST_(WIRE_COMPLETE, wire_complete, text_bytes, text, WIRE_TEXT_BYTES_MAX),
     FORM_(WIRE_ROOM_GIVEN, wire_room_given),
     FORM_LIST_(WIRE_READY, wire_ready, count, ready, CLIENT_MESSAGE_BYTES_MAX),
+    FORM_LIST_(WIRE_WHY, wire_why, text_bytes, text, WIRE_TEXT_BYTES_MAX),
     FORM_LIST_(WIRE_LOCATIONS, wire_locations, count, nodes, WIRE_REFS_PER_ENTRY),
     FORM_(WIRE_NODE, wire_node),
     FORM_LIST_(WIRE_OUTPUT, wire_output, text_bytes, text, WORKER_LINE_BYTES_MAX),

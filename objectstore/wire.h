@@ -58,6 +58,7 @@ enum wire_kind {
     /* replies */
     WIRE_ROOM_GIVEN,
     WIRE_READY,
+    WIRE_WHY, /* in words, why a ref of a wait is not coming */
     WIRE_LOCATIONS,
     WIRE_NODE,
     WIRE_OUTPUT,     /* a line that a worker of this job printed; may be dropped and counted */
@@ -158,12 +159,20 @@ struct wire_wait {
 };
 
 /* One byte per ref of the wait, in its order: 1 ready, 0 not yet, else a negative ROOST_E code (its error object, if it
- * has one, is in the table under the ref's own name). In as many entries as it takes; the bell rings after the last. */
+ * has one, is in the table under the ref's own name; else there may have been a WHY). In as many entries as it takes; the bell rings after the last. */
 struct wire_ready {
     struct wire_entry head;
     uint32_t first, count; /* this entry tells about refs [first, first + count) */
     uint32_t total, reserved;
     int8_t ready[]; /* padded to 8 */
+};
+
+/* Of a ref of the wait that failed although its object is well: it cannot be brought here. Before READY, about one ref. */
+struct wire_why {
+    struct wire_entry head;
+    uint32_t index;
+    uint32_t text_bytes;
+    char text[]; /* at most WIRE_TEXT_BYTES_MAX, no NUL, padded to 8 */
 };
 
 /* UNWAIT (token), PREFETCH and LOCATE (ref), NODES. */

@@ -366,7 +366,8 @@ enum proto_pull_class { PROTO_PULL_BLOCKED = 1, PROTO_PULL_ARGUMENT, PROTO_PULL_
 struct proto_pull {
     uint64_t token;
     roost_ref ref;
-    enum proto_pull_class priority; /* of pulls of one peer, the lower first; the same token again changes it */
+    enum proto_pull_class
+        priority; /* the same token again: ranges that have not begun go over to the streams of BLOCKED */
 };
 
 /* The holder has pinned it: what will come. The object's trailer follows its bytes on the bulk streams. */
@@ -382,7 +383,7 @@ struct proto_pull_answer {
 /* This range of the pull goes over bulk stream `stream`, next in that stream's order. Trailers lie after `size`. */
 struct proto_pull_stream {
     uint64_t token;
-    uint32_t stream; /* below PULL_STREAMS_MAX */
+    uint32_t stream; /* below PULL_LANES * PULL_STREAMS_MAX; the first PULL_STREAMS_MAX are of the class BLOCKED */
     uint64_t offset, size;
 };
 

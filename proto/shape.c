@@ -604,7 +604,7 @@ static SHAPE(proto_pull_answer, WIRE, roost__v1__pull_answer__descriptor, NULL)
 #define WIRE Roost__V1__PullStream
 static const struct field proto_pull_stream_fields[] = {
     U64(token, 0, ANY),
-    U32(stream, 0, PULL_STREAMS_MAX - 1),
+    U32(stream, 0, PULL_LANES *PULL_STREAMS_MAX - 1),
     U64(offset, 0, ANY),
     U64(size, 0, ANY),
 };

@@ -116,6 +116,19 @@ static void take_ready(struct client_core *core, struct client_ask *ask, const s
     }
 }
 
+/* Words about one ref are as many as anybody reads. */
+static void take_why(struct client_ask *ask, const struct wire_why *why)
+{
+    if (ask->items == NULL && why->index < ask->total) {
+        ask->items = malloc(why->head.bytes);
+    } else {
+        return;
+    }
+    if (ask->items != NULL) {
+        memcpy(ask->items, why, why->head.bytes);
+    }
+}
+
 /* Append `count` items of `bytes` each to the answer. */
 static void take_items(struct client_core *core, struct client_ask *ask, const void *items, uint32_t count,
                        size_t bytes, uint32_t total)
@@ -165,6 +178,8 @@ void ask_take(struct client_core *core, const struct wire_entry *entry)
         finish(core, ask, 0);
     } else if (entry->kind == WIRE_READY && ask->kind == WIRE_WAIT) {
         take_ready(core, ask, body);
+    } else if (entry->kind == WIRE_WHY && ask->kind == WIRE_WAIT) {
+        take_why(ask, body);
     } else if (entry->kind == WIRE_LOCATIONS && ask->kind == WIRE_LOCATE) {
         take_locations(core, ask, body);
     } else if (entry->kind == WIRE_NODE && ask->kind == WIRE_NODES) {

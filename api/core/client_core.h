@@ -141,7 +141,7 @@ struct client_ask {
     int32_t status;
     struct wire_place place;   /* ROOM */
     struct wire_leased leased; /* LEASE */
-    void *items;               /* LOCATE: struct node_id; NODES: struct wire_node; free()d by client_forget() */
+    void *items; /* LOCATE: struct node_id; NODES: struct wire_node; WAIT: NULL or a WHY; free()d by client_forget() */
     uint32_t items_count;
     /* the core's */
     struct client_saying say;

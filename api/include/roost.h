@@ -245,7 +245,8 @@ ROOST_API int roost_seal(struct roost *rt, roost_buffer *buffer, size_t size, ro
 ROOST_API void roost_abort(struct roost *rt, roost_buffer *buffer);
 
 /* See an object's bytes, waiting until they exist and are on this node. The view stays valid until roost_release(),
- * which clears it; releasing a cleared view does nothing. A failed task's code is returned by getting its result. */
+ * which clears it; releasing a cleared view does nothing. A failed task's code is returned by getting its result.
+ * ROOST_EFULL: it is on another node, and no room came for it here within the store's patience; it is well. */
 ROOST_API int roost_get(struct roost *rt, roost_ref ref, roost_view *view_out, int timeout_ms) ROOST_MUST_CHECK;
 ROOST_API void roost_release(struct roost *rt, roost_view *view);
 

@@ -23,6 +23,8 @@ static size_t end_of(const struct wire_entry *entry)
         return offsetof(struct wire_complete, text) + ((const struct wire_complete *)at)->text_bytes;
     case WIRE_READY:
         return offsetof(struct wire_ready, ready) + ((const struct wire_ready *)at)->count;
+    case WIRE_WHY:
+        return offsetof(struct wire_why, text) + ((const struct wire_why *)at)->text_bytes;
     case WIRE_LOCATIONS:
         return offsetof(struct wire_locations, nodes) +
                ((const struct wire_locations *)at)->count * sizeof(struct node_id);

@@ -123,6 +123,10 @@ static void run(struct bench *bench, const struct core_command *command)
                                                                          : ROOST_COUNT_OF(sent->items);
             memcpy(sent->items, progress->items, count * sizeof *sent->items);
         }
+        if (kind == PROTO_COMPLETE && sent->message.u.complete.failure != NULL) {
+            sent->failure_status = sent->message.u.complete.failure->status;
+            snprintf(sent->failure_text, sizeof sent->failure_text, "%s", sent->message.u.complete.failure->text);
+        }
         if (kind == PROTO_LOAD) {
             size_t count = sent->message.u.load.pulled_count;
             count = count < ROOST_COUNT_OF(sent->pulled) ? count : ROOST_COUNT_OF(sent->pulled);

@@ -419,5 +419,7 @@ void store_pull(struct world *world, struct node *node, uint64_t token, const st
     case AGENT_PULL_CANCEL:
         cancel(world, node, token, body->transfer);
         return;
+    case AGENT_PULL_RAISE:
+        return; /* the network here has no lanes */
     }
 }

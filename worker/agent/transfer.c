@@ -4,6 +4,8 @@
  * needed), and the incoming transfers: which place waits for which bytes.
  *
  * Happy path: OPEN -> what the ref means; SEND -> a range goes out; RECEIVE -> ranges come in -> all there: done.
+ * Order:      ranges of a connection go out in turn. It is given little more than it can send at once, so that what waits
+ *             can change over to a connection of the first lane (RAISE).
  * Failures:   a connection breaks while a range comes in -> the transfer fails, the core asks another holder.
  *             a connection cannot be made, or breaks -> every SEND that may not have arrived fails, and the core tells
  *             its receiver, who knows nothing of a range whose header has not come. Bytes for no transfer that is
@@ -26,6 +28,8 @@ enum {
     TRANSFER_DIAL_MS = 5000,
     TRANSFER_FIRST_RANGE_MS = 10000,
     TRANSFER_CONNECTIONS_MAX = 4096,
+    TRANSFER_AHEAD_BYTES =
+        2 * PULL_CHUNK_BYTES,        /* given to a connection: a range more when less than this is left of those */
     TRANSFER_RECENT = BULK_QUEUE_MAX /* SENDs of a connection that are told when it breaks */
 };
 
@@ -62,6 +66,7 @@ struct outgoing {
     bool is_open;
     struct list_node queue;
     uint32_t under_way;               /* ranges that its bulk has taken and not sent yet */
+    uint64_t under_way_bytes;         /* of them */
     uint64_t recent[TRANSFER_RECENT]; /* tokens of the SENDs that its bulk took last; 0: none */
     uint64_t taken;                   /* how many there were */
 };
@@ -276,12 +281,13 @@ static void outgoing_destroy(struct outgoing *outgoing)
 
 static void send_queued(struct outgoing *outgoing)
 {
-    while (outgoing->is_open && !list_is_empty(&outgoing->queue)) {
+    while (outgoing->is_open && !list_is_empty(&outgoing->queue) && outgoing->under_way_bytes < TRANSFER_AHEAD_BYTES) {
         struct queued *queued = CONTAINER_OF(outgoing->queue.next, struct queued, of_outgoing);
         if (bulk_send(outgoing->bulk, &queued->range, queued->data) != 0) {
             return; /* its queue is full: on_sent comes back here; or it is closed, and on_closed comes */
         }
         outgoing->under_way++;
+        outgoing->under_way_bytes += queued->range.size;
         outgoing->recent[outgoing->taken++ % TRANSFER_RECENT] = queued->token;
         list_remove(&queued->of_outgoing);
         free(queued);
@@ -298,10 +304,11 @@ static void on_open(struct bulk *bulk, void *arg)
 
 static void on_sent(struct bulk *bulk, void *arg, const struct bulk_range *range, int status)
 {
-    (void)bulk, (void)range;
+    (void)bulk;
     struct outgoing *outgoing = arg;
     if (status == 0) {
         outgoing->under_way--;
+        outgoing->under_way_bytes -= range->size;
         send_queued(outgoing);
     }
 }
@@ -347,27 +354,30 @@ static const struct bulk_handler outgoing_handler = { .on_open = on_open,
                                                       .on_sent = on_sent,
                                                       .on_closed = on_closed };
 
-static struct outgoing *outgoing_to(struct transfers *transfers, const struct agent_pull *command)
+static bool leads_to(const struct outgoing *outgoing, struct core_peer peer)
 {
-    uint32_t node = command->peer.node;
+    return outgoing->node == peer.node && outgoing->incarnation == peer.incarnation;
+}
+
+static struct outgoing *outgoing_to(struct transfers *transfers, struct core_peer peer, uint32_t stream)
+{
     LIST_EACH (at, &transfers->outgoing) {
         struct outgoing *outgoing = CONTAINER_OF(at, struct outgoing, all);
-        if (outgoing->node == node && outgoing->incarnation == command->peer.incarnation &&
-            outgoing->stream == command->stream) {
+        if (leads_to(outgoing, peer) && outgoing->stream == stream) {
             return outgoing;
         }
     }
-    const char *address = transfers->owner.address_of(transfers->owner.arg, node);
+    const char *address = transfers->owner.address_of(transfers->owner.arg, peer.node);
     struct outgoing *outgoing = calloc(1, sizeof *outgoing);
     ROOST_INVARIANT(outgoing != NULL);
     *outgoing = (struct outgoing){
-        .transfers = transfers, .node = node, .incarnation = command->peer.incarnation, .stream = command->stream
+        .transfers = transfers, .node = peer.node, .incarnation = peer.incarnation, .stream = stream
     };
     list_init(&outgoing->queue);
     list_append(&transfers->outgoing, &outgoing->all);
     if (address == NULL || bulk_stream_ops.dial(transfers->loop, address, TRANSFER_DIAL_MS, &outgoing_handler, outgoing,
                                                 &outgoing->bulk) != 0) {
-        log_warn("event=cannot_send node=%u address=%s", node, address == NULL ? "unknown" : address);
+        log_warn("event=cannot_send node=%u address=%s", peer.node, address == NULL ? "unknown" : address);
         outgoing_destroy(outgoing);
         return NULL;
     }
@@ -378,7 +388,7 @@ static void send(struct transfers *transfers, uint64_t token, const struct agent
 {
     struct store_place place = { command->place.offset, command->size, command->place.segment };
     const void *data = store_bytes(transfers->store, place);
-    struct outgoing *outgoing = data == NULL ? NULL : outgoing_to(transfers, command);
+    struct outgoing *outgoing = data == NULL ? NULL : outgoing_to(transfers, command->peer, command->stream);
     struct queued *queued = outgoing == NULL ? NULL : calloc(1, sizeof *queued);
     if (queued == NULL) {
         send_failed(transfers, token, ROOST_ECONNECT);
@@ -389,6 +399,28 @@ static void send(struct transfers *transfers, uint64_t token, const struct agent
     queued->data = data;
     list_append(&outgoing->queue, &queued->of_outgoing);
     send_queued(outgoing);
+}
+
+/* Ranges of the transfer that no connection has been given yet go over to the first lane's. */
+static void change_lanes(struct transfers *transfers, const struct agent_pull *command)
+{
+    LIST_EACH (at, &transfers->outgoing) {
+        struct outgoing *from = CONTAINER_OF(at, struct outgoing, all);
+        if (!leads_to(from, command->peer) || from->stream < PULL_STREAMS_MAX) {
+            continue;
+        }
+        LIST_EACH_SAFE (queued_at, &from->queue) {
+            struct queued *queued = CONTAINER_OF(queued_at, struct queued, of_outgoing);
+            bool is_meant = queued->range.token == command->transfer;
+            struct outgoing *to = is_meant ? outgoing_to(transfers, command->peer, from->stream % PULL_STREAMS_MAX)
+                                           : NULL;
+            if (to != NULL) {
+                list_remove(&queued->of_outgoing);
+                list_append(&to->queue, &queued->of_outgoing);
+                send_queued(to);
+            }
+        }
+    }
 }
 
 /* ------------------------------------------------------------------ what a ref means */
@@ -442,6 +474,9 @@ void transfers_run(struct transfers *transfers, uint64_t token, const struct age
         break;
     case AGENT_PULL_CANCEL:
         cancel(transfers, token, command->transfer);
+        break;
+    case AGENT_PULL_RAISE:
+        change_lanes(transfers, command);
         break;
     }
 }

@@ -5,7 +5,7 @@
 # ROOST_AGENT, its pid by ROOST_TEST_AGENT_PID. With --nodes a head and N agents are: ROOST_ADDRESS names the head,
 # ROOST_AGENT the first agent's socket, ROOST_TEST_PIDS the pids of the head and of the agents, in order; their folders
 # are head, node-1, ... in ROOST_DIR. Without, the program starts what it needs itself. Options of the daemons come from
-# ROOST_TEST_AGENT_OPTIONS and ROOST_TEST_HEAD_OPTIONS.
+# ROOST_TEST_AGENT_OPTIONS and ROOST_TEST_HEAD_OPTIONS, those of node-2 from ROOST_TEST_NODE_2_OPTIONS if that is set, ...
 #
 # Fails when PROGRAM fails, or has not ended after IN_CLUSTER_SECONDS, when a daemon ended before it was told to, when a
 # process of the run is alive 5 s after it, when a file is left in ROOST_DIR or shared memory in /dev/shm, when anything
@@ -74,7 +74,8 @@ elif [ "$nodes" -gt 0 ]; then
     start head head ${ROOST_TEST_HEAD_OPTIONS-}
     ROOST_ADDRESS=$ready
     for i in $(seq "$nodes"); do
-        start "node-$i" agent --address "$ROOST_ADDRESS" --name "node-$i" ${ROOST_TEST_AGENT_OPTIONS-}
+        eval "options=\${ROOST_TEST_NODE_${i}_OPTIONS-\${ROOST_TEST_AGENT_OPTIONS-}}"
+        start "node-$i" agent --address "$ROOST_ADDRESS" --name "node-$i" $options
     done
     ROOST_AGENT=$ROOST_DIR/node-1/agent.sock
     ROOST_TEST_PIDS=$(echo "$daemons" | sed 's/[^ ]*://g')

@@ -15,7 +15,7 @@ static uint64_t get_number(roost_ref ref)
     return number;
 }
 
-/* ---- what is made elsewhere, read here ---- */
+/* ---- what the tasks do ---- */
 
 static void fill(uint32_t *words, size_t count, uint32_t seed)
 {
@@ -68,6 +68,116 @@ static void check_where(roost_ref ref, int node)
     CHECK_EQ(count, 1);
     CHECK(is_same(nodes[0], nodes_of(node)));
 }
+
+ROOST_TASK(count_wrong);
+int count_wrong(struct roost_task *task)
+{
+    roost_view view = roost_arg(task, 0);
+    uint64_t wrong = wrong_words(view.data, view.size / 4, (uint32_t)roost_arg_uint(task, 1), roost_arg_uint(task, 2));
+    wrong += view.size == 4 * roost_arg_uint(task, 3) ? 0 : 1000000;
+    return roost_return_value(task, 0, wrong);
+}
+
+static void *get_it(void *arg)
+{
+    roost_view view;
+    int status = roost_get(rt, *(roost_ref *)arg, &view, LONG_MS);
+    if (status == 0) {
+        roost_release(rt, &view);
+    }
+    return (void *)(intptr_t)status;
+}
+
+/* ---- each byte crosses once ---- */
+
+/* The number after "NAME": in what `roost ls --json` says; 0 when there is no row. */
+static uint64_t number_in(const char *words, const char *name)
+{
+    static char rows[65536];
+    char key[64];
+    nodes_roost(words, rows, sizeof rows);
+    snprintf(key, sizeof key, "\"%s\": ", name);
+    const char *at = strstr(rows, key);
+    CHECK(at == NULL || strstr(at + 1, key) == NULL); /* one row */
+    return at == NULL ? 0 : strtoull(at + strlen(key), NULL, 10);
+}
+
+static uint64_t member_number(int node)
+{
+    char words[128];
+    snprintf(words, sizeof words, "ls nodes --json --filter host=node-%d", node);
+    uint64_t number = number_in(words, "node");
+    CHECK(number > 0);
+    return number;
+}
+
+/* Bytes that node `to` has pulled from node `from`, as the head knows. */
+static uint64_t pulled(int to, int from)
+{
+    char words[128];
+    snprintf(words, sizeof words, "ls pulls --json --filter node=%llu --filter from=%llu",
+             (unsigned long long)member_number(to), (unsigned long long)member_number(from));
+    return number_in(words, "pulled_bytes");
+}
+
+/* Of all that has come so far. An object more goes the same way: when its bytes are told, those before it are. */
+static uint64_t pulled_with_a_mark(int to, int from, uint64_t mark_words, uint64_t at_least)
+{
+    uint64_t bytes, deadline = nodes_now_ms() + LONG_MS;
+    roost_ref mark = make_on(from, mark_words, 1), wrong;
+    struct roost_task_options only = nodes_only(to);
+    OK(roost_call_with(rt, count_wrong, &only, &wrong, mark, 1, 0, mark_words));
+    CHECK_EQ(get_number(wrong), 0);
+    while ((bytes = pulled(to, from)) < at_least + 4 * mark_words) {
+        CHECK(nodes_now_ms() < deadline);
+        nodes_moment();
+    }
+    roost_free(rt, wrong);
+    roost_free(rt, mark);
+    return bytes;
+}
+
+/* The first of all: nothing has crossed yet. */
+TEST(data, each_byte_crosses_once_however_many_wait_for_it_and_in_whichever_way)
+{
+    enum { THREADS = 8, TASKS = 4, MARK = 2500 };
+    static const uint64_t counts[] = { 25000, 10000000 }; /* the second over several streams */
+    uint64_t crossed = 0;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        uint64_t count = counts[i];
+        pthread_t threads[THREADS];
+        roost_ref wrong[TASKS], ref = make_on(2, count, 11);
+        uint32_t *copy = malloc(count * 4);
+        struct roost_task_options only = nodes_only(1);
+        CHECK(copy != NULL);
+        OK(roost_prefetch(rt, ref));
+        for (int t = 0; t < TASKS; t++) {
+            OK(roost_call_with(rt, count_wrong, &only, &wrong[t], ref, 11, 0, count));
+        }
+        for (int t = 0; t < THREADS; t++) {
+            CHECK_EQ(pthread_create(&threads[t], NULL, get_it, &ref), 0);
+        }
+        OK(roost_get_copy(rt, ref, copy, count * 4, LONG_MS));
+        CHECK_EQ(wrong_words(copy, count, 11, 0), 0);
+        for (int t = 0; t < THREADS; t++) {
+            void *status;
+            CHECK_EQ(pthread_join(threads[t], &status), 0);
+            CHECK_EQ((intptr_t)status, 0);
+        }
+        for (int t = 0; t < TASKS; t++) {
+            CHECK_EQ(get_number(wrong[t]), 0);
+        }
+        crossed += 4 * count;
+        CHECK_EQ(pulled_with_a_mark(1, 2, MARK, crossed), crossed + 4 * MARK);
+        crossed += 4 * MARK;
+        roost_free_many(rt, wrong, TASKS);
+        roost_free(rt, ref);
+        free(copy);
+    }
+    CHECK_EQ(pulled(1, 3) + pulled(2, 1) + pulled(2, 3) + pulled(3, 1) + pulled(3, 2), 0);
+}
+
+/* ---- what is made elsewhere, read here ---- */
 
 TEST(data, a_get_brings_what_another_node_made)
 {
@@ -180,15 +290,6 @@ TEST(data, get_many_brings_from_every_node_at_once)
 }
 
 /* ---- what is made here, read elsewhere ---- */
-
-ROOST_TASK(count_wrong);
-int count_wrong(struct roost_task *task)
-{
-    roost_view view = roost_arg(task, 0);
-    uint64_t wrong = wrong_words(view.data, view.size / 4, (uint32_t)roost_arg_uint(task, 1), roost_arg_uint(task, 2));
-    wrong += view.size == 4 * roost_arg_uint(task, 3) ? 0 : 1000000;
-    return roost_return_value(task, 0, wrong);
-}
 
 TEST(data, a_task_reads_what_the_driver_put_wherever_it_runs)
 {
@@ -326,16 +427,6 @@ TEST(data, a_result_may_name_a_result_of_another_node)
 }
 
 /* ---- many who wait ---- */
-
-static void *get_it(void *arg)
-{
-    roost_view view;
-    int status = roost_get(rt, *(roost_ref *)arg, &view, LONG_MS);
-    if (status == 0) {
-        roost_release(rt, &view);
-    }
-    return (void *)(intptr_t)status;
-}
 
 TEST(data, many_threads_wait_for_one_transfer)
 {

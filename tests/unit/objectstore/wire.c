@@ -57,6 +57,9 @@ AT(wire_ready, first, 16);
 AT(wire_ready, count, 20);
 AT(wire_ready, total, 24);
 ENDS_IN(wire_ready, ready, 32);
+AT(wire_why, index, 16);
+AT(wire_why, text_bytes, 20);
+ENDS_IN(wire_why, text, 24);
 SIZE_IS(wire_ask, 56);
 AT(wire_ask, ref, 16);
 AT(wire_ask, bell, 48);
@@ -134,7 +137,7 @@ AT(wire_failure, node, 152);
 AT(wire_failure, text, 280);
 
 _Static_assert(WIRE_ROOM == 1 && WIRE_RESULT == 12 && WIRE_LEASE == 13 && WIRE_COMPLETE == 20 &&
-                   WIRE_ROOM_GIVEN == 22 && WIRE_LEASED == 28 && WIRE_TAKEN == 30 && WIRE_KINDS == 31,
+                   WIRE_ROOM_GIVEN == 22 && WIRE_LEASED == 29 && WIRE_TAKEN == 31 && WIRE_KINDS == 32,
                "kinds are numbers on the wire");
 _Static_assert(offsetof(struct wire_task, u) + WIRE_TASK_INLINE_BYTES <= TASK_PAYLOAD_BYTES_MAX,
                "a spec of so many bytes fits a slot");
@@ -146,16 +149,22 @@ struct form {
 };
 
 static const struct form forms[] = {
-    { WIRE_ROOM, 40, 0, 0, 0 },       { WIRE_ROOM_BACK, 40, 0, 0, 0 },    { WIRE_REFS, 40, 32, 32, 1000 },
-    { WIRE_ANNOUNCE, 112, 0, 0, 0 },  { WIRE_HOLD, 32, 24, 16, 1000 },    { WIRE_FREE, 32, 24, 16, 1000 },
-    { WIRE_WAIT, 48, 40, 32, 1000 },  { WIRE_UNWAIT, 56, 0, 0, 0 },       { WIRE_PREFETCH, 56, 0, 0, 0 },
-    { WIRE_LOCATE, 56, 0, 0, 0 },     { WIRE_NODES, 56, 0, 0, 0 },        { WIRE_RESULT, 96, 0, 0, 0 },
-    { WIRE_LEASE, 32, 0, 0, 0 },      { WIRE_LEASE_BACK, 24, 0, 0, 0 },   { WIRE_LEASE_BROKEN, 24, 0, 0, 0 },
-    { WIRE_RUN, 48, 0, 0, 0 },        { WIRE_ESCAPE, 32, 28, 1, 384 },    { WIRE_SETTLE, 48, 44, 1, 4096 },
-    { WIRE_ADOPT, 64, 0, 0, 0 },      { WIRE_COMPLETE, 48, 40, 1, 1024 }, { WIRE_RUN_END, 32, 0, 0, 0 },
-    { WIRE_ROOM_GIVEN, 48, 0, 0, 0 }, { WIRE_READY, 32, 20, 1, 32736 },   { WIRE_LOCATIONS, 32, 24, 16, 1000 },
-    { WIRE_NODE, 856, 0, 0, 0 },      { WIRE_OUTPUT, 248, 44, 1, 4096 },  { WIRE_JOB_ENDED, 24, 20, 1, 1024 },
-    { WIRE_LEASED, 40, 0, 0, 0 },     { WIRE_LEASE_NEWS, 32, 0, 0, 0 },   { WIRE_TAKEN, 32, 0, 0, 0 },
+    { WIRE_ROOM, 40, 0, 0, 0 },           { WIRE_ROOM_BACK, 40, 0, 0, 0 },
+    { WIRE_REFS, 40, 32, 32, 1000 },      { WIRE_ANNOUNCE, 112, 0, 0, 0 },
+    { WIRE_HOLD, 32, 24, 16, 1000 },      { WIRE_FREE, 32, 24, 16, 1000 },
+    { WIRE_WAIT, 48, 40, 32, 1000 },      { WIRE_UNWAIT, 56, 0, 0, 0 },
+    { WIRE_PREFETCH, 56, 0, 0, 0 },       { WIRE_LOCATE, 56, 0, 0, 0 },
+    { WIRE_NODES, 56, 0, 0, 0 },          { WIRE_RESULT, 96, 0, 0, 0 },
+    { WIRE_LEASE, 32, 0, 0, 0 },          { WIRE_LEASE_BACK, 24, 0, 0, 0 },
+    { WIRE_LEASE_BROKEN, 24, 0, 0, 0 },   { WIRE_RUN, 48, 0, 0, 0 },
+    { WIRE_ESCAPE, 32, 28, 1, 384 },      { WIRE_SETTLE, 48, 44, 1, 4096 },
+    { WIRE_ADOPT, 64, 0, 0, 0 },          { WIRE_COMPLETE, 48, 40, 1, 1024 },
+    { WIRE_RUN_END, 32, 0, 0, 0 },        { WIRE_ROOM_GIVEN, 48, 0, 0, 0 },
+    { WIRE_READY, 32, 20, 1, 32736 },     { WIRE_WHY, 24, 20, 1, 1024 },
+    { WIRE_LOCATIONS, 32, 24, 16, 1000 }, { WIRE_NODE, 856, 0, 0, 0 },
+    { WIRE_OUTPUT, 248, 44, 1, 4096 },    { WIRE_JOB_ENDED, 24, 20, 1, 1024 },
+    { WIRE_LEASED, 40, 0, 0, 0 },         { WIRE_LEASE_NEWS, 32, 0, 0, 0 },
+    { WIRE_TAKEN, 32, 0, 0, 0 },
 };
 
 /* An entry of `bytes` bytes that says so, in memory of exactly that size. */

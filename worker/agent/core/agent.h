@@ -124,7 +124,7 @@ struct agent_spawn {
 /* Bytes on their way between two stores. The receiving agent's host gets RECEIVE when it knows where they go, the
  * sending one's SEND for each range that the receiver asked for; OPEN asks the sending host what a ref means (a
  * column's ends lie in the object's trailer). */
-enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, AGENT_PULL_CANCEL };
+enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, AGENT_PULL_CANCEL, AGENT_PULL_RAISE };
 
 /* token: AGENT_TOKEN_PULL on the receiving side, AGENT_TOKEN_SERVE on the sending one.
  *   OPEN     object, ref    -> CORE_DONE: status, data: struct agent_opened
@@ -132,7 +132,8 @@ enum agent_pull_op { AGENT_PULL_OPEN = 1, AGENT_PULL_SEND, AGENT_PULL_RECEIVE, A
  *                              object's trailer
  *   SEND     place, size, transfer, offset, stream -> CORE_DONE, perhaps more than once, when the bytes may not arrive;
  *              else no answer: the receiver says when it has all
- *   CANCEL   bytes that still come are thrown away -> CORE_DONE when none can be written to the place any more */
+ *   CANCEL   bytes that still come are thrown away -> CORE_DONE when none can be written to the place any more
+ *   RAISE    transfer: its ranges that have not begun to go out go over the streams of the first lane; no answer */
 struct agent_pull {
     enum agent_pull_op op;
     struct core_peer peer;
@@ -141,7 +142,7 @@ struct agent_pull {
     roost_ref ref;
     struct wire_place place; /* of the range */
     uint64_t offset, size;   /* of the range in what is transferred */
-    uint32_t stream;
+    uint32_t stream;         /* those of lane L begin at L * PULL_STREAMS_MAX */
 };
 
 struct agent_opened {

@@ -181,6 +181,10 @@ struct lease *room_lease_of(struct agent *agent, struct client *client, const st
 void room_settle(struct agent *agent, struct lease *lease, struct wire_object *object);
 /* The agent's own room for `bytes`: NULL when there is none now, and then what can be evicted is. */
 struct lease *room_take(struct agent *agent, uint64_t bytes);
+/* The largest segment has so many bytes. */
+bool room_can_ever_hold(const struct agent *agent, uint64_t bytes);
+/* How long who finds no room waits for some. */
+uint64_t room_patience_ns(const struct agent *agent);
 void room_object_gone(struct agent *agent, struct lease *lease);
 /* The bytes of an evicted copy: a token for the day on which nobody reads them any more. */
 uint64_t room_let_evicted_go(struct agent *agent, struct lease *lease);
@@ -266,6 +270,7 @@ struct wait {
     struct leased_run *blocked_run; /* the same, of a leased task */
     uint64_t token, scope;
     uint32_t total, arrived, wanted, ready, flags, bell;
+    bool has_said_why;     /* of one ref, which is enough */
     struct wait_ref *refs; /* total of them */
 };
 
@@ -273,6 +278,8 @@ void wait_entry(struct agent *agent, struct client *client, const struct wire_wa
 void wait_end(struct agent *agent, struct client *client, uint64_t token);
 void wait_drop_all(struct agent *agent, struct client *client);
 void wait_object_changed(struct agent *agent, struct object *object);
+/* It cannot be brought here: who waits for that is told `status`, and why. The object is well. */
+void wait_object_refused(struct agent *agent, struct object *object, int32_t status, const char *why);
 /* All workers are blocked and no further one may be started: the newest of their waits fails. */
 void wait_fail_newest_blocked(struct agent *agent);
 
@@ -305,20 +312,21 @@ struct task {
     struct list_node queue;       /* agent.ready while READY, agent.finished once DONE */
     struct spec *spec;            /* owned */
     struct job *job;
-    struct list_node handles; /* struct inputs: named, but neither waited for nor read */
-    struct list_node inputs;  /* struct inputs: what must be here; grows when a gather's list has arrived */
-    uint32_t missing;         /* inputs that are not here yet */
-    bool is_spread_out;       /* the gathers' lists have been turned into inputs */
-    struct object *bad_input; /* the first input that failed: so will the task, at the step's end */
-    struct list_node failing; /* agent.failing until then */
-    bool is_leaving;          /* it goes to the head at the step's end */
-    struct list_node leaving; /* agent.leaving until then */
-    bool was_submitted;       /* the head has its spec */
-    bool is_refused;          /* AWAY, and the head had no room for its spec: it is here alone until asked for */
-    bool is_home;             /* submitted on this node: its spec is kept until its results are gone */
-    bool is_from_head;        /* the attempt at hand was placed here by the head, which is told of its end */
-    uint32_t head_attempt;    /* the number that the head gave it */
-    struct object **results;  /* returns of them; NULL once gone */
+    struct list_node handles;     /* struct inputs: named, but neither waited for nor read */
+    struct list_node inputs;      /* struct inputs: what must be here; grows when a gather's list has arrived */
+    uint32_t missing;             /* inputs that are not here yet */
+    bool is_spread_out;           /* the gathers' lists have been turned into inputs */
+    struct object *bad_input;     /* the first input that failed: so will the task, at the step's end */
+    struct wire_failure *refusal; /* or why it cannot be brought here; owned */
+    struct list_node failing;     /* agent.failing until then */
+    bool is_leaving;              /* it goes to the head at the step's end */
+    struct list_node leaving;     /* agent.leaving until then */
+    bool was_submitted;           /* the head has its spec */
+    bool is_refused;              /* AWAY, and the head had no room for its spec: it is here alone until asked for */
+    bool is_home;                 /* submitted on this node: its spec is kept until its results are gone */
+    bool is_from_head;            /* the attempt at hand was placed here by the head, which is told of its end */
+    uint32_t head_attempt;        /* the number that the head gave it */
+    struct object **results;      /* returns of them; NULL once gone */
     uint32_t results_left;
     uint32_t attempts;
     struct client *leased_to; /* while LEASED */
@@ -350,6 +358,10 @@ void task_settle(struct agent *agent, struct client *client, const struct wire_s
 void task_settled(struct agent *agent, struct task *task);
 /* The object that `input` waits for has a value, or never will. */
 void task_input_changed(struct agent *agent, struct input *input);
+/* Its bytes cannot be brought here: so the task fails, with `status` and these words. */
+void task_input_refused(struct agent *agent, struct input *input, int32_t status, const char *why);
+/* Bytes of copies here that tasks read which run, or are about to: they can go when those have ended. */
+uint64_t tasks_read_bytes(struct agent *agent);
 void task_sweep(struct agent *agent);
 void task_forget_result(struct agent *agent, struct task *task, struct object *result);
 void task_cancel(struct agent *agent, struct task *task);
@@ -647,8 +659,9 @@ struct agent {
     size_t progress_count, progress_capacity;
     struct pulled *pulled; /* by peer, in the order of their first bytes; owned */
     uint32_t pulled_count;
-    uint64_t pulling_bytes; /* of pulls that have room */
-    bool pulls_want_room;   /* the first in the order that could begin found none */
+    uint64_t pulling_bytes[PULL_LANES]; /* of pulls that have room */
+    bool pulls_want_room;               /* the first in the order that could begin found none */
+    uint64_t room_short_ns; /* since when that has been so, without any other finding some; 0: it is not so */
     struct id_map pulls_by_transfer;
     struct id_map evicted; /* serial -> lease whose last readers have not gone */
     uint64_t evicting_bytes;

@@ -369,6 +369,9 @@ void link_input_failed(struct agent *agent, struct task *task)
     char id[ID_TEXT_BYTES];
     object_id_print(bad->whole != NULL ? bad->whole->id : bad->id, id);
     snprintf(failure.text, sizeof failure.text, "its argument %s failed: %s", id, error_name(failure.status));
+    if (task->refusal != NULL) {
+        failure = *task->refusal;
+    }
     link_complete(agent, task, 0, false, &failure);
     task_give_up(agent, task);
 }

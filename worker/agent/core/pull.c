@@ -8,11 +8,17 @@
  *             a holder cannot, or is gone -> the next one; after all of them the head is asked again, at once, and
  *             when that has not helped after a pause that doubles.
  *             the ref names no range of the object -> the part FAILED with ROOST_ERANGE.
- *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it.
+ *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it. What the store can
+ *             never hold, or no room for longer than the store's patience: who waits gets ROOST_EFULL; the object is
+ *             well, and whoever asks next begins anew. Patience begins again whenever a pull finds room, and while
+ *             tasks run here that read copies instead of which it would fit.
  *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
  * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
- * Limits:     PULL_ADMITTED_BYTES of announced bytes at once, at least one pull always.
- * Invariants: pulling_bytes is the sum of what RECEIVING pulls take; a serve pins what it sends.
+ * Lanes:      what somebody blocks on has streams of its own, and does not count what is brought ahead, which pauses for
+ *             it. A pull of the other lane that somebody comes to block on changes lanes, with what has not begun to come.
+ * Limits:     PULL_ADMITTED_BYTES of announced bytes at once in the first lane, and in both if it is for the second; at
+ *             least one pull always.
+ * Invariants: pulling_bytes is the sum of what RECEIVING pulls of a lane take; a serve pins what it sends.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "pull"
@@ -24,6 +30,7 @@
 
 enum { PULL_ASKED_MAX = 256, PULL_ROUNDS_WARN = 8, PULL_PAUSE_MS_MIN = 2, PULL_PAUSE_MS_MAX = 500 };
 
+enum pull_lane { LANE_BLOCKED, LANE_AHEAD };
 enum pull_state { PULL_QUEUED = 1, PULL_LOCATING, PULL_ASKED, PULL_ROOM, PULL_RECEIVING };
 
 struct pull {
@@ -35,6 +42,7 @@ struct pull {
     enum proto_pull_class priority;
     uint32_t next_holder, tried, rounds, tries;
     uint64_t not_before_ns;          /* of a LOCATING one: the end of its pause */
+    uint64_t room_since_ns;          /* in ROOM since then */
     struct core_peer peer;           /* from ASKED on */
     struct proto_pull_answer answer; /* from ROOM on */
     struct lease *lease;             /* while RECEIVING */
@@ -59,12 +67,23 @@ static struct proto_message *say(struct agent *agent, struct core_peer peer, enu
     return message;
 }
 
+static enum pull_lane lane_of(const struct pull *pull)
+{
+    return pull->priority == PROTO_PULL_BLOCKED ? LANE_BLOCKED : LANE_AHEAD;
+}
+
 static struct object *whole_of(const struct pull *pull)
 {
     return pull->object->whole != NULL ? pull->object->whole : pull->object;
 }
 
 /* ------------------------------------------------------------------ asking */
+
+static void say_pull(struct agent *agent, const struct pull *pull)
+{
+    struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
+    message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
+}
 
 static void enqueue(struct agent *agent, struct pull *pull)
 {
@@ -80,6 +99,27 @@ static void enqueue(struct agent *agent, struct pull *pull)
     list_insert_before(place->next, &pull->all);
 }
 
+/* What comes already changes lanes as well: its holder is told. */
+static void raise_to(struct agent *agent, struct pull *pull, enum proto_pull_class priority)
+{
+    enum pull_lane before = lane_of(pull);
+    pull->priority = priority;
+    list_remove(&pull->all);
+    enqueue(agent, pull);
+    if (pull->state == PULL_RECEIVING && lane_of(pull) != before) {
+        agent->pulling_bytes[before] -= pull->bytes;
+        agent->pulling_bytes[lane_of(pull)] += pull->bytes;
+        say_pull(agent, pull);
+    }
+}
+
+static bool is_wanted_by_one(const struct object *object)
+{
+    const struct list_node *waits = &object->waits, *consumers = &object->consumers;
+    bool is_both = waits->next != waits && consumers->next != consumers;
+    return !is_both && waits->next == waits->previous && consumers->next == consumers->previous;
+}
+
 void pull_want(struct agent *agent, struct object *object, enum proto_pull_class priority)
 {
     ROOST_PRE(object->state == OBJECT_ELSEWHERE);
@@ -93,9 +133,10 @@ void pull_want(struct agent *agent, struct object *object, enum proto_pull_class
         enqueue(agent, pull);
         agent->counts.pulls++;
     } else if (priority < pull->priority) {
-        pull->priority = priority;
-        list_remove(&pull->all);
-        enqueue(agent, pull);
+        raise_to(agent, pull, priority);
+    }
+    if (is_wanted_by_one(object)) { /* by who asks now; those before have left */
+        pull->room_since_ns = agent->now_ns;
     }
     agent->pull_due = true;
 }
@@ -177,27 +218,25 @@ static void ask(struct agent *agent, struct pull *pull)
     }
     set_transfer(agent, pull);
     pull->state = PULL_ASKED;
-    struct proto_message *message = say(agent, pull->peer, PROTO_PULL);
-    message->u.pull = (struct proto_pull){ .token = pull->transfer, .ref = pull->ref, .priority = pull->priority };
+    say_pull(agent, pull);
 }
 
-static bool is_admitted(const struct agent *agent, uint64_t bytes)
+static bool is_admitted(const struct agent *agent, const struct pull *pull)
 {
-    return agent->pulling_bytes == 0 || agent->pulling_bytes + bytes <= PULL_ADMITTED_BYTES;
+    uint64_t coming = agent->pulling_bytes[LANE_BLOCKED];
+    coming += lane_of(pull) == LANE_AHEAD ? agent->pulling_bytes[LANE_AHEAD] : 0;
+    return coming == 0 || coming + pull->bytes <= PULL_ADMITTED_BYTES;
 }
 
 /* The bytes have a place: the holder may send. Large ones over several streams. */
 static bool receive(struct agent *agent, struct pull *pull)
 {
-    if (!is_admitted(agent, pull->bytes)) {
-        return false;
-    }
     pull->lease = room_take(agent, pull->bytes);
     if (pull->lease == NULL) {
         return false;
     }
     pull->state = PULL_RECEIVING;
-    agent->pulling_bytes += pull->bytes;
+    agent->pulling_bytes[lane_of(pull)] += pull->bytes;
     struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_PULL, pull->serial),
                                        sizeof *body);
     *body = (struct agent_pull){ .op = AGENT_PULL_RECEIVE,
@@ -211,38 +250,110 @@ static bool receive(struct agent *agent, struct pull *pull)
                                  .place = pull->lease->place,
                                  .size = pull->bytes };
     uint32_t streams = pull->bytes >= PULL_LARGE_BYTES ? PULL_STREAMS_MAX : 1;
+    uint32_t first = lane_of(pull) * (uint32_t)PULL_STREAMS_MAX;
     uint64_t share = align_up((pull->bytes + streams - 1) / streams, STORE_ALIGNMENT);
     for (uint32_t i = 0; i < streams && i * share < pull->bytes; i++) {
         uint64_t left = pull->bytes - i * share;
         struct proto_message *message = say(agent, pull->peer, PROTO_PULL_STREAM);
         message->u.pull_stream = (struct proto_pull_stream){
-            .token = pull->transfer, .stream = i, .offset = i * share, .size = left < share ? left : share
+            .token = pull->transfer, .stream = first + i, .offset = i * share, .size = left < share ? left : share
         };
     }
     return true;
+}
+
+/* ------------------------------------------------------------------ no room */
+
+static uint64_t end_of_patience(const struct agent *agent, const struct pull *pull)
+{
+    uint64_t since = pull->room_since_ns > agent->room_short_ns ? pull->room_since_ns : agent->room_short_ns;
+    return since + room_patience_ns(agent);
+}
+
+/* Will it fit when the tasks that run here have let go of what they read? Then it waits for them: nothing is brought for
+ * others past it, so there are ever fewer of them. */
+static bool room_will_come(struct agent *agent, const struct pull *pull)
+{
+    uint64_t free_bytes = agent->counts.bytes_total - agent->counts.bytes_used, read_bytes = tasks_read_bytes(agent);
+    return read_bytes > 0 && free_bytes + read_bytes >= pull->bytes;
+}
+
+static void refuse_for_want_of_room(struct agent *agent, struct pull *pull)
+{
+    struct object *object = pull->object;
+    unsigned long long bytes = pull->bytes, store_bytes = agent->counts.bytes_total;
+    const char *node = agent->config.node_name;
+    char id[ID_TEXT_BYTES], what[ID_TEXT_BYTES + 32], why[WIRE_TEXT_BYTES_MAX / 2];
+    object_id_print(whole_of(pull)->id, id);
+    snprintf(what, sizeof what, "%sobject %s", object->whole != NULL ? "a part of " : "", id);
+    if (!room_can_ever_hold(agent, bytes)) {
+        log_warn("event=larger_than_store object=%s bytes=%llu store_bytes=%llu", id, bytes, store_bytes);
+        snprintf(why, sizeof why, "%s does not fit: it has %llu bytes, the store of %s has %llu", what, bytes, node,
+                 store_bytes);
+    } else {
+        log_debug("event=no_room object=%s bytes=%llu store_bytes=%llu", id, bytes, store_bytes);
+        snprintf(why, sizeof why,
+                 "no room for %s: it has %llu bytes, and of the %llu of the store of %s too few came free in %llu ms",
+                 what, bytes, store_bytes, node, (unsigned long long)room_patience_ns(agent) / 1000000);
+    }
+    pull_cancel(agent, pull);
+    wait_object_refused(agent, object, ROOST_EFULL, why);
+    if (!list_is_empty(&object->consumers)) {
+        agent->room_short_ns = agent->now_ns; /* what else these tasks read goes now, and may be all that is wanted */
+    }
+    while (!list_is_empty(&object->consumers)) {
+        task_input_refused(agent, CONTAINER_OF(object->consumers.next, struct input, consumer), ROOST_EFULL, why);
+    }
+    agent->pull_due = true;
+}
+
+/* The first in the order that has a size. False: it has to wait, and so has every later one. */
+static bool begin(struct agent *agent, struct pull *pull, uint64_t *next_ns)
+{
+    if (!is_admitted(agent, pull)) {
+        return false;
+    }
+    if (receive(agent, pull)) {
+        agent->room_short_ns = 0;
+        return true;
+    }
+    agent->pulls_want_room = true;
+    agent->room_short_ns = agent->room_short_ns == 0 ? agent->now_ns : agent->room_short_ns;
+    if (end_of_patience(agent, pull) <= agent->now_ns && room_will_come(agent, pull)) {
+        agent->room_short_ns = agent->now_ns;
+    }
+    uint64_t end_ns = end_of_patience(agent, pull);
+    if (end_ns <= agent->now_ns) {
+        refuse_for_want_of_room(agent, pull);
+        return true;
+    }
+    *next_ns = end_ns < *next_ns ? end_ns : *next_ns;
+    return false;
 }
 
 void pull_retry(struct agent *agent)
 {
     uint32_t asked = 0;
     uint64_t next_ns = UINT64_MAX;
-    bool room_is_short = false;
+    bool is_stuck = false;
+    agent->pulls_want_room = false;
     LIST_EACH_SAFE (at, &agent->pulls) {
         struct pull *pull = CONTAINER_OF(at, struct pull, all);
         if (pull->not_before_ns != 0 && pull->not_before_ns <= agent->now_ns) {
             ask_head(agent, pull);
         }
-        if (pull->state == PULL_ROOM && !room_is_short) {
-            room_is_short = !receive(agent, pull); /* nobody overtakes within what is asked for */
+        if (pull->not_before_ns != 0 && pull->not_before_ns < next_ns) {
+            next_ns = pull->not_before_ns;
         }
         asked += pull->state == PULL_ASKED;
         if (pull->state == PULL_QUEUED && asked < PULL_ASKED_MAX) {
             ask(agent, pull);
             asked++;
+        } else if (pull->state == PULL_ROOM && !is_stuck) {
+            is_stuck = !begin(agent, pull, &next_ns); /* nobody overtakes within what is asked for */
         }
-        next_ns = pull->not_before_ns != 0 && pull->not_before_ns < next_ns ? pull->not_before_ns : next_ns;
     }
-    agent->pulls_want_room = room_is_short;
+    agent->room_short_ns = agent->pulls_want_room ? agent->room_short_ns : 0;
     if (next_ns != UINT64_MAX) {
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_PULLS), next_ns);
     }
@@ -253,7 +364,7 @@ void pull_retry(struct agent *agent)
 static void destroy(struct agent *agent, struct pull *pull)
 {
     if (pull->lease != NULL) {
-        agent->pulling_bytes -= pull->bytes;
+        agent->pulling_bytes[lane_of(pull)] -= pull->bytes;
     }
     pull->object->pull = NULL;
     list_remove(&pull->all);
@@ -293,7 +404,7 @@ static void try_next(struct agent *agent, struct pull *pull)
 {
     if (pull->state == PULL_RECEIVING) {
         stop_receiving(agent, pull);
-        agent->pulling_bytes -= pull->bytes;
+        agent->pulling_bytes[lane_of(pull)] -= pull->bytes;
         pull->lease = NULL;
     }
     pull->state = PULL_QUEUED;
@@ -386,7 +497,11 @@ static void on_answer(struct agent *agent, struct core_peer peer, const struct p
     pull->answer = *answer;
     pull->bytes = answer->content.size + answer->trailer_bytes;
     pull->state = PULL_ROOM;
+    pull->room_since_ns = agent->now_ns;
     agent->pull_due = true;
+    if (!room_can_ever_hold(agent, pull->bytes)) {
+        refuse_for_want_of_room(agent, pull);
+    }
 }
 
 /* The holder cannot go on. */
@@ -426,8 +541,21 @@ static void refuse(struct agent *agent, struct core_peer peer, uint64_t token, i
     message->u.pull_answer.status = status;
 }
 
+/* Somebody there has come to block on it. */
+static void raise_serve(struct agent *agent, const struct serve *serve)
+{
+    struct agent_pull *body = core_put(agent->out, CORE_PULL, 0, agent_token(AGENT_TOKEN_SERVE, serve->serial),
+                                       sizeof *body);
+    *body = (struct agent_pull){ .op = AGENT_PULL_RAISE, .peer = serve->peer, .transfer = serve->token };
+}
+
 static void on_pull(struct agent *agent, struct core_peer peer, const struct proto_pull *asked)
 {
+    const struct serve *known = find_serve(agent, peer, asked->token);
+    if (known != NULL) {
+        raise_serve(agent, known);
+        return;
+    }
     struct object *object = object_find(agent, object_id_of(asked->ref));
     bool is_here = object != NULL && object->state == OBJECT_HERE;
     if (!is_here || (object->lease == NULL && object->value.size > 0)) {

@@ -131,13 +131,23 @@ static void dequeue(struct agent *agent, struct room_request *request)
     agent->room_due = true; /* the next may be smaller */
 }
 
-static bool can_ever_fit(const struct agent *agent, const struct room_request *request)
+bool room_can_ever_hold(const struct agent *agent, uint64_t bytes)
 {
     uint64_t largest = 0;
     for (uint32_t i = 0; i < agent->config.segments_count; i++) {
         largest = agent->config.segment_bytes[i] > largest ? agent->config.segment_bytes[i] : largest;
     }
-    return request->bytes <= largest &&
+    return bytes <= largest;
+}
+
+uint64_t room_patience_ns(const struct agent *agent)
+{
+    return agent->config.patience_ns != 0 ? agent->config.patience_ns : (uint64_t)STORE_PATIENCE_MS * 1000000;
+}
+
+static bool can_ever_fit(const struct agent *agent, const struct room_request *request)
+{
+    return room_can_ever_hold(agent, request->bytes) &&
            (request->purpose != WIRE_ROOM_SLAB || request->bytes <= agent->counts.bytes_total / STORE_SLABS_SHARE);
 }
 
@@ -160,13 +170,11 @@ void room_ask(struct agent *agent, struct client *client, const struct wire_room
         client_broken(agent, client, "more ROOM requests than it has threads");
         return;
     }
-    uint64_t patience = agent->config.patience_ns != 0 ? agent->config.patience_ns
-                                                       : (uint64_t)STORE_PATIENCE_MS * 1000000;
     struct room_request request = { .client = client,
                                     .token = asked->head.token,
                                     .bytes = asked->bytes,
                                     .rank = rank_of(agent, client, asked->scope),
-                                    .deadline_ns = agent->now_ns + patience,
+                                    .deadline_ns = agent->now_ns + room_patience_ns(agent),
                                     .purpose = asked->purpose,
                                     .bell = asked->bell };
     if (!can_ever_fit(agent, &request)) {

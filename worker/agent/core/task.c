@@ -6,6 +6,7 @@
  * Happy path: WAITING (for inputs) -> READY (for a worker) -> RUNNING -> DONE; the record goes with its last result.
  *             What cannot start here soon, or has its inputs elsewhere, goes to the head: AWAY. It may come back.
  * Failures:   an input failed -> every result of the task leads on to that input's failure.
+ *             an input cannot be brought here -> the task fails with ROOST_EFULL.
  *             a worker died, or the function failed and wants another try -> WAITING again, at most max_retries times.
  * Invariants: missing is the number of inputs that are on a consumers list; a DONE task holds nothing.
  * Thread: the agent's loop.
@@ -250,6 +251,45 @@ void task_input_changed(struct agent *agent, struct input *input)
     }
 }
 
+void task_input_refused(struct agent *agent, struct input *input, int32_t status, const char *why)
+{
+    struct task *task = input->task;
+    list_remove(&input->consumer);
+    task->missing--;
+    if (task->bad_input == NULL && !task->is_leaving) {
+        task->refusal = agent_alloc(sizeof *task->refusal);
+        task->refusal->status = status;
+        task->refusal->attempts = (int32_t)task->attempts;
+        snprintf(task->refusal->text, sizeof task->refusal->text, "its argument: %s", why);
+        fails_by(agent, task, input->object);
+    }
+}
+
+static bool lets_go_when_it_ends(const struct task *task)
+{
+    return task->state == TASK_READY || (task->state == TASK_RUNNING && task->attempt->blocked == 0);
+}
+
+uint64_t tasks_read_bytes(struct agent *agent)
+{
+    uint64_t bytes = 0;
+    LIST_EACH (at, &agent->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, all);
+        if (!lets_go_when_it_ends(task)) {
+            continue;
+        }
+        LIST_EACH (inputs_at, &task->inputs) {
+            struct inputs *inputs = CONTAINER_OF(inputs_at, struct inputs, of_task);
+            for (uint32_t i = 0; i < inputs->count; i++) {
+                const struct object *object = inputs->input[i].is_pinned ? inputs->input[i].bytes : NULL;
+                bool can_go = object != NULL && object->is_copy && object->lease != NULL;
+                bytes += can_go ? object->lease->place.bytes : 0;
+            }
+        }
+    }
+    return bytes;
+}
+
 static void release(struct agent *agent, struct list_node *list)
 {
     LIST_EACH_SAFE (at, list) {
@@ -277,6 +317,8 @@ static void release_all(struct agent *agent, struct task *task)
     task->missing = 0;
     task->is_spread_out = false;
     task->bad_input = NULL;
+    free(task->refusal);
+    task->refusal = NULL;
     list_remove(&task->failing);
 }
 
@@ -714,6 +756,10 @@ void task_fail(struct agent *agent, struct task *task, const struct wire_failure
 static void fail_by_input(struct agent *agent, struct task *task)
 {
     struct object *bad = task->bad_input;
+    if (task->refusal != NULL) {
+        task_fail(agent, task, task->refusal);
+        return;
+    }
     roost_ref ref = object_ref(bad->id);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
@@ -877,6 +923,7 @@ void tasks_fini(struct agent *agent)
                 free(CONTAINER_OF(inputs_at, struct inputs, of_task));
             }
         }
+        free(task->refusal);
         free(task->results);
         free(task->spec);
         free(task);

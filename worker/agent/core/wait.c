@@ -3,7 +3,8 @@
  * Owns the waits of clients. A wait names refs, says how many it wants, and is answered exactly once.
  *
  * Happy path: all entries of the token arrive -> enough refs are ready -> READY, and the bell.
- * Failures:   a ref that is gone counts as ready, with ROOST_EFREED in its place;
+ * Failures:   a ref that is gone counts as ready, with ROOST_EFREED in its place; one that cannot be brought here with
+ *             ROOST_EFULL, and WHY says the reason;
  *             the client's own deadline passes -> it sends UNWAIT and gets the answer as it stands.
  * Invariants: ready is the number of refs whose state is not 0; a ref is on its object's list while it is 0.
  * Thread: the agent's loop.
@@ -231,6 +232,34 @@ void wait_object_changed(struct agent *agent, struct object *object)
         stop_attending(agent, waiting);
         look_at(agent, waiting, object);
         wait->ready += waiting->ready != 0;
+        if (wait->ready >= wait->wanted && wait->arrived == wait->total) {
+            finish(agent, wait);
+        }
+    }
+}
+
+static void say_why(struct agent *agent, struct wait *wait, uint32_t index, const char *text)
+{
+    size_t length = strlen(text), bytes = align_up(offsetof(struct wire_why, text) + length, 8);
+    struct wire_why *why = core_put(agent->out, CORE_REPLY, core_client_key(wait->client->key), 0, bytes);
+    why->head = (struct wire_entry){ WIRE_WHY, (uint32_t)bytes, wait->token };
+    why->index = index;
+    why->text_bytes = (uint32_t)length;
+    memcpy(why->text, text, length);
+    wait->has_said_why = true;
+}
+
+void wait_object_refused(struct agent *agent, struct object *object, int32_t status, const char *why)
+{
+    while (!list_is_empty(&object->waits)) {
+        struct wait_ref *waiting = CONTAINER_OF(object->waits.next, struct wait_ref, of_object);
+        struct wait *wait = waiting->wait;
+        stop_attending(agent, waiting);
+        waiting->ready = (int8_t)status;
+        wait->ready++;
+        if (!wait->has_said_why) {
+            say_why(agent, wait, (uint32_t)(waiting - wait->refs), why);
+        }
         if (wait->ready >= wait->wanted && wait->arrived == wait->total) {
             finish(agent, wait);
         }

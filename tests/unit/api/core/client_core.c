@@ -349,6 +349,33 @@ TEST(client_core, a_list_that_is_longer_than_a_message_leaves_in_pieces)
     finish();
 }
 
+TEST(client_core, words_about_a_ref_are_kept_with_the_answer_those_about_none_are_not)
+{
+    start();
+    roost_ref refs[2] = { object_ref((struct object_id){ 4, 1 }), object_ref((struct object_id){ 4, 2 }) };
+    int8_t ready[2] = { 0 };
+    struct client_ask ask = { .kind = WIRE_WAIT, .refs = refs, .total = 2, .wanted = 2, .ready = ready };
+    CHECK_EQ(client_ask(core, &ask), 0);
+    CHECK_TEXT(said(), "WAIT 2");
+    union {
+        struct wire_why why;
+        unsigned char bytes[sizeof(struct wire_why) + 8];
+    } words = { .why = { .head = { WIRE_WHY, sizeof words, ask.token }, .index = 2, .text_bytes = 7 } };
+    memcpy(words.why.text, "no room", 7);
+    client_core_take(core, &words.why.head);
+    CHECK(ask.items == NULL);
+    words.why.index = 1;
+    client_core_take(core, &words.why.head);
+    words.why.index = 0; /* one is enough */
+    client_core_take(core, &words.why.head);
+    const struct wire_why *kept = ask.items;
+    CHECK(kept != NULL && !ask.done);
+    CHECK_EQ(kept->index, 1);
+    CHECK(kept->text_bytes == 7 && memcmp(kept->text, "no room", 7) == 0);
+    client_forget(core, &ask);
+    finish();
+}
+
 TEST(client_core, room_that_nobody_waits_for_any_more_goes_back)
 {
     start();
