@@ -61,7 +61,7 @@ struct object {
     bool is_registered; /* it lists this node among the holders */
     bool is_wanted;     /* it was asked for FOUND */
     bool is_copy;       /* the bytes here can be had elsewhere: evictable */
-    bool is_freed;      /* it said FREE */
+    bool is_freed;      /* it said FREE, and was told nothing of the object since then */
     bool says_nothing;  /* its value came from the head, which need not be told */
     bool is_marked;     /* cycle.c: something outside names it */
     bool has_entry;     /* in the shared table, under its id */
@@ -363,7 +363,7 @@ struct task *task_create(struct agent *agent, struct job *job, const struct spec
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope);
 /* DONE -> WAITING: results that are gone are expected once more. */
 void task_wake(struct agent *agent, struct task *task, struct scope *scope);
-/* AWAY, and the head may have forgotten its results: it is told of them, as with the call itself. */
+/* AWAY or DONE, and the head may have forgotten its results: it is told of them, as with the call itself. */
 void task_submit_anew(struct agent *agent, struct task *task);
 void task_begin_anew(struct agent *agent, struct task *task);
 /* Looks at every argument; the task is ready, waits, fails or leaves. */

@@ -473,7 +473,12 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
 
 void task_submit_anew(struct agent *agent, struct task *task)
 {
-    task_set_state(agent, task, TASK_WAITING);
+    if (task->state == TASK_DONE) {
+        task->is_from_head = false;
+        task_wake(agent, task, NULL);
+    } else {
+        task_set_state(agent, task, TASK_WAITING);
+    }
     collect_args(agent, task);
     task_leaves(agent, task);
 }

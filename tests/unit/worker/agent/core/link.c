@@ -768,3 +768,85 @@ TEST(agent_link, a_call_that_the_head_placed_at_its_home_ends_with_its_job)
     CHECK_EQ(bench_sent(&bench, PROTO_COMPLETE)->message.u.complete.died, true);
     bench_end(&bench, true);
 }
+
+TEST(agent_link, a_call_that_is_asked_for_again_and_is_over_is_taken_back)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct task_id over = { 12, 34 };
+    struct proto_message back = { .kind = PROTO_HANDBACK,
+                                  .u.handback = { .task = over, .reason = PROTO_HANDBACK_ROOM } };
+    bench_message(&bench, head, &back);
+    CHECK(bench_sent(&bench, PROTO_CANCEL) == NULL);
+    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
+    bench_message(&bench, head, &back);
+    CHECK(task_id_eq(bench_sent(&bench, PROTO_CANCEL)->message.u.cancel.task, over));
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, a_held_result_that_is_gone_after_it_was_found_is_asked_for_by_its_call_once_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
+    struct object_id result = result_id(bench_submit(&bench, driver, 0, &draft), 0);
+    found(result, 100, 0); /* a word on what an earlier attempt of the caller had let go of */
+    names(PROTO_GONE, result);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 2);
+    CHECK(bench_find(&bench, result) == NULL); /* no failure */
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_failure_that_has_no_bytes_is_said_again_with_every_list)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1 };
+    struct object_id result = result_id(bench_submit(&bench, driver, 0, &draft), 0);
+    _Alignas(8) unsigned char bytes[sizeof(struct agent_names) + sizeof result];
+    struct agent_names *given = (struct agent_names *)(void *)bytes;
+    *given = (struct agent_names){ .peer = { BENCH_OTHER, 1 }, .count = 1 };
+    given->ids[0] = result;
+    bench_done(&bench, agent_token(AGENT_TOKEN_NAMES, 0), 0, 0, given, sizeof bytes);
+    bench_gone(&bench, driver, 0);
+    CHECK_EQ(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.state, PROTO_FAILED);
+    size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
+    bench_session(&bench, head, false);
+    bench_head_comes(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published + 1);
+    CHECK_EQ(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.state, PROTO_FAILED);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_that_was_freed_and_is_said_to_be_here_once_more_stays_until_it_is_freed_once_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct object_id argument = { 77, 1 };
+    struct task_id id = place(argument, 0);
+    give_argument(0);
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    struct object_id kept = result_id(id, 0);
+    struct core_peer peer = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL, .u.pull = { .token = 9, .ref = object_ref(kept) } };
+    bench_message(&bench, peer, &pull); /* it stays for this */
+    names(PROTO_FREE, kept);
+    names(PROTO_FREE, result_id(id, 1));
+    place(argument, 0); /* the call is made again */
+    task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_sent(&bench, PROTO_COMPLETE)->message.u.complete.returns_count, 2);
+    struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { 9, 0 } };
+    bench_message(&bench, peer, &done);
+    CHECK(bench_find(&bench, kept) != NULL);
+    names(PROTO_FREE, kept);
+    CHECK(bench_find(&bench, kept) == NULL);
+    bench_end(&bench, false);
+}
