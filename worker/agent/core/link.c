@@ -128,8 +128,10 @@ static void publish_all(struct agent *agent, struct object *object)
             continue;
         }
         object_becomes_public(agent, at);
-        say_publish(agent, at);
-        is_listed(agent, at);
+        if (agent->head_is_up) { /* else the next list says it */
+            say_publish(agent, at);
+            is_listed(agent, at);
+        }
         at = count > 0 ? stack[--count] : NULL;
     }
     free(stack);
@@ -155,7 +157,7 @@ static void drop_by_name(struct agent *agent, struct object_id id)
 
 void link_value(struct agent *agent, struct object *object)
 {
-    if (!object->is_public || object->whole != NULL || !agent->head_is_up) {
+    if (!object->is_public || object->whole != NULL) {
         return;
     }
     if (object->is_copy) {
@@ -165,7 +167,8 @@ void link_value(struct agent *agent, struct object *object)
     for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
         link_publish(agent, object->contains[i]);
     }
-    if (object->producer == NULL || !object->producer->is_from_head) { /* else COMPLETE says it, with all the others */
+    bool is_said_by_complete = object->producer != NULL && object->producer->is_from_head; /* with all the others */
+    if (agent->head_is_up && !is_said_by_complete) {
         say_publish(agent, object);
         is_listed(agent, object);
     }

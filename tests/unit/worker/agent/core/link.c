@@ -798,6 +798,16 @@ TEST(agent_link, a_held_result_that_is_gone_after_it_was_found_is_asked_for_by_i
     bench_end(&bench, false);
 }
 
+/* The node gives the name of a result to another one, which makes it public. */
+static void give_away(struct object_id id)
+{
+    _Alignas(8) unsigned char bytes[sizeof(struct agent_names) + sizeof id];
+    struct agent_names *given = (struct agent_names *)(void *)bytes;
+    *given = (struct agent_names){ .peer = { BENCH_OTHER, 1 }, .count = 1 };
+    given->ids[0] = id;
+    bench_done(&bench, agent_token(AGENT_TOKEN_NAMES, 0), 0, 0, given, sizeof bytes);
+}
+
 TEST(agent_link, a_failure_that_has_no_bytes_is_said_again_with_every_list)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -805,11 +815,7 @@ TEST(agent_link, a_failure_that_has_no_bytes_is_said_again_with_every_list)
     bench_head_comes(&bench);
     struct spec_draft draft = { .function = "f", .returns = 1 };
     struct object_id result = result_id(bench_submit(&bench, driver, 0, &draft), 0);
-    _Alignas(8) unsigned char bytes[sizeof(struct agent_names) + sizeof result];
-    struct agent_names *given = (struct agent_names *)(void *)bytes;
-    *given = (struct agent_names){ .peer = { BENCH_OTHER, 1 }, .count = 1 };
-    given->ids[0] = result;
-    bench_done(&bench, agent_token(AGENT_TOKEN_NAMES, 0), 0, 0, given, sizeof bytes);
+    give_away(result);
     bench_gone(&bench, driver, 0);
     CHECK_EQ(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.state, PROTO_FAILED);
     size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
@@ -848,5 +854,43 @@ TEST(agent_link, a_result_that_was_freed_and_is_said_to_be_here_once_more_stays_
     CHECK(bench_find(&bench, kept) != NULL);
     names(PROTO_FREE, kept);
     CHECK(bench_find(&bench, kept) == NULL);
+    bench_end(&bench, false);
+}
+
+/* The first result, which names `inner`. */
+static void give_result_naming(const struct bench_task *task, struct object_id inner)
+{
+    roost_ref ref = object_ref(inner);
+    struct object_id id = result_id(task->id, 0);
+    _Alignas(8) unsigned char bytes[sizeof(struct wire_refs) + sizeof ref];
+    struct wire_refs *told = (struct wire_refs *)(void *)bytes;
+    *told = (struct wire_refs){ .head = { WIRE_REFS, sizeof bytes, 0 }, .container = id, .count = 1 };
+    memcpy(told->refs, &ref, sizeof ref);
+    bench_entry(&bench, task->client, &told->head);
+    struct wire_place place;
+    CHECK_EQ(bench_room(&bench, task->client, task->task.run, WIRE_ROOM_OBJECT, wire_object_bytes(10, 0, 1), &place),
+             0);
+    struct wire_result result = { .head = { WIRE_RESULT, sizeof result, 0 },
+                                  .run = task->task.run,
+                                  .object = { .id = id, .place = place, .size = 10, .refs = 1 } };
+    bench_entry(&bench, task->client, &result.head);
+}
+
+TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_away_is_in_the_list)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    struct bench_task task = bench_take(&bench);
+    struct object_id result = result_id(task.id, 0);
+    give_away(result);
+    bench_session(&bench, head, false);
+    struct object_id inner = bench_put(&bench, task.client, 10, NULL, 0);
+    give_result_naming(&task, inner);
+    bench_complete(&bench, &task, 0, "");
+    bench_head_comes(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, result));
+    CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, inner));
     bench_end(&bench, false);
 }
