@@ -64,6 +64,7 @@ struct object {
     bool is_freed;      /* it said FREE, and was told nothing of the object since then */
     bool says_nothing;  /* its value came from the head, which need not be told */
     bool is_marked;     /* cycle.c: something outside names it */
+    bool is_being_said; /* link.c: what it contains is made public first */
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
     uint32_t version;   /* the attempt that made it */
@@ -534,6 +535,9 @@ void link_timer(struct agent *agent, uint64_t which);
 void link_flush(struct agent *agent);
 /* The head learns the object, and first what it contains. Nothing when it knows it. */
 void link_publish(struct agent *agent, struct object *object);
+/* The head may have forgotten it, as this node does not hold it there, and it is named here once more, not out of another
+ * object: it is made known again, with what it contains. */
+void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
 void link_location(struct agent *agent, const struct object *object, bool added);

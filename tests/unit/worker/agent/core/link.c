@@ -894,3 +894,51 @@ TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_awa
     CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, inner));
     bench_end(&bench, false);
 }
+
+TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made_known_again)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "parent", .returns = 1, .max_retries = 3 });
+    struct bench_task parent = bench_take(&bench);
+    struct spec_draft call = { .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
+    struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, &call), 0);
+    struct bench_task child = bench_take(&bench);
+    bench_result(&bench, &child, 0, 100);
+    give_away(result);
+    bench_complete(&bench, &child, 0, "");
+    bench_gone(&bench, parent.client, 9);
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
+    bench_message(&bench, head, &dead);
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, result));
+    parent = bench_take(&bench);
+    bench_submit(&bench, parent.client, parent.task.run, &call);
+    const struct proto_publish *publish = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3); /* pending, made, and now */
+    CHECK(object_id_eq(publish->object, result) && publish->state == PROTO_SEALED && publish->located);
+    names(PROTO_FREE, result); /* of what the head knew before */
+    CHECK(bench_find(&bench, result) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, objects_that_name_each_other_are_published_once_each_one_of_them_by_its_name_first)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    struct bench_task task = bench_take(&bench);
+    struct object_id result = result_id(task.id, 0);
+    roost_ref ref = object_ref(result);
+    struct object_id inner = bench_put(&bench, task.client, 10, &ref, 1);
+    give_result_naming(&task, inner);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 0);
+    give_away(result);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3);
+    const struct proto_publish *last = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
+    CHECK(object_id_eq(last->object, result) && last->state == PROTO_SEALED && last->contained.count == 1);
+    bench_end(&bench, false);
+}
