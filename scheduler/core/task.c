@@ -447,7 +447,8 @@ void head_task_submit(struct head *head, struct member *member, const struct pro
     task = head_task_make(head, member, spec, TASK_WAITING);
     task->handbacks = submit->handed_back ? 1 : 0;
     enter_returns(head, task, member);
-    bool is_over = head->spec_bytes > 0 && head->spec_bytes + task->spec_bytes > head->config.spec_bytes_max;
+    bool may_run = task->job != NULL || head_in_census(head);
+    bool is_over = may_run && head->spec_bytes > 0 && head->spec_bytes + task->spec_bytes > head->config.spec_bytes_max;
     struct object_id gone;
     if (is_over && take_inputs(head, task, &gone)) {
         refuse(head, task);

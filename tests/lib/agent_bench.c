@@ -117,6 +117,12 @@ static void run(struct bench *bench, const struct core_command *command)
             const struct proto_objects *objects = &sent->message.u.hold.objects;
             sent->ids_count = objects->count < ROOST_COUNT_OF(sent->ids) ? objects->count : ROOST_COUNT_OF(sent->ids);
             memcpy(sent->ids, objects->ids, sent->ids_count * sizeof *sent->ids);
+        } else if (kind == PROTO_LIST_OBJECTS) {
+            const struct proto_list_objects *listed = &sent->message.u.list_objects;
+            sent->ids_count = listed->count < ROOST_COUNT_OF(sent->ids) ? listed->count : ROOST_COUNT_OF(sent->ids);
+            for (size_t i = 0; i < sent->ids_count; i++) {
+                sent->ids[i] = listed->items[i].object;
+            }
         } else if (kind == PROTO_PROGRESS) {
             const struct proto_progress *progress = &sent->message.u.progress;
             size_t count = progress->count < ROOST_COUNT_OF(sent->items) ? progress->count

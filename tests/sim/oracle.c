@@ -12,6 +12,7 @@
 #include "tests/sim/network.h"
 #include "tests/sim/oracle_views.h"
 #include "tests/sim/program.h"
+#include "tests/sim/seen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct kept {
 };
 
 struct oracle {
-    struct id_map seen;      /* object -> struct contents */
+    struct seen seen;
     struct object_id *known; /* at the head, ascending */
     size_t known_count;
     uint64_t frees, objects; /* of the head when last looked at */
@@ -43,10 +44,7 @@ struct oracle *oracle_create(void)
 
 void oracle_destroy(struct oracle *oracle)
 {
-    for (uint32_t i = 0; i < oracle->seen.capacity; i++) { /* freeing has no order */
-        free(oracle->seen.slots[i].value);
-    }
-    id_map_fini(&oracle->seen);
+    seen_fini(&oracle->seen);
     for (size_t i = 0; i < oracle->kept_count; i++) {
         free(oracle->kept[i].memory);
     }
@@ -281,11 +279,9 @@ static void check_clients(struct world *world, const struct node *node, struct o
     }
 }
 
-static void forget_seen(struct world *world, struct object_id id);
-
 static void check_freed(struct world *world, struct object_id id)
 {
-    forget_seen(world, id);
+    seen_forget(&world->oracle->seen, id);
     world_tell(world, 0, "%llx is freed", world_word(id));
     for (uint32_t place = 1; place < SIM_PLACES; place++) {
         const struct node *node = living(world, place);
@@ -377,38 +373,19 @@ void oracle_node_dead(struct world *world, struct node_id id)
 
 /* ------------------------------------------------------------------------------------------------ readers */
 
-struct contents {
-    uint32_t count;
-    roost_ref refs[];
-};
-
 void oracle_seen(struct world *world, struct object_id id, const void *refs, uint32_t count)
 {
     const struct head *head = head_host_core(world);
     if (head == NULL || !head_view_knows(head, id)) {
         return; /* of one node: another attempt of its caller may make it again elsewhere */
     }
-    struct contents *contents = id_map_get(&world->oracle->seen, object_id_key(id));
-    if (contents == NULL) {
-        contents = malloc(sizeof *contents + count * sizeof(roost_ref));
-        ROOST_INVARIANT(contents != NULL);
-        contents->count = count;
-        memcpy(contents->refs, refs, count * sizeof(roost_ref));
-        ROOST_INVARIANT(id_map_put(&world->oracle->seen, object_id_key(id), contents) == 0);
-    } else if (contents->count != count || memcmp(contents->refs, refs, count * sizeof(roost_ref)) != 0) {
-        world_fail(world, "object %llx has changed: it names others than it did", world_word(id));
-    }
-}
-
-static void forget_seen(struct world *world, struct object_id id)
-{
-    free(id_map_remove(&world->oracle->seen, object_id_key(id)));
+    seen_note(world, &world->oracle->seen, id, refs, count);
 }
 
 void oracle_retired(struct world *world, struct object_id id)
 {
     if (head_host_core(world) == NULL || !head_view_knows(head_host_core(world), id)) {
-        forget_seen(world, id);
+        seen_forget(&world->oracle->seen, id);
     }
 }
 

@@ -149,6 +149,19 @@ void store_entry(struct world *world, struct node *node, uint64_t token, const s
     }
 }
 
+bool store_names(struct world *world, struct node *node, struct object_id id, const void *refs, uint32_t count)
+{
+    const struct entry *entry = find(node, id);
+    if (entry == NULL || entry->copy == NULL || entry->copy->status != 0) {
+        return false;
+    }
+    const struct wire_object *object = &entry->copy->object;
+    uint64_t bytes = wire_object_bytes(object->size, object->columns, object->refs);
+    const unsigned char *data = store_at(world, node, &object->place, bytes);
+    return object->refs == count &&
+           memcmp(data + wire_refs_offset(object->size, object->columns), refs, count * sizeof(roost_ref)) == 0;
+}
+
 uint64_t store_entries(const struct node *node) { return node->table.count; }
 
 void store_write(struct world *world, struct node *node, const struct agent_write *body)

@@ -42,6 +42,9 @@ void store_unpin(struct world *world, struct node *node, struct copy *copy);
 
 void store_pull(struct world *world, struct node *node, uint64_t token, const struct agent_pull *body);
 
+/* Does a copy of the object lie here that names these? */
+bool store_names(struct world *world, struct node *node, struct object_id id, const void *refs, uint32_t count);
+
 /* How many entries there are that a reader could find. */
 uint64_t store_entries(const struct node *node);
 

@@ -61,9 +61,10 @@ struct object {
     bool is_registered; /* it lists this node among the holders */
     bool is_wanted;     /* it was asked for FOUND */
     bool is_copy;       /* the bytes here can be had elsewhere: evictable */
-    bool is_freed;      /* it said FREE */
+    bool is_freed;      /* it said FREE, and was told nothing of the object since then */
     bool says_nothing;  /* its value came from the head, which need not be told */
     bool is_marked;     /* cycle.c: something outside names it */
+    bool is_being_said; /* link.c: what it contains is made public first */
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
     uint32_t version;   /* the attempt that made it */
@@ -375,7 +376,7 @@ struct task *task_create(struct agent *agent, struct job *job, const struct spec
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope);
 /* DONE -> WAITING: results that are gone are expected once more. */
 void task_wake(struct agent *agent, struct task *task, struct scope *scope);
-/* AWAY, and the head may have forgotten its results: it is told of them, as with the call itself. */
+/* AWAY or DONE, and the head may have forgotten its results: it is told of them, as with the call itself. */
 void task_submit_anew(struct agent *agent, struct task *task);
 void task_begin_anew(struct agent *agent, struct task *task);
 /* Looks at every argument; the task is ready, waits, fails or leaves. */
@@ -548,6 +549,9 @@ void link_timer(struct agent *agent, uint64_t which);
 void link_flush(struct agent *agent);
 /* The head learns the object, and first what it contains. Nothing when it knows it. */
 void link_publish(struct agent *agent, struct object *object);
+/* The head may have forgotten it, as this node does not hold it there, and it is named here once more, not out of another
+ * object: it is made known again, with what it contains. */
+void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
 void link_location(struct agent *agent, const struct object *object, bool added);
@@ -564,6 +568,7 @@ void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
 /* What the three share: a message to the head, to be filled in, and parts of messages. */
 struct proto_message *link_say(struct agent *agent, enum proto_kind kind);
+void link_say_publish(struct agent *agent, struct object *object);
 void link_say_submit(struct agent *agent, const struct task *task);
 struct proto_objects link_contained(struct agent *agent, const struct object *object);
 struct proto_content link_content(const struct object *object);

@@ -69,7 +69,7 @@ struct proto_content link_content(const struct object *object)
     };
 }
 
-static void say_publish(struct agent *agent, struct object *object)
+void link_say_publish(struct agent *agent, struct object *object)
 {
     struct proto_objects contained = say_contained(agent, object);
     struct proto_message *message = link_say(agent, PROTO_PUBLISH);
@@ -91,27 +91,69 @@ static void say_publish(struct agent *agent, struct object *object)
     }
 }
 
+/* The name alone: the value follows. */
+static void say_name(struct agent *agent, const struct object *object)
+{
+    if (agent->head_is_up) {
+        struct proto_message *message = link_say(agent, PROTO_PUBLISH);
+        message->u.publish.object = object->id;
+        message->u.publish.state = PROTO_PENDING;
+    }
+}
+
 /* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. A hold that nobody has here is
  * dropped at once; so nothing stays at the head when the value and the end of an object cross. */
 void link_noted(struct agent *agent, struct object *object)
 {
     object->is_registered = true;
+    object->is_freed = false;
     list_remove(&object->told);
     if (!object_is_held(object)) {
         list_append(&agent->drops, &object->told);
     }
 }
 
+static void say_all_of(struct agent *agent, struct object *object)
+{
+    if (!object->is_public) {
+        object_becomes_public(agent, object);
+    }
+    if (agent->head_is_up) { /* else the next list says it */
+        link_say_publish(agent, object);
+        link_noted(agent, object);
+    }
+}
+
+/* Not known to the head; or, `anew`, perhaps not any more. */
+static bool is_to_be_said(const struct object *object, bool anew)
+{
+    bool is_ours = object->state == OBJECT_HERE || object->state == OBJECT_PENDING;
+    return !object->is_public || (anew && !object->is_registered && is_ours && !object->says_nothing);
+}
+
+/* What `object` contains and is to be said before it. */
+static struct object *inner_of(struct agent *agent, struct object *object, bool anew)
+{
+    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+        struct object *inner = object->contains[i];
+        if (inner->is_being_said && !inner->is_public) { /* it contains itself in the end: its name goes ahead */
+            object_becomes_public(agent, inner);
+            say_name(agent, inner);
+        } else if (!inner->is_being_said && is_to_be_said(inner, anew)) {
+            return inner;
+        }
+    }
+    return NULL;
+}
+
 /* Inner names first, in a loop: a chain of containers may be long. */
-static void publish_all(struct agent *agent, struct object *object)
+static void publish_all(struct agent *agent, struct object *object, bool anew)
 {
     struct object **stack = NULL;
     size_t count = 0, capacity = 0;
     for (struct object *at = object; at != NULL;) {
-        struct object *inner = NULL;
-        for (uint32_t i = 0; at->contains != NULL && i < at->value.refs && inner == NULL; i++) {
-            inner = at->contains[i]->is_public ? NULL : at->contains[i];
-        }
+        at->is_being_said = true;
+        struct object *inner = inner_of(agent, at, anew);
         if (inner != NULL) {
             if (count == capacity) {
                 capacity = capacity * 2 + 16;
@@ -122,9 +164,8 @@ static void publish_all(struct agent *agent, struct object *object)
             at = inner;
             continue;
         }
-        object_becomes_public(agent, at);
-        say_publish(agent, at);
-        link_noted(agent, at);
+        say_all_of(agent, at);
+        at->is_being_said = false;
         at = count > 0 ? stack[--count] : NULL;
     }
     free(stack);
@@ -133,7 +174,14 @@ static void publish_all(struct agent *agent, struct object *object)
 void link_publish(struct agent *agent, struct object *object)
 {
     if (!object->is_public) {
-        publish_all(agent, object);
+        publish_all(agent, object, false);
+    }
+}
+
+void link_publish_anew(struct agent *agent, struct object *object)
+{
+    if (agent->head_is_up && is_to_be_said(object, true)) {
+        publish_all(agent, object, true);
     }
 }
 
@@ -150,7 +198,7 @@ void link_drop_name(struct agent *agent, struct object_id id)
 
 void link_value(struct agent *agent, struct object *object)
 {
-    if (!object->is_public || object->whole != NULL || !agent->head_is_up) {
+    if (!object->is_public || object->whole != NULL) {
         return;
     }
     if (object->is_copy) {
@@ -160,8 +208,9 @@ void link_value(struct agent *agent, struct object *object)
     for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
         link_publish(agent, object->contains[i]);
     }
-    if (object->producer == NULL || !object->producer->is_from_head) { /* else COMPLETE says it, with all the others */
-        say_publish(agent, object);
+    bool is_said_by_complete = object->producer != NULL && object->producer->is_from_head; /* with all the others */
+    if (agent->head_is_up && !is_said_by_complete) {
+        link_say_publish(agent, object);
         link_noted(agent, object);
     }
 }
@@ -348,6 +397,7 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
         if (!object->is_public) { /* it was given up, and is wanted again */
             object_becomes_public(agent, object);
         }
+        object->is_freed = false; /* the head hears that it is here, and frees it once more */
         items[i].contained = say_contained(agent, object);
         items[i].content = link_content(object);
         items[i].located = true;

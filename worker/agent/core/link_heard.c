@@ -161,13 +161,22 @@ static void on_found(struct agent *agent, const struct proto_found *found)
     settle_home(agent, producer);
 }
 
+/* A result of a call of this home, with no bytes here; DONE by a word of the head's on what it has freed since then. */
+static bool can_be_made_again(const struct object *object)
+{
+    const struct task *producer = object->producer;
+    bool is_elsewhere = object->state == OBJECT_ELSEWHERE;
+    return producer != NULL && object_is_held(object) && !producer->job->has_ended &&
+           (producer->state == TASK_AWAY || (producer->state == TASK_DONE && producer->is_home && is_elsewhere));
+}
+
 static void one_freed(struct agent *agent, struct object *object, enum proto_kind kind)
 {
     struct task *producer = object->producer;
     if (kind == PROTO_FREE && object->is_registered) {
         return; /* it crosses a word of ours that makes the name known once more */
     }
-    if (kind == PROTO_GONE && producer != NULL && producer->state == TASK_AWAY && object_is_held(object)) {
+    if (kind == PROTO_GONE && can_be_made_again(object)) {
         task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */
         return;
     }
@@ -345,11 +354,15 @@ static void on_cancel(struct agent *agent, const struct proto_cancel *cancel)
 static void on_handback(struct agent *agent, const struct proto_handback *handback)
 {
     struct task *task = task_find(agent, handback->task);
+    bool is_asked_for = handback->reason == PROTO_HANDBACK_AGAIN;
     if (task == NULL || task->state != TASK_AWAY) {
+        if (is_asked_for) { /* its job has ended here; the head keeps a place for it */
+            link_say(agent, PROTO_CANCEL)->u.cancel = (struct proto_cancel){ .task = handback->task };
+        }
         return;
     }
     task->is_refused = handback->reason == PROTO_HANDBACK_ROOM;
-    if (handback->reason == PROTO_HANDBACK_AGAIN) {
+    if (is_asked_for) {
         link_say_submit(agent, task); /* out of the record, which therefore stays, at the latest until the job's end */
     }
 }

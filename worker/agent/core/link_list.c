@@ -42,8 +42,14 @@ static void list_objects(struct agent *agent)
         if (!object->is_public || object->state == OBJECT_DYING || object->whole != NULL) {
             continue;
         }
-        object->is_registered = object_is_held(object);
         object->is_wanted = false;
+        if (object->state == OBJECT_FAILED && !object->says_nothing) { /* a list does not say why */
+            link_say_publish(agent, object);
+            link_noted(agent, object);
+            continue;
+        }
+        object->is_registered = object_is_held(object);
+        object->is_freed = false; /* the head hears of it, and frees it once more */
         list_remove(&object->told);
         items[count++] = (struct proto_list_object){
             .object = object->id,

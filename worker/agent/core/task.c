@@ -486,6 +486,16 @@ static bool parent_is_right(struct agent *agent, struct client *client, uint64_t
     return task_id_eq(spec->parent, parent);
 }
 
+/* AWAY, or woken for this. */
+static void submit_once_more(struct agent *agent, struct task *task)
+{
+    if (task->state == TASK_AWAY) {
+        task_set_state(agent, task, TASK_WAITING);
+    }
+    collect_args(agent, task);
+    task_leaves(agent, task);
+}
+
 /* A later attempt of the parent makes the same call again: it holds what the first one made, and what of that is gone
  * is made once more. */
 static void submit_again(struct agent *agent, struct task *task, struct scope *scope)
@@ -493,31 +503,43 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
     if ((task->spec->flags & SPEC_UNHELD) != 0) {
         return;
     }
-    bool is_gone = task->results_left < task->spec->returns;
+    bool is_gone = task->results_left < task->spec->returns, asks_head = is_gone && task->state == TASK_AWAY;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result != NULL) { /* what the head does not keep for this node may be gone there already */
-            is_gone = is_gone || (task->state == TASK_AWAY && result->is_public && !result->is_registered);
-            scope_hold(agent, scope, result);
+        if (result == NULL) {
+            continue;
         }
+        if (result->is_public && !result->is_registered) { /* it may be gone at the head */
+            bool is_elsewhere = task->state == TASK_DONE && result->state == OBJECT_ELSEWHERE;
+            bool is_made_there = task->state == TASK_AWAY || is_elsewhere;
+            asks_head = asks_head || is_made_there;
+            if (!is_made_there) {
+                link_publish_anew(agent, result);
+            }
+        }
+        scope_hold(agent, scope, result);
     }
-    if (is_gone && task->state == TASK_DONE) {
+    bool is_over = task->state == TASK_DONE;
+    if (is_over && (is_gone || asks_head)) {
         task->is_from_head = false;
         task_wake(agent, task, scope);
-        task_begin(agent, task);
     } else if (is_gone) {
         task_expect_results(agent, task, scope);
     }
-    if (is_gone && task->state == TASK_AWAY) {
-        task_submit_anew(agent, task);
+    if (asks_head) {
+        submit_once_more(agent, task);
+    } else if (is_over && is_gone) {
+        task_begin(agent, task);
     }
 }
 
 void task_submit_anew(struct agent *agent, struct task *task)
 {
-    task_set_state(agent, task, TASK_WAITING);
-    collect_args(agent, task);
-    task_leaves(agent, task);
+    if (task->state == TASK_DONE) {
+        task->is_from_head = false;
+        task_wake(agent, task, NULL);
+    }
+    submit_once_more(agent, task);
 }
 
 void task_wake(struct agent *agent, struct task *task, struct scope *scope)

@@ -768,3 +768,177 @@ TEST(agent_link, a_call_that_the_head_placed_at_its_home_ends_with_its_job)
     CHECK_EQ(bench_sent(&bench, PROTO_COMPLETE)->message.u.complete.died, true);
     bench_end(&bench, true);
 }
+
+TEST(agent_link, a_call_that_is_asked_for_again_and_is_over_is_taken_back)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct task_id over = { 12, 34 };
+    struct proto_message back = { .kind = PROTO_HANDBACK,
+                                  .u.handback = { .task = over, .reason = PROTO_HANDBACK_ROOM } };
+    bench_message(&bench, head, &back);
+    CHECK(bench_sent(&bench, PROTO_CANCEL) == NULL);
+    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
+    bench_message(&bench, head, &back);
+    CHECK(task_id_eq(bench_sent(&bench, PROTO_CANCEL)->message.u.cancel.task, over));
+    bench_end(&bench, true);
+}
+
+TEST(agent_link, a_held_result_that_is_gone_after_it_was_found_is_asked_for_by_its_call_once_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
+    struct object_id result = result_id(bench_submit(&bench, driver, 0, &draft), 0);
+    found(result, 100, 0); /* a word on what an earlier attempt of the caller had let go of */
+    names(PROTO_GONE, result);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 2);
+    CHECK(bench_find(&bench, result) == NULL); /* no failure */
+    bench_end(&bench, false);
+}
+
+/* The node gives the name of a result to another one, which makes it public. */
+static void give_away(struct object_id id)
+{
+    _Alignas(8) unsigned char bytes[sizeof(struct agent_names) + sizeof id];
+    struct agent_names *given = (struct agent_names *)(void *)bytes;
+    *given = (struct agent_names){ .peer = { BENCH_OTHER, 1 }, .count = 1 };
+    given->ids[0] = id;
+    bench_done(&bench, agent_token(AGENT_TOKEN_NAMES, 0), 0, 0, given, sizeof bytes);
+}
+
+TEST(agent_link, a_failure_that_has_no_bytes_is_said_again_with_every_list)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1 };
+    struct object_id result = result_id(bench_submit(&bench, driver, 0, &draft), 0);
+    give_away(result);
+    bench_gone(&bench, driver, 0);
+    CHECK_EQ(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.state, PROTO_FAILED);
+    size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
+    bench_session(&bench, head, false);
+    bench_head_comes(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published + 1);
+    CHECK_EQ(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.state, PROTO_FAILED);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_that_was_freed_and_is_said_to_be_here_once_more_stays_until_it_is_freed_once_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct object_id argument = { 77, 1 };
+    struct task_id id = place(argument, 0);
+    give_argument(0);
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    struct object_id kept = result_id(id, 0);
+    struct core_peer peer = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL, .u.pull = { .token = 9, .ref = object_ref(kept) } };
+    bench_message(&bench, peer, &pull); /* it stays for this */
+    names(PROTO_FREE, kept);
+    names(PROTO_FREE, result_id(id, 1));
+    place(argument, 0); /* the call is made again */
+    task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_sent(&bench, PROTO_COMPLETE)->message.u.complete.returns_count, 2);
+    struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { 9, 0 } };
+    bench_message(&bench, peer, &done);
+    CHECK(bench_find(&bench, kept) != NULL);
+    names(PROTO_FREE, kept);
+    CHECK(bench_find(&bench, kept) == NULL);
+    bench_end(&bench, false);
+}
+
+/* The first result, which names `inner`. */
+static void give_result_naming(const struct bench_task *task, struct object_id inner)
+{
+    roost_ref ref = object_ref(inner);
+    struct object_id id = result_id(task->id, 0);
+    _Alignas(8) unsigned char bytes[sizeof(struct wire_refs) + sizeof ref];
+    struct wire_refs *told = (struct wire_refs *)(void *)bytes;
+    *told = (struct wire_refs){ .head = { WIRE_REFS, sizeof bytes, 0 }, .container = id, .count = 1 };
+    memcpy(told->refs, &ref, sizeof ref);
+    bench_entry(&bench, task->client, &told->head);
+    struct wire_place place;
+    CHECK_EQ(bench_room(&bench, task->client, task->task.run, WIRE_ROOM_OBJECT, wire_object_bytes(10, 0, 1), &place),
+             0);
+    struct wire_result result = { .head = { WIRE_RESULT, sizeof result, 0 },
+                                  .run = task->task.run,
+                                  .object = { .id = id, .place = place, .size = 10, .refs = 1 } };
+    bench_entry(&bench, task->client, &result.head);
+}
+
+TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_away_is_in_the_list)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    struct bench_task task = bench_take(&bench);
+    struct object_id result = result_id(task.id, 0);
+    give_away(result);
+    bench_session(&bench, head, false);
+    struct object_id inner = bench_put(&bench, task.client, 10, NULL, 0);
+    give_result_naming(&task, inner);
+    bench_complete(&bench, &task, 0, "");
+    bench_head_comes(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, result));
+    CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, inner));
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made_known_again)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "parent", .returns = 1, .max_retries = 3 });
+    struct bench_task parent = bench_take(&bench);
+    struct spec_draft call = { .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
+    struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, &call), 0);
+    struct bench_task child = bench_take(&bench);
+    bench_result(&bench, &child, 0, 100);
+    give_away(result);
+    bench_complete(&bench, &child, 0, "");
+    bench_gone(&bench, parent.client, 9);
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
+    bench_message(&bench, head, &dead);
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, result));
+    parent = bench_take(&bench);
+    bench_submit(&bench, parent.client, parent.task.run, &call);
+    const struct proto_publish *publish = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3); /* pending, made, and now */
+    CHECK(object_id_eq(publish->object, result) && publish->state == PROTO_SEALED && publish->located);
+    names(PROTO_FREE, result); /* of what the head knew before */
+    CHECK(bench_find(&bench, result) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, objects_that_name_each_other_are_published_once_each_one_of_them_by_its_name_first)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    struct bench_task task = bench_take(&bench);
+    struct object_id result = result_id(task.id, 0);
+    roost_ref ref = object_ref(result);
+    struct object_id inner = bench_put(&bench, task.client, 10, &ref, 1);
+    give_result_naming(&task, inner);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 0);
+    give_away(result);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3);
+    const struct proto_publish *last = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
+    CHECK(object_id_eq(last->object, result) && last->state == PROTO_SEALED && last->contained.count == 1);
+    bench_end(&bench, false);
+}

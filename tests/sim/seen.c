@@ -1,0 +1,61 @@
+/* seen.c - which names readers have seen in which object
+ *
+ * Owns what the first reader saw, until the object is gone.
+ *
+ * Failures: other names than those -> the world fails, unless the object was rebuilt and nothing was left to tell it by.
+ */
+#include "tests/sim/seen.h"
+#include "common/contract.h"
+#include "tests/sim/node.h"
+#include "tests/sim/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct contents {
+    uint32_t count;
+    roost_ref refs[];
+};
+
+void seen_fini(struct seen *seen)
+{
+    for (uint32_t i = 0; i < seen->contents.capacity; i++) { /* freeing has no order */
+        free(seen->contents.slots[i].value);
+    }
+    id_map_fini(&seen->contents);
+}
+
+void seen_forget(struct seen *seen, struct object_id id) { free(id_map_remove(&seen->contents, object_id_key(id))); }
+
+/* A rebuilt object is told from the one before by what the head has kept of that (lifetime.md, versions). Head and last
+ * holder lost together leave nothing to tell it by: then it may be another one, but never are there two. */
+static bool may_be_another(struct world *world, struct object_id id, const struct contents *before)
+{
+    const uint32_t both = WOUND_HEAD_LOST | WOUND_NODE_LOST;
+    bool is_anywhere = false;
+    for (uint32_t place = 1; place < SIM_PLACES; place++) {
+        if (node_life(world, place) != 0) {
+            is_anywhere = is_anywhere || store_names(world, world->nodes[place], id, before->refs, before->count);
+        }
+    }
+    return (world->wounds & both) == both && !is_anywhere;
+}
+
+void seen_note(struct world *world, struct seen *seen, struct object_id id, const void *refs, uint32_t count)
+{
+    const struct contents *before = id_map_get(&seen->contents, object_id_key(id));
+    bool is_same = before != NULL && before->count == count &&
+                   memcmp(before->refs, refs, count * sizeof(roost_ref)) == 0;
+    if (is_same) {
+        return;
+    }
+    if (before != NULL && !may_be_another(world, id, before)) {
+        world_fail(world, "object %llx has changed: it names others than it did", world_word(id));
+    }
+    seen_forget(seen, id);
+    struct contents *contents = malloc(sizeof *contents + count * sizeof(roost_ref));
+    ROOST_INVARIANT(contents != NULL);
+    contents->count = count;
+    memcpy(contents->refs, refs, count * sizeof(roost_ref));
+    ROOST_INVARIANT(id_map_put(&seen->contents, object_id_key(id), contents) == 0);
+}
