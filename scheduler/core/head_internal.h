@@ -124,7 +124,7 @@ void member_heard(struct head *head, struct member *member, uint32_t seen);
 /* The mark up to which this member is known to have applied what was sent. */
 uint32_t member_seen(const struct member *member, uint32_t seen);
 void member_die(struct head *head, struct member *member, const char *why);
-/* The first step: the time of those of the ledger begins with ours. */
+/* The first step, or the first after a standstill: everybody's time begins with ours. */
 void members_begin(struct head *head);
 void members_arm(struct head *head);
 void members_expire(struct head *head);
@@ -483,6 +483,7 @@ struct head {
     size_t deaths_count, deaths_capacity;
     uint32_t echoes_missing, lists_missing;
     bool has_begun, silence_is_armed;
+    uint64_t silence_at_ns; /* what it is armed for */
 
     struct directory directory;
     struct line unnamed, changed;

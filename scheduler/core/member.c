@@ -7,6 +7,7 @@
  *             DEAD to all, and nothing is freed before all have echoed it (rule 4).
  *             session lost -> the same life may come back and list; silence decides.
  *             dead but alive -> its messages are dropped; its next HELLO begins a new incarnation.
+ *             the head itself stood still -> nobody's silence counts that long; what they said is still to be read.
  * Invariants: a member is known to the placement while it lives; echoes_missing counts the living members that have not
  *             echoed the last notice; hearing is ordered by heard_ns.
  * Thread:     the core's.
@@ -151,10 +152,11 @@ static uint64_t next_deadline(const struct head *head)
 
 void members_arm(struct head *head)
 {
-    uint64_t next = next_deadline(head);
-    if (!head->silence_is_armed && next != UINT64_MAX) {
-        core_arm(head->out, HEAD_TIMER_SILENCE, next > head->now_ns ? next : head->now_ns);
+    uint64_t next = head->silence_is_armed ? UINT64_MAX : next_deadline(head);
+    if (next != UINT64_MAX) {
+        head->silence_at_ns = next > head->now_ns ? next : head->now_ns;
         head->silence_is_armed = true;
+        core_arm(head->out, HEAD_TIMER_SILENCE, head->silence_at_ns);
     }
 }
 
@@ -176,6 +178,11 @@ void members_begin(struct head *head)
 void members_expire(struct head *head)
 {
     head->silence_is_armed = false;
+    if (head->now_ns - head->silence_at_ns > SILENCE_LATE_MS * UINT64_C(1000000)) {
+        log_info("event=stood_still late_ms=%" PRIu64, (head->now_ns - head->silence_at_ns) / 1000000);
+        members_begin(head);
+        return;
+    }
     LIST_EACH_SAFE (at, &head->hearing) {
         struct member *member = CONTAINER_OF(at, struct member, hearing);
         if (!head_has_room(head) || (deadline_of(head, member) > head->now_ns && member->state == PROTO_NODE_ALIVE)) {

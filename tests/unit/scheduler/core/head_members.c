@@ -57,6 +57,21 @@ TEST(head_members, more_silence_makes_it_dead_and_all_are_told)
     bench_end(&bench);
 }
 
+TEST(head_members, a_head_that_stood_still_takes_nobody_for_silent)
+{
+    start(3);
+    bench_pass(&bench, 2 * HEARTBEAT_MS, true);
+    bench.now_ns += (NODE_DEAD_MS + 2000) * UINT64_C(1000000);
+    bench_pass(&bench, 1, false);
+    CHECK_EQ(head_counts(bench.head).deaths, 0);
+    CHECK_EQ(head_counts(bench.head).suspects, 0);
+    bench_pass(&bench, NODE_SUSPECT_MS + HEARTBEAT_MS, false); /* silence that the head has waited out counts */
+    CHECK_EQ(head_counts(bench.head).suspects, 3);
+    bench_pass(&bench, NODE_DEAD_MS, false);
+    CHECK_EQ(head_counts(bench.head).deaths, 3);
+    bench_end(&bench);
+}
+
 TEST(head_members, a_node_that_was_dead_comes_back_as_another_incarnation)
 {
     start(2);
