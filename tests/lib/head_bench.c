@@ -558,7 +558,13 @@ roost_in bench_gather(struct object_id list) { return roost_in_gather(object_ref
 
 const struct bench_said *bench_query(struct bench *bench, enum proto_query_what what, const char *filter)
 {
-    struct proto_message message = { .kind = PROTO_QUERY, .u.query = { 1, what, 0, filter } };
+    return bench_query_some(bench, what, filter, 0);
+}
+
+const struct bench_said *bench_query_some(struct bench *bench, enum proto_query_what what, const char *filter,
+                                          uint32_t limit)
+{
+    struct proto_message message = { .kind = PROTO_QUERY, .u.query = { 1, what, limit, filter } };
     struct core_event event = { .kind = CORE_MESSAGE };
     event.u.message.peer = (struct core_peer){ 0, 9999 };
     event.u.message.body = &message;

@@ -113,5 +113,7 @@ uint32_t bench_attempt(const struct bench *bench, struct task_id task); /* that 
 roost_in bench_ref(struct object_id id);
 roost_in bench_gather(struct object_id list);
 const struct bench_said *bench_query(struct bench *bench, enum proto_query_what what, const char *filter);
+const struct bench_said *bench_query_some(struct bench *bench, enum proto_query_what what, const char *filter,
+                                          uint32_t limit);
 
 #endif

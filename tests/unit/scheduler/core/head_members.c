@@ -190,6 +190,21 @@ TEST(head_members, queries_answer_with_rows_that_match)
     bench_end(&bench);
 }
 
+TEST(head_members, rows_beyond_the_limit_are_counted_if_they_match)
+{
+    start(1);
+    for (uint64_t i = 0; i < 10; i++) {
+        bench_put(&bench, 0, 100 + i % 2);
+    }
+    const struct bench_said *rows = bench_query_some(&bench, PROTO_QUERY_OBJECTS, "size=101", 2);
+    CHECK_EQ(rows->total, 5);
+    CHECK_EQ(rows->cells, 2 * 7);
+    rows = bench_query_some(&bench, PROTO_QUERY_OBJECTS, "", 3);
+    CHECK_EQ(rows->total, 10);
+    CHECK_EQ(rows->cells, 3 * 7);
+    bench_end(&bench);
+}
+
 static void say_pulled(uint32_t agent, uint32_t from, uint64_t bytes)
 {
     struct proto_pulled pulled = { from, bytes };
