@@ -277,6 +277,7 @@ bool frees_may_go(const struct head *head);
 /* One step of the loop; false: nothing is left that may go now. */
 bool free_next(struct head *head);
 void free_name_at(struct head *head, struct member *member, struct object_id id);
+void free_nothing_at(struct member *member); /* it is dead */
 void free_send(struct head *head);
 /* Every member has listed: what has no bytes, or was never made known, is lost. */
 void free_census_ended(struct head *head);
@@ -488,6 +489,7 @@ struct head {
     struct directory directory;
     struct line unnamed, changed;
     struct list_node with_freeing;
+    size_t freeing_bytes; /* that the FREEs of this step will take, at most */
 
     struct list_node tasks, queued, demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
     uint64_t asked_count; /* refused ones that were asked for and have not come */
@@ -514,7 +516,10 @@ static inline bool head_keeps(const struct head *head, enum head_rule rule)
 {
     return (head->config.rules_off & rule) == 0;
 }
-static inline bool head_has_room(const struct head *head) { return core_out_left(head->out) > HEAD_OUT_RESERVE; }
+static inline bool head_has_room(const struct head *head)
+{
+    return core_out_left(head->out) > HEAD_OUT_RESERVE + head->freeing_bytes;
+}
 static inline bool head_in_census(const struct head *head) { return head->lists_missing > 0; }
 static inline void head_record(struct head *head, uint64_t what, uint64_t a, uint64_t b)
 {

@@ -547,8 +547,7 @@ void member_die(struct head *head, struct member *member, const char *why)
     set_state(head, member, PROTO_NODE_DEAD);
     member->has_session = false;
     list_remove(&member->hearing);
-    list_remove(&member->with_freeing);
-    member->freeing_count = 0;
+    free_nothing_at(member);
     list_void(member);
     edges_drop_all(member);
     commit(head, member);
