@@ -55,7 +55,7 @@ struct bench {
     struct job_id job;
     uint64_t next_handle, next_put, next_call;
     bool turns_are_held; /* the test runs them by bench_turn() */
-    bool is_large;       /* too much to check in every step: only what the step has changed */
+    bool is_large;       /* too much to check in every step, but for what it has changed, and to remember all of it */
 };
 
 void bench_start(struct bench *bench, const struct head_config *config); /* NULL: the defaults, a fixed cluster */

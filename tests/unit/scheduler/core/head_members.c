@@ -205,6 +205,25 @@ TEST(head_members, rows_beyond_the_limit_are_counted_if_they_match)
     bench_end(&bench);
 }
 
+TEST(head_members, the_jobs_of_a_node_that_dies_end_in_several_steps_if_they_are_many)
+{
+    start(BENCH_AGENTS);
+    bench.is_large = true;
+    for (uint64_t i = 0; i < 12000; i++) {
+        struct proto_message open = { .kind = PROTO_JOB_OPEN,
+                                      .u.job_open = { .job = { 77, i + 1 }, .name = "j", .spec = { "x", 1 } } };
+        bench_say(&bench, 1, &open);
+    }
+    bench.turns_are_held = true;
+    bench_agent(&bench, 1, 4); /* started again */
+    CHECK(core_out_left(&bench.out) > ROOST_MIB(31));
+    CHECK_EQ(head_counts(bench.head).jobs, 1);
+    bench_forget(&bench);
+    bench_turn(&bench);
+    CHECK(bench_said_count(&bench, 0, PROTO_JOB_END) > 0);
+    bench_end(&bench);
+}
+
 static void say_pulled(uint32_t agent, uint32_t from, uint64_t bytes)
 {
     struct proto_pulled pulled = { from, bytes };
