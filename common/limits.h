@@ -90,6 +90,7 @@ enum {
     HEARTBEAT_MS = 500,
     NODE_SUSPECT_MS = 2000, /* silence until nothing new is placed there */
     NODE_DEAD_MS = 5000,    /* silence until its tasks are tried elsewhere */
+    SILENCE_LATE_MS = 1000, /* a look at the silence that comes so late: this process stood still, not the others */
     NODES_MAX = 16384,
     LOCAL_NODES_MAX = 64, /* of one `roost local`; more are a usage error */
 

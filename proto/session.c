@@ -533,10 +533,3 @@ uint64_t session_deadline_ns(const struct session *session)
 {
     return session->state == SESSION_UP ? session->sent_ns + HEARTBEAT_MS * NS_PER_MS : UINT64_MAX;
 }
-
-uint64_t session_suspect_at_ns(const struct session *session)
-{
-    return session->heard_ns + NODE_SUSPECT_MS * NS_PER_MS;
-}
-
-uint64_t session_dead_at_ns(const struct session *session) { return session->heard_ns + NODE_DEAD_MS * NS_PER_MS; }

@@ -164,11 +164,10 @@ static inline uint32_t session_acknowledged(const struct session *session) { ret
 /* When the last frame of the peer came, on whatever connection. */
 static inline uint64_t session_heard_ns(const struct session *session) { return session->heard_ns; }
 
+/* The silence so far was not the peer's: it is measured from now on. */
+static inline void session_excuse_silence(struct session *session, uint64_t now_ns) { session->heard_ns = now_ns; }
+
 /* When session_flush() has something to do even if nothing happens; UINT64_MAX: never. */
 uint64_t session_deadline_ns(const struct session *session);
-
-/* When the silence so far makes the peer suspect, or dead. What follows is for the owner's core to decide. */
-uint64_t session_suspect_at_ns(const struct session *session);
-uint64_t session_dead_at_ns(const struct session *session);
 
 #endif

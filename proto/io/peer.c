@@ -436,13 +436,18 @@ void peer_arm(struct peer *peer)
     uint64_t at_ns = sooner(sooner(peer->dial_at_ns, peer->greet_by_ns),
                             sooner(session_deadline_ns(&peer->session), silence_at(peer)));
     if (at_ns != UINT64_MAX) {
+        peer->armed_ns = at_ns;
         loop_timer_arm(&peer->timer, at_ns);
     }
 }
 
+/* A look that comes late: this process stood still, and what the peer has said meanwhile is still to be read. */
 static void look_at_silence(struct peer *peer, uint64_t now_ns)
 {
     struct peers *peers = peer->peers;
+    if (now_ns > peer->armed_ns + SILENCE_LATE_MS * NS_PER_MS) {
+        session_excuse_silence(&peer->session, now_ns);
+    }
     while (!peer->is_closed && silence_at(peer) <= now_ns) {
         peer->silence = peer->silence == PEER_HEARD ? PEER_SUSPECT : PEER_DEAD;
         enum peer_silence silence = peer->silence;

@@ -30,6 +30,7 @@ struct peer {
     enum peer_silence silence;
     unsigned retry_ms;
     uint64_t dial_at_ns, greet_by_ns, up_ns; /* UINT64_MAX: never */
+    uint64_t armed_ns;                       /* what the timer was armed for last */
     uint64_t key;
     void *arg;
     bool down_is_due;

@@ -5,6 +5,7 @@
  * Happy path: the last name goes -> on the line -> FREE to its places and its home, its own names go, and so on.
  * Failures:   named again before its turn -> stays. A death that is not echoed by all, or a census that is not
  *             complete, holds the whole line back.
+ * Limits:     what the FREEs of a step will take counts as taken from the first name on, so that all of them fit.
  * Invariants: an object is freed only when no node, no queued spec and no living object names it.
  * Thread:     the core's.
  */
@@ -12,6 +13,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* What a FREE takes beside its names: its command, that of their memory, what aligning them costs. */
+enum { FREE_MESSAGE_BYTES = 2 * sizeof(struct core_command) + sizeof(struct proto_message) + 32 };
 
 bool frees_may_go(const struct head *head)
 {
@@ -31,7 +35,14 @@ void free_name_at(struct head *head, struct member *member, struct object_id id)
     if (member->freeing_count == 0) {
         list_append(&head->with_freeing, &member->with_freeing);
     }
+    head->freeing_bytes += sizeof id + (member->freeing_count % PROTO_OBJECTS_MAX == 0 ? FREE_MESSAGE_BYTES : 0);
     member->freeing[member->freeing_count++] = id;
+}
+
+void free_nothing_at(struct member *member)
+{
+    list_remove(&member->with_freeing);
+    member->freeing_count = 0;
 }
 
 static void tell_places(struct head *head, const struct object *object)
@@ -116,9 +127,9 @@ void free_send(struct head *head)
             message->u.free.objects = (struct proto_objects){ ids, count };
             sent += count;
         }
-        member->freeing_count = 0;
-        list_remove(at);
+        free_nothing_at(member);
     }
+    head->freeing_bytes = 0;
 }
 
 static void look_at(struct head *head, struct object *object)

@@ -51,8 +51,9 @@ int head_create(struct head **head_out, const struct head_config *config)
     head->config.suspect_ns = config->suspect_ns == 0 ? NODE_SUSPECT_MS * UINT64_C(1000000) : config->suspect_ns;
     head->config.dead_ns = config->dead_ns == 0 ? NODE_DEAD_MS * UINT64_C(1000000) : config->dead_ns;
     head->config.spec_bytes_max = config->spec_bytes_max == 0 ? HEAD_SPEC_BYTES_MAX : config->spec_bytes_max;
-    struct list_node *lists[] = { &head->hearing, &head->with_freeing, &head->tasks,         &head->queued,
-                                  &head->demand,  &head->refused,      &head->refused_ready, &head->jobs };
+    struct list_node *lists[] = { &head->hearing, &head->newcomers, &head->with_freeing, &head->tasks,
+                                  &head->queued,  &head->demand,    &head->refused,      &head->refused_ready,
+                                  &head->jobs,    &head->jobs_ended };
     for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
         list_init(lists[i]);
     }
@@ -259,12 +260,14 @@ static bool tell_next(struct head *head)
 
 static bool has_more(const struct head *head)
 {
-    return !line_is_empty(&head->changed) || (!line_is_empty(&head->unnamed) && frees_may_go(head));
+    return !list_is_empty(&head->newcomers) || !list_is_empty(&head->jobs_ended) || !line_is_empty(&head->changed) ||
+           (!line_is_empty(&head->unnamed) && frees_may_go(head));
 }
 
 static void settle(struct head *head)
 {
-    while (head_has_room(head) && (tell_next(head) || free_next(head))) {
+    while (head_has_room(head) &&
+           (members_introduce_next(head) || head_jobs_tell_next(head) || tell_next(head) || free_next(head))) {
     }
     if (head->tasks_in[TASK_REFUSED] > 0) {
         head_task_ask_again(head);

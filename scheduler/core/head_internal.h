@@ -19,8 +19,9 @@
 
 enum {
     HEAD_OUT_BYTES_MAX = 64 << 20,
-    HEAD_OUT_RESERVE = 32 << 20, /* less than this left: the rest is for another step. The largest single reaction (one
-                                  * object told to NODES_MAX nodes, one task of ROOST_ARGS_MAX arguments) is below it */
+    HEAD_OUT_RESERVE = 32 << 20, /* less than this left: the rest is for another step. The largest single reaction (an
+                                  * object, a death or a job's end told to NODES_MAX nodes, a task of ROOST_ARGS_MAX
+                                  * arguments) is below it */
     HEAD_NOBODY = 0              /* the head's own number, so nobody's among nodes */
 };
 
@@ -86,6 +87,8 @@ struct member {
     bool must_list;              /* of the ledger, and has not listed: holds back the census */
     uint64_t heard_ns;
     struct list_node hearing;            /* head.hearing, the one longest silent first; alone when dead */
+    struct list_node newcomer;           /* head.newcomers: it has still to be told of the others ... */
+    uint32_t told_below;                 /* ... from this number on */
     uint32_t mark, mark_base;            /* last used; that of the present session's beginning */
     uint64_t deaths_sent, deaths_echoed; /* of head.deaths, counted from the first ever */
     uint32_t deaths_mark;                /* of the last notice */
@@ -124,9 +127,11 @@ void member_heard(struct head *head, struct member *member, uint32_t seen);
 /* The mark up to which this member is known to have applied what was sent. */
 uint32_t member_seen(const struct member *member, uint32_t seen);
 void member_die(struct head *head, struct member *member, const char *why);
-/* The first step: the time of those of the ledger begins with ours. */
+/* The first step, or the first after a standstill: everybody's time begins with ours. */
 void members_begin(struct head *head);
 void members_arm(struct head *head);
+/* A part of the others to a newcomer. False: all know of each other. */
+bool members_introduce_next(struct head *head);
 void members_expire(struct head *head);
 void member_load(struct head *head, struct member *member, const struct proto_load *load);
 void member_stop(struct head *head, const struct proto_stop *stop);
@@ -277,6 +282,7 @@ bool frees_may_go(const struct head *head);
 /* One step of the loop; false: nothing is left that may go now. */
 bool free_next(struct head *head);
 void free_name_at(struct head *head, struct member *member, struct object_id id);
+void free_nothing_at(struct member *member); /* it is dead */
 void free_send(struct head *head);
 /* Every member has listed: what has no bytes, or was never made known, is lost. */
 void free_census_ended(struct head *head);
@@ -428,7 +434,8 @@ void place_describe_lack(struct head *head, const struct task *task, char *text_
 
 struct job {
     struct job_id id;
-    struct list_node all, tasks; /* struct task.of_job */
+    struct list_node all;   /* head.jobs, or head.jobs_ended */
+    struct list_node tasks; /* struct task.of_job */
     char *name;
     void *spec;
     size_t spec_bytes;
@@ -440,7 +447,10 @@ struct job {
 
 struct job *head_job_find(const struct head *head, struct job_id id);
 void head_job_open(struct head *head, struct member *member, const struct proto_job_open *open);
+/* Its tasks fail, nobody finds it any more; that all are told is for the step's end. */
 void head_job_end(struct head *head, struct job *job);
+/* One that has ended: every member is told. False: there is none. */
+bool head_jobs_tell_next(struct head *head);
 void head_job_tell(struct head *head, struct job *job, struct member *member);
 /* A list of the member begins; it has ended: what it does not name has ended too. */
 void head_jobs_unlist(struct head *head, uint32_t node);
@@ -477,16 +487,18 @@ struct head {
     struct member **members; /* by number, NODES_MAX of them */
     uint32_t members_count;  /* above the highest number in use */
     struct id_map members_by_id;
-    struct list_node hearing;
+    struct list_node hearing, newcomers;
     struct death *deaths; /* in order; deaths[0] is the deaths_first-th ever */
     uint64_t deaths_first;
     size_t deaths_count, deaths_capacity;
     uint32_t echoes_missing, lists_missing;
     bool has_begun, silence_is_armed;
+    uint64_t silence_at_ns; /* what it is armed for */
 
     struct directory directory;
     struct line unnamed, changed;
     struct list_node with_freeing;
+    size_t freeing_bytes; /* that the FREEs of this step will take, at most */
 
     struct list_node tasks, queued, demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
     uint64_t asked_count; /* refused ones that were asked for and have not come */
@@ -494,7 +506,7 @@ struct head {
     uint64_t spec_bytes;
     bool turn_is_due, turn_is_armed;
 
-    struct list_node jobs;
+    struct list_node jobs, jobs_ended; /* ended: members have still to be told */
     struct id_map jobs_by_id;
     uint64_t contained_count; /* names in all objects together */
     bool cycles_are_due;      /* the timer is armed */
@@ -513,7 +525,10 @@ static inline bool head_keeps(const struct head *head, enum head_rule rule)
 {
     return (head->config.rules_off & rule) == 0;
 }
-static inline bool head_has_room(const struct head *head) { return core_out_left(head->out) > HEAD_OUT_RESERVE; }
+static inline bool head_has_room(const struct head *head)
+{
+    return core_out_left(head->out) > HEAD_OUT_RESERVE + head->freeing_bytes;
+}
 static inline bool head_in_census(const struct head *head) { return head->lists_missing > 0; }
 static inline void head_record(struct head *head, uint64_t what, uint64_t a, uint64_t b)
 {

@@ -2,7 +2,8 @@
  *
  * Owns the job records. A node is told of a job (JOB_OPEN) before its first TASK of it.
  *
- * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone.
+ * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone -> its tasks fail at once, and at the
+ *             step's end every node is told, in several steps if need be: a node that dies may end many jobs.
  * Failures:   the driver's node dies, or lists without it -> the same as JOB_END.
  * Invariants: every task that is not done has its job, or is about to fail.
  * Thread:     the core's.
@@ -87,6 +88,19 @@ void head_job_end(struct head *head, struct job *job)
         }
     }
     failure_unref(why);
+    head_record(head, 'J', job->id.lo, 0);
+    cycles_due(head);
+    id_map_remove(&head->jobs_by_id, job_id_key(job->id));
+    list_remove(&job->all);
+    list_append(&head->jobs_ended, &job->all);
+}
+
+bool head_jobs_tell_next(struct head *head)
+{
+    if (list_is_empty(&head->jobs_ended)) {
+        return false;
+    }
+    struct job *job = CONTAINER_OF(head->jobs_ended.next, struct job, all);
     for (uint32_t i = 1; i < head->members_count; i++) {
         struct member *member = head->members[i];
         struct proto_message *message = member == NULL || !member_lives(member)
@@ -96,11 +110,9 @@ void head_job_end(struct head *head, struct job *job)
             message->u.job_end.job = job->id;
         }
     }
-    head_record(head, 'J', job->id.lo, 0);
-    cycles_due(head);
-    id_map_remove(&head->jobs_by_id, job_id_key(job->id));
     list_remove(&job->all);
     free_job(job);
+    return true;
 }
 
 void head_jobs_untell(struct head *head, uint32_t node)
@@ -156,8 +168,11 @@ void head_job_output(struct head *head, const struct proto_output *output)
 
 void head_jobs_fini(struct head *head)
 {
-    LIST_EACH_SAFE (at, &head->jobs) {
-        free_job(CONTAINER_OF(at, struct job, all));
+    struct list_node *lists[] = { &head->jobs, &head->jobs_ended };
+    for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
+        LIST_EACH_SAFE (at, lists[i]) {
+            free_job(CONTAINER_OF(at, struct job, all));
+        }
     }
     id_map_fini(&head->jobs_by_id);
 }

@@ -7,6 +7,7 @@
  *             DEAD to all, and nothing is freed before all have echoed it (rule 4).
  *             session lost -> the same life may come back and list; silence decides.
  *             dead but alive -> its messages are dropped; its next HELLO begins a new incarnation.
+ *             the head itself stood still -> nobody's silence counts that long; what they said is still to be read.
  * Invariants: a member is known to the placement while it lives; echoes_missing counts the living members that have not
  *             echoed the last notice; hearing is ordered by heard_ns.
  * Thread:     the core's.
@@ -21,7 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MARK_RESET = 1u << 30 }; /* a session that begins above this starts again from zero; it costs O(objects) */
+enum {
+    MARK_RESET = 1u << 30, /* a session that begins above this starts again from zero; it costs O(objects) */
+    INTRODUCE_PART = 1024  /* nodes in one NODES: 5 MiB if each had the longest texts */
+};
 
 struct member *member_at(const struct head *head, uint32_t number)
 {
@@ -48,6 +52,7 @@ static struct member *make(struct head *head, struct node_id id, uint32_t number
     member->number = number;
     member->state = PROTO_NODE_DEAD;
     list_init(&member->hearing);
+    list_init(&member->newcomer);
     list_init(&member->tasks);
     list_init(&member->homed);
     list_init(&member->parked);
@@ -151,10 +156,11 @@ static uint64_t next_deadline(const struct head *head)
 
 void members_arm(struct head *head)
 {
-    uint64_t next = next_deadline(head);
-    if (!head->silence_is_armed && next != UINT64_MAX) {
-        core_arm(head->out, HEAD_TIMER_SILENCE, next > head->now_ns ? next : head->now_ns);
+    uint64_t next = head->silence_is_armed ? UINT64_MAX : next_deadline(head);
+    if (next != UINT64_MAX) {
+        head->silence_at_ns = next > head->now_ns ? next : head->now_ns;
         head->silence_is_armed = true;
+        core_arm(head->out, HEAD_TIMER_SILENCE, head->silence_at_ns);
     }
 }
 
@@ -176,6 +182,11 @@ void members_begin(struct head *head)
 void members_expire(struct head *head)
 {
     head->silence_is_armed = false;
+    if (head->now_ns - head->silence_at_ns > SILENCE_LATE_MS * UINT64_C(1000000)) {
+        log_info("event=stood_still late_ms=%" PRIu64, (head->now_ns - head->silence_at_ns) / 1000000);
+        members_begin(head);
+        return;
+    }
     LIST_EACH_SAFE (at, &head->hearing) {
         struct member *member = CONTAINER_OF(at, struct member, hearing);
         if (!head_has_room(head) || (deadline_of(head, member) > head->now_ns && member->state == PROTO_NODE_ALIVE)) {
@@ -290,24 +301,49 @@ static bool is_to_be_told(const struct member *member)
     return member != NULL && member_lives(member) && member->host != NULL;
 }
 
-/* The newcomer to all, all to the newcomer. */
+/* The next of all the others to the newcomer. */
+static void tell_part(struct head *head, struct member *member)
+{
+    struct proto_node *part = core_alloc(head->out, INTRODUCE_PART * sizeof *part);
+    size_t count = 0;
+    while (count < INTRODUCE_PART && member->told_below < head->members_count) {
+        const struct member *other = head->members[member->told_below++];
+        if (is_to_be_told(other)) {
+            part[count++] = describe(head, other);
+        }
+    }
+    if (count > 0) {
+        tell_nodes(head, member, part, count);
+    }
+    if (member->told_below >= head->members_count) {
+        list_remove(&member->newcomer);
+    }
+}
+
+bool members_introduce_next(struct head *head)
+{
+    if (list_is_empty(&head->newcomers)) {
+        return false;
+    }
+    tell_part(head, CONTAINER_OF(head->newcomers.next, struct member, newcomer));
+    return true;
+}
+
+/* The newcomer to all, all to the newcomer: the first of them before anything that may name them. */
 static void introduce(struct head *head, struct member *member)
 {
-    struct proto_node *all = core_alloc(head->out, head->members_count * sizeof *all);
-    size_t count = 0, self = 0;
-    for (uint32_t i = 1; i < head->members_count; i++) {
-        if (is_to_be_told(head->members[i])) {
-            self = i == member->number ? count : self;
-            all[count++] = describe(head, head->members[i]);
-        }
-    }
+    struct proto_node *self = core_alloc(head->out, sizeof *self);
+    *self = describe(head, member);
     for (uint32_t i = 1; i < head->members_count; i++) {
         if (is_to_be_told(head->members[i]) && i != member->number) {
-            tell_nodes(head, head->members[i], &all[self], 1);
+            tell_nodes(head, head->members[i], self, 1);
         }
     }
-    for (size_t told = 0; told < count; told += PROTO_ITEMS_MAX) {
-        tell_nodes(head, member, all + told, count - told < PROTO_ITEMS_MAX ? count - told : PROTO_ITEMS_MAX);
+    member->told_below = 1;
+    list_remove(&member->newcomer);
+    list_append(&head->newcomers, &member->newcomer);
+    while (head_has_room(head) && !list_is_empty(&member->newcomer)) {
+        tell_part(head, member);
     }
 }
 
@@ -455,6 +491,7 @@ void member_session_lost(struct head *head, struct core_peer peer)
         return;
     }
     member->has_session = false;
+    list_remove(&member->newcomer);
     list_void(member);
     edges_drop_all(member);
     if (member->state == PROTO_NODE_ALIVE) {
@@ -540,8 +577,8 @@ void member_die(struct head *head, struct member *member, const char *why)
     set_state(head, member, PROTO_NODE_DEAD);
     member->has_session = false;
     list_remove(&member->hearing);
-    list_remove(&member->with_freeing);
-    member->freeing_count = 0;
+    list_remove(&member->newcomer);
+    free_nothing_at(member);
     list_void(member);
     edges_drop_all(member);
     commit(head, member);

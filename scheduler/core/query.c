@@ -4,7 +4,8 @@
  *
  * Happy path: QUERY -> ROWS in parts, the last of which says so and how many rows match in all.
  * Failures:   a filter that names no column, or an id that is none -> ROWS with a status and a text.
- * Limits:     the rows of one answer fit into one step's commands; `total` counts those beyond, too.
+ * Limits:     the rows of one answer fit into one step's commands; `total` counts those beyond, too, and of them
+ *             only the cells are written that a filter asks about.
  * Thread:     the core's.
  */
 #include "common/error.h"
@@ -62,10 +63,35 @@ static void refuse(struct rows *rows, int status, const char *text)
     part->last = true;
 }
 
+/* The answer is full: what follows is counted, no more. */
+static bool is_full(const struct rows *rows) { return rows->given >= rows->limit || !head_has_room(rows->head); }
+
+/* Does anybody read this cell of the present row? */
+static bool is_read(const struct rows *rows, uint32_t column)
+{
+    bool is_wished = !is_full(rows);
+    for (uint32_t i = 0; i < rows->wishes_count && !is_wished; i++) {
+        is_wished = rows->wishes[i].column == column;
+    }
+    return is_wished;
+}
+
+/* Rows of which no cell is read are counted without being written. */
+static bool is_only_counted(struct rows *rows)
+{
+    bool is_only = rows->wishes_count == 0 && is_full(rows);
+    rows->total += is_only ? 1 : 0;
+    return is_only;
+}
+
 static void cell(struct rows *rows, const char *format, ...) ROOST_PRINTF(2, 3);
 static void cell(struct rows *rows, const char *format, ...)
 {
     ROOST_PRE(rows->filled < rows->columns_count);
+    if (!is_read(rows, rows->filled)) {
+        rows->filled++;
+        return;
+    }
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(rows->row[rows->filled++], ROWS_CELL_BYTES, format, arguments);
@@ -90,7 +116,7 @@ static void end_row(struct rows *rows)
         return;
     }
     rows->total++;
-    if (rows->given >= rows->limit || !head_has_room(rows->head)) {
+    if (is_full(rows)) {
         return;
     }
     rows->given++;
@@ -359,10 +385,14 @@ static void reason_of(struct head *head, const struct task *task, char *text_out
     }
 }
 
+enum { TASKS_WHY = 6 }; /* the column */
+
 static void fill_task(struct rows *rows, const struct task *task)
 {
-    char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES];
-    reason_of(rows->head, task, why, sizeof why);
+    char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES] = "";
+    if (is_read(rows, TASKS_WHY)) {
+        reason_of(rows->head, task, why, sizeof why);
+    }
     cell(rows, "%s", task_id_print(task->id, text));
     cell(rows, "%s", task->spec == NULL ? "" : spec_name(task->spec));
     cell(rows, "%s", head_task_state_name(task->state));
@@ -376,7 +406,9 @@ static void fill_task(struct rows *rows, const struct task *task)
 static void fill_tasks(struct rows *rows)
 {
     LIST_EACH (at, &rows->head->tasks) {
-        fill_task(rows, CONTAINER_OF(at, struct task, all));
+        if (!is_only_counted(rows)) {
+            fill_task(rows, CONTAINER_OF(at, struct task, all));
+        }
     }
 }
 
@@ -407,7 +439,7 @@ static void fill_objects(struct rows *rows)
 {
     for (uint32_t i = 0; i < rows->head->directory.used; i++) {
         const struct object *object = head_object_number(rows->head, i);
-        if (object != NULL) {
+        if (object != NULL && !is_only_counted(rows)) {
             fill_object(rows, object);
         }
     }

@@ -55,6 +55,7 @@ struct bench {
     struct job_id job;
     uint64_t next_handle, next_put, next_call;
     bool turns_are_held; /* the test runs them by bench_turn() */
+    bool is_large;       /* too much to check in every step, but for what it has changed, and to remember all of it */
 };
 
 void bench_start(struct bench *bench, const struct head_config *config); /* NULL: the defaults, a fixed cluster */
@@ -113,5 +114,7 @@ uint32_t bench_attempt(const struct bench *bench, struct task_id task); /* that 
 roost_in bench_ref(struct object_id id);
 roost_in bench_gather(struct object_id list);
 const struct bench_said *bench_query(struct bench *bench, enum proto_query_what what, const char *filter);
+const struct bench_said *bench_query_some(struct bench *bench, enum proto_query_what what, const char *filter,
+                                          uint32_t limit);
 
 #endif

@@ -599,6 +599,28 @@ TEST(peers, silence_is_reported_and_the_connection_cut)
     world_end();
 }
 
+static bool b_knows_it(struct world *w) { return w->b.ups == 1; }
+static bool b_has_looked_again(struct world *w) { return w->b.peer->armed_ns > loop_now_ns() - 1000000000; }
+
+TEST(peers, a_process_that_stood_still_takes_nobody_for_silent)
+{
+    world_start_with(&b_options);
+    struct proto_buffer hello = hello_of_five(50, PROTO_VERSION_MAX);
+    dial_stranger(hello.bytes, hello.size);
+    run_until(b_knows_it);
+    struct peer *peer = world.b.peer;
+    uint64_t stood_ns = 2 * NODE_DEAD_MS * UINT64_C(1000000);
+    peer->session.heard_ns -= stood_ns; /* as if the loop had not run for so long */
+    peer->armed_ns = loop_now_ns() - stood_ns + NODE_SUSPECT_MS * UINT64_C(1000000);
+    loop_timer_arm(&peer->timer, peer->armed_ns);
+    run_until(b_has_looked_again);
+    CHECK_EQ(world.b.silences, 0);
+    CHECK_EQ(world.b.downs, 0);
+    endpoint_close(stranger.endpoint);
+    proto_buffer_fini(&hello);
+    world_end();
+}
+
 static bool stranger_hears_life(struct world *w)
 {
     (void)w;

@@ -57,6 +57,21 @@ TEST(head_members, more_silence_makes_it_dead_and_all_are_told)
     bench_end(&bench);
 }
 
+TEST(head_members, a_head_that_stood_still_takes_nobody_for_silent)
+{
+    start(3);
+    bench_pass(&bench, 2 * HEARTBEAT_MS, true);
+    bench.now_ns += (NODE_DEAD_MS + 2000) * UINT64_C(1000000);
+    bench_pass(&bench, 1, false);
+    CHECK_EQ(head_counts(bench.head).deaths, 0);
+    CHECK_EQ(head_counts(bench.head).suspects, 0);
+    bench_pass(&bench, NODE_SUSPECT_MS + HEARTBEAT_MS, false); /* silence that the head has waited out counts */
+    CHECK_EQ(head_counts(bench.head).suspects, 3);
+    bench_pass(&bench, NODE_DEAD_MS, false);
+    CHECK_EQ(head_counts(bench.head).deaths, 3);
+    bench_end(&bench);
+}
+
 TEST(head_members, a_node_that_was_dead_comes_back_as_another_incarnation)
 {
     start(2);
@@ -172,6 +187,40 @@ TEST(head_members, queries_answer_with_rows_that_match)
     char text[ID_TEXT_BYTES];
     CHECK(strstr(bench_query(&bench, PROTO_QUERY_WHY, object_id_print(id, text))->text, "held by 1 nodes") != NULL);
     CHECK_EQ(bench_query(&bench, PROTO_QUERY_OBJECTS, "state=sealed")->total, 1);
+    bench_end(&bench);
+}
+
+TEST(head_members, rows_beyond_the_limit_are_counted_if_they_match)
+{
+    start(1);
+    for (uint64_t i = 0; i < 10; i++) {
+        bench_put(&bench, 0, 100 + i % 2);
+    }
+    const struct bench_said *rows = bench_query_some(&bench, PROTO_QUERY_OBJECTS, "size=101", 2);
+    CHECK_EQ(rows->total, 5);
+    CHECK_EQ(rows->cells, 2 * 7);
+    rows = bench_query_some(&bench, PROTO_QUERY_OBJECTS, "", 3);
+    CHECK_EQ(rows->total, 10);
+    CHECK_EQ(rows->cells, 3 * 7);
+    bench_end(&bench);
+}
+
+TEST(head_members, the_jobs_of_a_node_that_dies_end_in_several_steps_if_they_are_many)
+{
+    start(BENCH_AGENTS);
+    bench.is_large = true;
+    for (uint64_t i = 0; i < 12000; i++) {
+        struct proto_message open = { .kind = PROTO_JOB_OPEN,
+                                      .u.job_open = { .job = { 77, i + 1 }, .name = "j", .spec = { "x", 1 } } };
+        bench_say(&bench, 1, &open);
+    }
+    bench.turns_are_held = true;
+    bench_agent(&bench, 1, 4); /* started again */
+    CHECK(core_out_left(&bench.out) > ROOST_MIB(31));
+    CHECK_EQ(head_counts(bench.head).jobs, 1);
+    bench_forget(&bench);
+    bench_turn(&bench);
+    CHECK(bench_said_count(&bench, 0, PROTO_JOB_END) > 0);
     bench_end(&bench);
 }
 

@@ -280,6 +280,45 @@ TEST(head_objects, a_long_chain_of_containers_is_freed_in_a_loop)
     bench_end(&bench);
 }
 
+enum { HEAP = 140000 }; /* objects: with a copy on each node of the bench their names fill more than half an arena */
+
+/* Agent `i` has all of them; nobody names them but the agent that holds them. */
+static void list_heap(uint32_t i, bool is_held)
+{
+    static struct proto_list_object items[PROTO_ITEMS_MAX];
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_PLACED, .u.list_placed = { 1 } });
+    for (uint64_t done = 0; done < HEAP;) {
+        size_t count = 0;
+        while (count < PROTO_ITEMS_MAX && done < HEAP) {
+            items[count++] = (struct proto_list_object){ .object = { 7000, ++done },
+                                                         .held = is_held,
+                                                         .stored = true,
+                                                         .state = PROTO_SEALED,
+                                                         .content = { .size = 8 } };
+        }
+        bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_OBJECTS, .u.list_objects = { items, count } });
+    }
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_END, .u.list_end = { 1 } });
+}
+
+TEST(head_objects, more_than_a_step_has_room_to_free_goes_in_several)
+{
+    start(BENCH_AGENTS);
+    bench.is_large = true;
+    for (uint32_t i = 0; i < BENCH_AGENTS; i++) {
+        list_heap(i, i == 0);
+    }
+    CHECK_EQ(objects(), HEAP);
+    bench.turns_are_held = true;
+    list_heap(0, false);
+    CHECK(objects() > 0 && objects() < HEAP);
+    CHECK(core_out_left(&bench.out) > ROOST_MIB(31)); /* what the largest reaction of the next message may take */
+    bench_turn(&bench);
+    CHECK_EQ(objects(), 0);
+    bench_end(&bench);
+}
+
 /* Two objects of node 0 that contain each other, and a third that the first of them contains; held there. */
 static void make_cycle(struct object_id *first, struct object_id *second, struct object_id *third)
 {
