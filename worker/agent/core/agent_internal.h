@@ -516,7 +516,8 @@ enum {
     AGENT_TIMER_LOAD,
     AGENT_TIMER_LIST,
     AGENT_TIMER_PULLS,
-    AGENT_TIMER_NAMES
+    AGENT_TIMER_NAMES,
+    AGENT_TIMER_SETTLE
 };
 
 struct member {           /* another node, as the head describes it */
@@ -628,6 +629,7 @@ struct agent {
     uint64_t slab_bytes; /* leased as slabs */
     uint64_t state_hash;
     bool dispatch_due, room_due, pull_due, cycles_are_due;
+    bool is_behind;        /* marks are left, for want of room for what comes of them: a step for them is armed */
     struct core_peer self; /* as the head numbers this node; 0: not yet */
     bool head_is_up;       /* WELCOME has come, and the session stands */
     bool head_is_new;      /* it has begun since this node was last welcomed: it knows nothing */
@@ -661,6 +663,10 @@ static inline uint64_t memory_free(const struct agent *agent)
     uint64_t all = agent->config.memory_bytes;
     return agent->memory_booked < all ? all - agent->memory_booked : 0;
 }
+
+/* May the step at hand say more? Marks wait for the next one otherwise; a list is said whole. */
+enum { AGENT_OUT_BYTES_MAX = 8 << 20, AGENT_OUT_RESERVE = 4 << 20 };
+static inline bool agent_has_room(const struct agent *agent) { return core_out_left(agent->out) > AGENT_OUT_RESERVE; }
 
 /* Memory for a small record, zeroed; a node without memory for that cannot go on. */
 void *agent_alloc(size_t bytes);

@@ -503,11 +503,12 @@ void object_evict(struct agent *agent, struct object *object)
 
 void object_sweep(struct agent *agent)
 {
-    while (!list_is_empty(&agent->unnamed)) {
+    while (!list_is_empty(&agent->unnamed) && agent_has_room(agent)) {
         struct object *object = CONTAINER_OF(agent->unnamed.next, struct object, unnamed);
         list_remove(&object->unnamed);
         let_go(agent, object);
     }
+    agent->is_behind = agent->is_behind || !list_is_empty(&agent->unnamed);
 }
 
 void object_reclaimed(struct agent *agent, uint64_t serial)
@@ -557,7 +558,7 @@ bool object_is_valid(const struct object *object)
         return false;
     }
     return object->state == OBJECT_UNKNOWN || object->state == OBJECT_DYING || object_is_named(object) ||
-           is_kept(object) || object->whole != NULL;
+           is_kept(object) || object->whole != NULL || !list_is_empty(&object->unnamed);
 }
 
 void objects_fini(struct agent *agent)
