@@ -210,6 +210,11 @@ void bench_reclaim_all(struct bench *bench)
 
 void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
 {
+    bench_start_with_entries(bench, store_bytes, cpus, 0);
+}
+
+void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max)
+{
     memset(bench, 0, sizeof *bench);
     struct agent_config config = { .node = { 7, 7 },
                                    .node_name = "bench",
@@ -218,6 +223,7 @@ void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
                                    .segments_count = 1,
                                    .segment_bytes = { store_bytes },
                                    .workers_max = cpus * 4,
+                                   .entries_max = entries_max,
                                    .alone = true };
     CHECK_EQ(agent_create(&bench->agent, &config), 0);
     CHECK_EQ(core_out_init(&bench->out, agent_core.out_bytes_max), 0);

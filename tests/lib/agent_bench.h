@@ -87,6 +87,8 @@ struct bench {
 
 /* `store_bytes` in one segment, `cpus` whole CPUs; workers are not prestarted. */
 void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus);
+/* The same, with a shared table of so many entries. */
+void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max);
 /* Fails the test when the core still holds bytes or objects although `empty` says that it should not. */
 void bench_end(struct bench *bench, bool empty);
 

@@ -90,7 +90,8 @@ struct object {
 struct object *object_find(struct agent *agent, struct object_id id);
 struct object *object_demand(struct agent *agent, struct object_id id);                /* found or new, UNKNOWN */
 void object_expect(struct agent *agent, struct object *object, struct task *producer); /* UNKNOWN -> PENDING */
-/* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits. */
+/* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits. Without
+ * an entry of the table for it the object fails with ROOST_EFULL. */
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs);
 void object_fail(struct agent *agent, struct object *object, int32_t status);
@@ -138,6 +139,10 @@ void object_reclaimed(struct agent *agent, uint64_t serial);
 void object_check_unknown(struct agent *agent);
 void objects_fini(struct agent *agent);
 bool object_is_valid(const struct object *object);
+/* May so many entries more come into the shared table? What clients make leaves some for copies and for the words of
+ * failures, what they have asked room for leaves some for what comes meanwhile. */
+enum object_entries { OBJECT_ENTRIES_ALL, OBJECT_ENTRIES_MADE, OBJECT_ENTRIES_ASKED };
+bool object_entry_is_left(const struct agent *agent, enum object_entries which);
 /* An object that the agent makes itself, of a few bytes; false when the store has no room even for that. */
 bool object_write(struct agent *agent, struct object *object, uint32_t format, const void *data, size_t size,
                   const roost_ref *ref);
@@ -627,6 +632,7 @@ struct agent {
     uint32_t blocked_hundredths; /* CPUs that attempts of the head's have given back */
     uint32_t workers_count;
     uint64_t slab_bytes; /* leased as slabs */
+    uint32_t entries;    /* of the shared table, those that wait for their last pin included */
     uint64_t state_hash;
     bool dispatch_due, room_due, pull_due, cycles_are_due;
     bool is_behind;        /* marks are left, for want of room for what comes of them: a step for them is armed */

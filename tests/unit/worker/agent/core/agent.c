@@ -454,6 +454,63 @@ TEST(agent_jobs, a_worker_that_somebody_kills_before_it_connects_is_started_agai
     bench_end(&bench, false);
 }
 
+/* ------------------------------------------------------------------ a full table */
+
+TEST(agent_table, when_few_entries_are_left_room_waits_until_there_are_more_or_is_refused)
+{
+    enum { ENTRIES = 128, PUT = 124 }; /* one in 64 is kept back, twice */
+    struct object_id ids[PUT];
+    struct wire_place place;
+    bench_start_with_entries(&bench, ROOST_MIB(4), 1, ENTRIES);
+    struct core_client driver = bench_driver(&bench);
+    for (int i = 0; i < PUT; i++) {
+        ids[i] = bench_put(&bench, driver, 100, NULL, 0);
+    }
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, 100, &place), 1);
+    bench_names(&bench, driver, WIRE_FREE, 0, ids[0]);
+    const struct wire_room_given *given = bench_said(&bench, driver, WIRE_ROOM_GIVEN);
+    CHECK_EQ(given->head.token, bench.next_token);
+    CHECK_EQ(given->status, 0);
+    ids[0] = (struct object_id){ agent_client_prefix(bench.agent, driver), ++bench.next_put };
+    struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                      .object = { .id = ids[0], .place = given->place, .size = 100 } };
+    bench_entry(&bench, driver, &announce.head);
+
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, 100, &place), 1);
+    bench_time(&bench, bench.now_ns + (uint64_t)STORE_PATIENCE_MS * 1000000);
+    given = bench_said(&bench, driver, WIRE_ROOM_GIVEN);
+    CHECK_EQ(given->head.token, bench.next_token);
+    CHECK_EQ(given->status, ROOST_EFULL);
+    bench_gone(&bench, driver, 0);
+    bench_end(&bench, true);
+}
+
+TEST(agent_table, an_object_that_finds_no_entry_fails_and_says_the_limit_while_there_are_entries_for_that)
+{
+    enum { ENTRIES = 128, MADE = 126, TOLD = 2, REFUSED = 3 };
+    struct wire_place slab;
+    bench_start_with_entries(&bench, ROOST_MIB(4), 1, ENTRIES);
+    struct core_client driver = bench_driver(&bench);
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_SLAB, ROOST_KIB(64), &slab), 0);
+    struct object_id ids[MADE + TOLD + REFUSED];
+    for (uint32_t i = 0; i < ROOST_COUNT_OF(ids); i++) {
+        ids[i] = (struct object_id){ agent_client_prefix(bench.agent, driver), 1 + i };
+        struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                          .object = { .id = ids[i], .place = slab, .size = 10 } };
+        announce.object.place.offset += i * (uint64_t)64;
+        bench_entry(&bench, driver, &announce.head);
+        const struct agent_entry *entry = bench_find(&bench, ids[i]);
+        CHECK_EQ(entry != NULL, i < MADE + TOLD);
+        CHECK(entry == NULL || (entry->object.format == TABLE_ERROR) == (i >= MADE));
+    }
+    uint64_t token = bench_wait(&bench, driver, 0, 0, REFUSED, ids + MADE + TOLD, REFUSED);
+    for (uint32_t i = 0; i < REFUSED; i++) {
+        CHECK_EQ(readiness(driver, token, i), ROOST_EFULL);
+    }
+    bench_gone(&bench, driver, 0);
+    bench_end(&bench, true);
+}
+
 /* ------------------------------------------------------------------ more than a step has room for */
 
 /* The driver names so many objects that nobody has made. */
