@@ -80,7 +80,7 @@ struct core_event {
 
 /* Which of these a core uses, and what the body of each is, stands in the core's own header. */
 enum core_command_kind {
-    CORE_FILLER, /* memory of core_alloc(); core_next() steps over it */
+    CORE_FILLER, /* memory of core_alloc(), or the way to the next block; core_next() steps over it */
     CORE_SEND,   /* to: core_peer_key(); body: a struct proto_message whose pointers lead into the same arena */
     CORE_REPLY,  /* to: core_client_key(); body: a wire entry */
     CORE_ARM,    /* token: the timer's key; at_ns. Arming again moves it */
@@ -105,11 +105,15 @@ struct core_command {
     uint64_t to, token, at_ns;
 };
 
-/* A bounded arena of commands, in the order they were given. The host runs a step only when `out_bytes_max` of the
- * core are free; a core with more to say arms a timer for now_ns. */
+/* An arena of commands, in the order they were given. The host runs a step only when `capacity`, the core's out_bytes_max,
+ * is free; a core with more to say arms a timer for now_ns. What cannot be put off (one message, one list) goes on in
+ * further blocks, which live until the arena is cleared: a core says at most as much as it has records. */
 struct core_out {
-    unsigned char *base;
-    size_t capacity, used;
+    unsigned char *base, *block; /* the first block, and the one being filled */
+    size_t capacity;             /* of the first block */
+    size_t used;                 /* in all blocks */
+    size_t block_bytes, block_used;
+    struct core_more *more; /* the further blocks, the newest first; owned */
 };
 
 /* ROOST_ENOMEM, or 0 with an empty arena of `capacity` bytes. */
@@ -117,8 +121,8 @@ int core_out_init(struct core_out *out, size_t capacity);
 void core_out_fini(struct core_out *out);
 void core_out_clear(struct core_out *out);
 
-/* Append a command; returns its zeroed body of `body_bytes`, aligned to 16, valid until the arena is cleared.
- * Overflow is a broken contract: the core promised out_bytes_max. */
+/* Append a command; returns its zeroed body of `body_bytes`, aligned to 16, valid until the arena is cleared. A
+ * process without memory for it cannot go on. */
 void *core_put(struct core_out *out, enum core_command_kind kind, uint64_t to, uint64_t token, size_t body_bytes);
 
 /* CORE_ARM: a CORE_TICK with this key at `at_ns`. Arming a key again moves it. */
@@ -127,7 +131,7 @@ void core_arm(struct core_out *out, uint64_t key, uint64_t at_ns);
 /* Zeroed memory beside the commands, for what a body points to. Lives as long as they do. */
 void *core_alloc(struct core_out *out, size_t bytes);
 
-/* How many bytes a step may still emit. */
+/* How many bytes a step may still emit before it should put off what it can; 0 beyond `capacity`. */
 size_t core_out_left(const struct core_out *out);
 
 /* Walks the commands: core_next(out, NULL) is the first, NULL comes after the last. */
@@ -150,7 +154,7 @@ static inline struct core_client core_client_of(uint64_t key)
 
 struct core_vtable {
     const char *name;
-    size_t out_bytes_max; /* what one step may emit at most */
+    size_t out_bytes_max; /* what one step emits at most, but for what cannot be put off */
     void (*step)(void *core, const struct core_event *event, struct core_out *out);
     bool (*touched_are_valid)(const void *core); /* O(entities that this step changed) */
     bool (*is_valid)(const void *core);          /* O(everything): every 2^16 steps, when quiet, at the end */

@@ -20,6 +20,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -263,7 +264,7 @@ void store_revive(struct store *store, uint32_t index)
 {
     struct table_entry entry = table_peek(&store->table, index);
     ROOST_PRE(entry.state == TABLE_FREED);
-    for (uint32_t i = store->waiting_count; i > 0; i--) { /* the youngest that removes it is the only one */
+    for (uint32_t i = store->waiting_count; i > 0; i--) { /* one alone removes the entry */
         struct store_waiting *waiting = &store->waiting[i - 1];
         if (waiting->is_entry && waiting->index == index) {
             waiting->is_entry = false;
@@ -290,21 +291,16 @@ static void look_at_all_pins(struct store *store, struct pins_set *set)
     }
 }
 
-int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
+/* Those of [at, end) that are pinned stay in front, the last of all take the places of the others; the next scan begins
+ * behind the pinned. */
+static int take_unpinned(struct store *store, const struct pins_set *set, uint32_t at, uint32_t end,
+                         uint64_t *tokens_out)
 {
-    struct pins_set set;
-    uint32_t looked_for = store->waiting_count < capacity ? store->waiting_count : capacity, kept = 0;
-    int count = 0, status = pins_set_init(&set, looked_for);
-    if (status != 0) {
-        return status;
-    }
-    for (uint32_t i = 0; i < looked_for; i++) {
-        pins_set_add(&set, store->waiting[i].name);
-    }
-    look_at_all_pins(store, &set);
-    for (uint32_t i = 0; i < store->waiting_count; i++) {
+    uint32_t kept = at;
+    int count = 0;
+    for (uint32_t i = at; i < end; i++) {
         const struct store_waiting *waiting = &store->waiting[i];
-        if (i >= looked_for || pins_set_is_pinned(&set, waiting->name)) {
+        if (pins_set_is_pinned(set, waiting->name)) {
             store->waiting[kept++] = *waiting;
             continue;
         }
@@ -313,7 +309,29 @@ int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
         }
         tokens_out[count++] = waiting->token;
     }
-    store->waiting_count = kept;
+    uint32_t gone = end - kept, behind = store->waiting_count - end, moved = behind < gone ? behind : gone;
+    if (moved > 0) {
+        memcpy(store->waiting + kept, store->waiting + store->waiting_count - moved, moved * sizeof *store->waiting);
+    }
+    store->waiting_count -= gone;
+    store->waiting_next = kept < store->waiting_count ? kept : 0;
+    return count;
+}
+
+int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
+{
+    struct pins_set set;
+    uint32_t at = store->waiting_next, left = store->waiting_count - at;
+    uint32_t end = at + (left < capacity ? left : capacity);
+    int status = pins_set_init(&set, end - at);
+    if (status != 0) {
+        return status;
+    }
+    for (uint32_t i = at; i < end; i++) {
+        pins_set_add(&set, store->waiting[i].name);
+    }
+    look_at_all_pins(store, &set);
+    int count = take_unpinned(store, &set, at, end, tokens_out);
     pins_set_fini(&set);
     return count;
 }

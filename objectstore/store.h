@@ -36,9 +36,10 @@ struct store {
     struct store_client *self; /* the agent's own pins; one of `clients` */
     struct pins pins;
     struct pins_thread *thread;
-    struct store_waiting *waiting; /* owned, oldest first */
+    struct store_waiting *waiting; /* owned */
     uint32_t waiting_count, waiting_capacity;
-    uint32_t pins_seen; /* by the last scan */
+    uint32_t waiting_next; /* where the next scan begins; 0: the last one has looked at the end */
+    uint32_t pins_seen;    /* by the last scan */
 };
 
 /* Make segments and table; nothing is populated. Errors: ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
@@ -80,8 +81,9 @@ void store_revive(struct store *store, uint32_t index);
 /* Is a scan worth it? When at least twice as many wait as pins were seen, or room is wanted. */
 bool store_scan_is_due(const struct store *store);
 
-/* Look through all pins for the oldest that wait, at most `capacity` of them. Writes the tokens whose bytes nobody
- * reads any more, oldest first, and returns how many. ROOST_ENOMEM. */
+/* Look through all pins for those that wait, at most `capacity` of them, and from where the last scan ended: what is
+ * pinned for long does not hide the others. Writes the tokens whose bytes nobody reads any more and returns how many.
+ * All have been looked at once waiting_next is 0 again. ROOST_ENOMEM. */
 int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity);
 
 /* Ask every client to ring the agent when it releases something. */

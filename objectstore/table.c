@@ -56,6 +56,8 @@ uint32_t table_capacity_for(uint64_t store_bytes)
     return capacity;
 }
 
+uint32_t table_entries_max(uint32_t capacity) { return capacity / 5 * 4; }
+
 size_t table_bytes(uint32_t capacity) { return TABLE_HEADER_BYTES + (size_t)capacity * sizeof(struct table_slot); }
 
 void table_format(struct table *table, void *memory, uint32_t capacity)
@@ -146,7 +148,7 @@ int table_insert(struct table *table, const struct table_entry *entry, uint32_t 
     ROOST_PRE(!object_id_is_none(entry->id));
     ROOST_PRE(entry->state >= TABLE_CREATING && entry->state <= TABLE_FREED);
     uint32_t count = atomic_load_explicit(&table->header->count, memory_order_relaxed);
-    uint32_t limit = table->capacity / 5 * 4, known;
+    uint32_t limit = table_entries_max(table->capacity), known;
     if (count >= limit) {
         return error_set(ROOST_EFULL, "the table of objects holds %u entries, its limit (80 %% of %u)", count,
                          table->capacity);

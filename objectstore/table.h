@@ -83,6 +83,8 @@ struct table {
 /* How many entries a store of so many bytes gets: a power of two between STORE_ENTRIES_MIN and STORE_ENTRIES_MAX. */
 uint32_t table_capacity_for(uint64_t store_bytes);
 size_t table_bytes(uint32_t capacity);
+/* How many entries a table takes: 80 % of its capacity. */
+uint32_t table_entries_max(uint32_t capacity);
 
 /* Make an empty table in zeroed memory of table_bytes(capacity); touches the header alone. `capacity`: a power of two
  * of TABLE_CAPACITY_MIN to STORE_ENTRIES_MAX. For the writer. */

@@ -62,8 +62,37 @@ static void run_entry(struct bench *bench, const struct core_command *command)
     *entry = (struct bench_entry){ .entry = *body };
 }
 
+static void keep_retired(struct bench *bench, uint64_t token)
+{
+    if (bench->retired_count == bench->retired_capacity) {
+        bench->retired_capacity = bench->retired_capacity * 2 + 64;
+        bench->retired = realloc(bench->retired, bench->retired_capacity * sizeof *bench->retired);
+        CHECK(bench->retired != NULL);
+    }
+    bench->retired[bench->retired_count++] = token;
+}
+
+/* True when the command is only counted. */
+static bool count_only(struct bench *bench, const struct core_command *command)
+{
+    if (!bench->is_crowded) {
+        return false;
+    }
+    if (command->kind == CORE_TABLE && command->token != 0) {
+        keep_retired(bench, command->token);
+    } else if (command->kind == CORE_SEND) {
+        const struct proto_message *message = core_body(command);
+        bench->listed_objects += message->kind == PROTO_LIST_OBJECTS ? message->u.list_objects.count : 0;
+        bench->listed_tasks += message->kind == PROTO_LIST_TASKS ? message->u.list_tasks.count : 0;
+    }
+    return command->kind == CORE_TABLE || command->kind == CORE_SEND || command->kind == CORE_REPLY;
+}
+
 static void run(struct bench *bench, const struct core_command *command)
 {
+    if (count_only(bench, command)) {
+        return;
+    }
     switch (command->kind) {
     case CORE_REPLY: {
         CHECK(bench->said_count < BENCH_SAID_MAX);
@@ -156,15 +185,23 @@ static void run(struct bench *bench, const struct core_command *command)
     }
 }
 
-static void step(struct bench *bench, struct core_event *event)
+bool bench_is_valid(const struct bench *bench) { return agent_core.is_valid(bench->agent); }
+
+static void step_once(struct bench *bench, struct core_event *event)
 {
     event->now_ns = bench->now_ns;
     core_out_clear(&bench->out);
     agent_core.step(bench->agent, event, &bench->out);
-    CHECK(agent_core.is_valid(bench->agent));
+    CHECK(bench->is_crowded || bench_is_valid(bench));
+    bench->step_bytes_max = bench->out.used > bench->step_bytes_max ? bench->out.used : bench->step_bytes_max;
     for (const struct core_command *c = core_next(&bench->out, NULL); c != NULL; c = core_next(&bench->out, c)) {
         run(bench, c);
     }
+}
+
+static void step(struct bench *bench, struct core_event *event)
+{
+    step_once(bench, event);
     for (size_t i = 0; i < bench->entries_count; i++) {
         if (bench->entries[i].retire_token != 0 && !bench->entries[i].is_pinned) {
             reclaim(bench, &bench->entries[i]);
@@ -173,7 +210,20 @@ static void step(struct bench *bench, struct core_event *event)
     }
 }
 
+void bench_reclaim_all(struct bench *bench)
+{
+    while (bench->retired_count > 0) {
+        struct core_event done = { .kind = CORE_DONE, .u.done.token = bench->retired[--bench->retired_count] };
+        step_once(bench, &done);
+    }
+}
+
 void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
+{
+    bench_start_with_entries(bench, store_bytes, cpus, 0);
+}
+
+void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max)
 {
     memset(bench, 0, sizeof *bench);
     struct agent_config config = { .node = { 7, 7 },
@@ -183,6 +233,7 @@ void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
                                    .segments_count = 1,
                                    .segment_bytes = { store_bytes },
                                    .workers_max = cpus * 4,
+                                   .entries_max = entries_max,
                                    .alone = true };
     CHECK_EQ(agent_create(&bench->agent, &config), 0);
     CHECK_EQ(core_out_init(&bench->out, agent_core.out_bytes_max), 0);
@@ -205,6 +256,7 @@ void bench_end(struct bench *bench, bool empty)
     agent_destroy(bench->agent);
     core_out_fini(&bench->out);
     free(bench->said);
+    free(bench->retired);
 }
 
 static struct core_client up(struct bench *bench, uint64_t token)

@@ -77,12 +77,20 @@ struct bench {
     uint64_t timers[8];              /* due times by the serial of the core's timers; UINT64_MAX: not armed */
     struct agent_lease lease_memory; /* what the newest CORE_LEASE said */
     bool drain_wanted;
+    bool is_crowded; /* set by a test of very many objects: what is said is counted, not kept, and retires wait for
+                              bench_reclaim_all(); bench_is_valid() when the test says so */
+    size_t step_bytes_max; /* what the longest step said */
+    uint64_t *retired;     /* tokens to be answered; owned */
+    size_t retired_count, retired_capacity;
+    size_t listed_objects, listed_tasks; /* in LISTs */
     uint32_t clients_count;
     uint64_t next_token, next_put, next_call;
 };
 
 /* `store_bytes` in one segment, `cpus` whole CPUs; workers are not prestarted. */
 void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus);
+/* The same, with a shared table of so many entries. */
+void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max);
 /* Fails the test when the core still holds bytes or objects although `empty` says that it should not. */
 void bench_end(struct bench *bench, bool empty);
 
@@ -93,6 +101,8 @@ void bench_workers_come(struct bench *bench);
 void bench_gone(struct bench *bench, struct core_client client, int32_t wait_status);
 
 void bench_entry(struct bench *bench, struct core_client client, const struct wire_entry *entry);
+bool bench_is_valid(const struct bench *bench);
+void bench_reclaim_all(struct bench *bench);
 /* Turns in which every ring is read, until the core asks for no more. */
 void bench_drain(struct bench *bench);
 void bench_time(struct bench *bench, uint64_t now_ns); /* and the timer, if it is due */

@@ -91,6 +91,7 @@ static int make_core(struct daemon *daemon)
                                      .cpus_hundredths = cpus_hundredths(options->cpus),
                                      .memory_bytes = options->memory_bytes,
                                      .segments_count = daemon->store->segments_count,
+                                     .entries_max = table_entries_max(daemon->store->table.capacity),
                                      .secret = id_random().lo,
                                      .alone = options->head_address == NULL };
     memcpy(config->node_name, daemon->node_name, sizeof config->node_name);

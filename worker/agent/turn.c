@@ -205,15 +205,14 @@ static void scan(struct daemon *daemon)
     /* clients ring when they give something up, and what is retired is looked at in every turn */
     store_set_room_wanted(daemon->store, agent_wants_room(daemon->core));
     static uint64_t tokens[TURN_SCAN_MAX];
+    bool is_due = daemon->store->waiting_count > 0 && (daemon->scan_is_due || store_scan_is_due(daemon->store));
     int found = 0;
-    while (daemon->store->waiting_count > 0 && (daemon->scan_is_due || store_scan_is_due(daemon->store))) {
-        found = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
-        for (int i = 0; i < found; i++) {
+    for (int taken = 0; is_due && taken >= 0; is_due = daemon->store->waiting_next != 0) {
+        taken = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
+        for (int i = 0; i < taken; i++) {
             reclaimed(daemon, tokens[i]);
         }
-        if (found < TURN_SCAN_MAX) {
-            break;
-        }
+        found += taken > 0;
     }
     if (found > 0 || daemon->store->waiting_count == 0) {
         daemon->scan_pause_ns = TURN_LOOK_NS;

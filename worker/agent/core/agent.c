@@ -2,7 +2,7 @@
  *
  * Happy path: an event changes records in one file and leaves marks (unnamed objects, failing tasks, room or workers
  *             that came free); settle() works the marks off, so that no function frees a record under another one's
- *             feet.
+ *             feet. More of them than a step has room for go on in the next one, which a timer begins at once.
  * Failures:   a client that breaks the protocol is killed, what it did before stands.
  * Invariants: agent_is_valid().
  * Thread:     the agent's loop.
@@ -11,8 +11,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { AGENT_OUT_BYTES_MAX = 8 << 20 };
 
 void *agent_alloc(size_t bytes)
 {
@@ -131,10 +129,17 @@ static void arm(struct agent *agent)
     }
 }
 
+static bool has_marks(const struct agent *agent)
+{
+    return !list_is_empty(&agent->unnamed) || !list_is_empty(&agent->failing) || !list_is_empty(&agent->finished) ||
+           agent->room_due || agent->pull_due || agent->dispatch_due || agent->cycles_are_due;
+}
+
 /* Until nothing is left to do: letting go of objects may finish tasks, and what they used may start others. */
 static void settle(struct agent *agent)
 {
     do {
+        agent->is_behind = false;
         task_sweep(agent);
         object_sweep(agent);
         if (agent->room_due) {
@@ -154,12 +159,14 @@ static void settle(struct agent *agent)
             agent->cycles_are_due = false;
             cycles_end(agent);
         }
-    } while (!list_is_empty(&agent->unnamed) || !list_is_empty(&agent->failing) || !list_is_empty(&agent->finished) ||
-             agent->room_due || agent->pull_due || agent->dispatch_due || agent->cycles_are_due);
+    } while (!agent->is_behind && has_marks(agent));
     link_flush(agent);
     transit_settle(agent);
     object_sweep(agent); /* what only a transit held; its DROP goes by a timer in any case */
     link_flush(agent);
+    if (agent->is_behind) {
+        core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_SETTLE), agent->now_ns);
+    }
     arm(agent);
 }
 

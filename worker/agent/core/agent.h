@@ -63,6 +63,7 @@ struct agent_config {
     uint32_t segments_count;
     uint64_t segment_bytes[STORE_SEGMENTS_MAX];
     bool segment_is_huge[STORE_SEGMENTS_MAX];
+    uint32_t entries_max;      /* of the shared table; 0: as many as there are objects */
     uint64_t secret;           /* random, of this life: makes the names of transfers and puts its own */
     uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
     uint32_t prestart_workers; /* per job */

@@ -91,7 +91,8 @@ struct object {
 struct object *object_find(struct agent *agent, struct object_id id);
 struct object *object_demand(struct agent *agent, struct object_id id);                /* found or new, UNKNOWN */
 void object_expect(struct agent *agent, struct object *object, struct task *producer); /* UNKNOWN -> PENDING */
-/* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits. */
+/* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits. Without
+ * an entry of the table for it the object fails with ROOST_EFULL. */
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs);
 void object_fail(struct agent *agent, struct object *object, int32_t status);
@@ -139,6 +140,10 @@ void object_reclaimed(struct agent *agent, uint64_t serial);
 void object_check_unknown(struct agent *agent);
 void objects_fini(struct agent *agent);
 bool object_is_valid(const struct object *object);
+/* May so many entries more come into the shared table? What clients make leaves some for copies and for the words of
+ * failures, what they have asked room for leaves some for what comes meanwhile. */
+enum object_entries { OBJECT_ENTRIES_ALL, OBJECT_ENTRIES_MADE, OBJECT_ENTRIES_ASKED };
+bool object_entry_is_left(const struct agent *agent, enum object_entries which);
 /* An object that the agent makes itself, of a few bytes; false when the store has no room even for that. */
 bool object_write(struct agent *agent, struct object *object, uint32_t format, const void *data, size_t size,
                   const roost_ref *ref);
@@ -529,7 +534,8 @@ enum {
     AGENT_TIMER_LOAD,
     AGENT_TIMER_LIST,
     AGENT_TIMER_PULLS,
-    AGENT_TIMER_NAMES
+    AGENT_TIMER_NAMES,
+    AGENT_TIMER_SETTLE
 };
 
 struct member {           /* another node, as the head describes it */
@@ -643,8 +649,10 @@ struct agent {
     uint32_t blocked_hundredths; /* CPUs that attempts of the head's have given back */
     uint32_t workers_count;
     uint64_t slab_bytes; /* leased as slabs */
+    uint32_t entries;    /* of the shared table, those that wait for their last pin included */
     uint64_t state_hash;
     bool dispatch_due, room_due, pull_due, cycles_are_due;
+    bool is_behind;        /* marks are left, for want of room for what comes of them: a step for them is armed */
     struct core_peer self; /* as the head numbers this node; 0: not yet */
     bool head_is_up;       /* WELCOME has come, and the session stands */
     bool head_is_new;      /* it has begun since this node was last welcomed: it knows nothing */
@@ -679,6 +687,10 @@ static inline uint64_t memory_free(const struct agent *agent)
     uint64_t all = agent->config.memory_bytes;
     return agent->memory_booked < all ? all - agent->memory_booked : 0;
 }
+
+/* May the step at hand say more? Marks wait for the next one otherwise; a list is said whole. */
+enum { AGENT_OUT_BYTES_MAX = 8 << 20, AGENT_OUT_RESERVE = 4 << 20 };
+static inline bool agent_has_room(const struct agent *agent) { return core_out_left(agent->out) > AGENT_OUT_RESERVE; }
 
 /* Memory for a small record, zeroed; a node without memory for that cannot go on. */
 void *agent_alloc(size_t bytes);

@@ -296,7 +296,7 @@ static void say_drops(struct agent *agent)
     }
     agent->forgotten_count = 0;
     struct object_id *ids = agent_alloc(PROTO_OBJECTS_MAX * sizeof *ids);
-    while (!list_is_empty(&agent->drops)) {
+    while (!list_is_empty(&agent->drops) && agent_has_room(agent)) { /* the others by the next timer */
         size_t count = collect(agent, &agent->drops, ids, false);
         say_names(agent, PROTO_DROP, ids, count);
     }

@@ -8,14 +8,19 @@
  * Failures:   asked for, and unknown after every ring has been read -> the head is asked; without one, or when it does
  *             not know either, the asker gets ROOST_EFREED.
  *             no room even for an error object -> the entry itself says "failed" with the status.
+ *             no entry left in the shared table -> the object fails with ROOST_EFULL; without one even for that, who asks
+ *             the agent is told.
  * Lifetime:   private and unnamed -> the bytes go at once. Public and no longer held -> DROP; the bytes stay until the
  *             head says FREE, or, if they are a copy, until room is wanted.
- * Invariants: object_is_valid(). Records are destroyed in object_sweep() and object_reclaimed() only.
+ * Invariants: object_is_valid(). agent.entries counts the records with an entry that is their own. Records are destroyed in object_sweep() and object_reclaimed() only.
  * Thread: the agent's loop.
  */
+#define LOG_TOPIC "object"
 #include "common/bytes.h"
+#include "common/log.h"
 #include "worker/agent/core/agent_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +76,23 @@ static void put_entry(struct agent *agent, const struct object *object, enum age
     entry->object = object->value;
     entry->object.id = object->id;
     entry->status = object->status;
+}
+
+enum { OBJECT_ENTRIES_SHARE = 64 }; /* one in so many is kept back, once for each step of object_entries */
+
+bool object_entry_is_left(const struct agent *agent, enum object_entries which)
+{
+    uint32_t most = agent->config.entries_max;
+    return most == 0 || agent->entries + most / OBJECT_ENTRIES_SHARE * (uint32_t)which < most;
+}
+
+static void publish(struct agent *agent, struct object *object)
+{
+    if (!object->has_entry) {
+        object->has_entry = true;
+        agent->entries++;
+    }
+    put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
 }
 
 /* A new record takes over the id, and the entry, of one whose last readers have not gone. */
@@ -255,16 +277,38 @@ static void tell(struct agent *agent, struct object *object)
     }
 }
 
+/* The bytes go; whoever asks is told why, in words if there is an entry for these. */
+static void refuse(struct agent *agent, struct object *object, struct lease *lease, roost_ref *refs)
+{
+    struct wire_failure failure = { .status = ROOST_EFULL };
+    snprintf(failure.text, sizeof failure.text,
+             "the table of objects of node %s has no entry left for it; the limit is %u entries",
+             agent->config.node_name, agent->config.entries_max);
+    log_error_sparsely("event=table_full entries=%u limit=%u", agent->entries, agent->config.entries_max);
+    free(refs);
+    if (lease != NULL) {
+        room_object_gone(agent, lease);
+    }
+    size_t size = offsetof(struct wire_failure, text) + strlen(failure.text) + 1;
+    if (!object_write(agent, object, TABLE_ERROR, &failure, size, NULL)) {
+        object_fail(agent, object, ROOST_EFULL);
+    }
+}
+
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs)
 {
+    bool is_made = !object->is_copy && value->format != TABLE_ERROR && value->format != TABLE_FORWARD;
+    if (!object->has_entry && !object_entry_is_left(agent, is_made ? OBJECT_ENTRIES_MADE : OBJECT_ENTRIES_ALL)) {
+        refuse(agent, object, lease, refs);
+        return;
+    }
     set_state(agent, object, OBJECT_HERE);
     object->value = *value;
     object->lease = lease;
     object->refs = refs;
     name_contents(agent, object);
-    object->has_entry = true;
-    put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
+    publish(agent, object);
     if (!object->says_nothing) {
         link_value(agent, object);
     }
@@ -279,8 +323,9 @@ void object_fail(struct agent *agent, struct object *object, int32_t status)
     ROOST_PRE(status < 0);
     set_state(agent, object, OBJECT_FAILED);
     object->status = status;
-    object->has_entry = true;
-    put_entry(agent, object, AGENT_ENTRY_PUBLISH, 0);
+    if (object->has_entry || object_entry_is_left(agent, OBJECT_ENTRIES_ALL)) { /* else who waits is told */
+        publish(agent, object);
+    }
     if (!object->says_nothing) {
         link_value(agent, object);
     }
@@ -302,7 +347,8 @@ bool object_write(struct agent *agent, struct object *object, uint32_t format, c
 {
     uint32_t refs_count = ref == NULL ? 0 : 1;
     uint64_t bytes = wire_object_bytes(size, 0, refs_count);
-    struct lease *lease = room_take(agent, bytes);
+    bool has_entry = object->has_entry || object_entry_is_left(agent, OBJECT_ENTRIES_ALL);
+    struct lease *lease = has_entry ? room_take(agent, bytes) : NULL;
     if (lease == NULL) {
         return false;
     }
@@ -362,6 +408,10 @@ static void destroy(struct agent *agent, struct object *object)
     }
     id_map_remove(&agent->objects_by_serial, serial_key(object->serial));
     agent->counts.objects--;
+    if (object->has_entry && !object->is_replaced) {
+        agent->entries--;
+        agent->room_due = agent->room_due || agent_wants_room(agent) || agent->pulls_want_room;
+    }
     free(object->contains);
     free(object->refs);
     free(object->holders);
@@ -503,11 +553,12 @@ void object_evict(struct agent *agent, struct object *object)
 
 void object_sweep(struct agent *agent)
 {
-    while (!list_is_empty(&agent->unnamed)) {
+    while (!list_is_empty(&agent->unnamed) && agent_has_room(agent)) {
         struct object *object = CONTAINER_OF(agent->unnamed.next, struct object, unnamed);
         list_remove(&object->unnamed);
         let_go(agent, object);
     }
+    agent->is_behind = agent->is_behind || !list_is_empty(&agent->unnamed);
 }
 
 void object_reclaimed(struct agent *agent, uint64_t serial)
@@ -557,7 +608,7 @@ bool object_is_valid(const struct object *object)
         return false;
     }
     return object->state == OBJECT_UNKNOWN || object->state == OBJECT_DYING || object_is_named(object) ||
-           is_kept(object) || object->whole != NULL;
+           is_kept(object) || object->whole != NULL || !list_is_empty(&object->unnamed);
 }
 
 void objects_fini(struct agent *agent)

@@ -5,6 +5,7 @@
  *
  * Happy path: ask -> lease -> (object announced in it) -> objects gone -> extent free.
  * Failures:   no room now -> waits its turn; no room within the store's patience -> ROOST_EFULL;
+ *             few entries left in the shared table -> the same, as what is made there needs one.
  *             more than the store can ever hold -> ROOST_EFULL at once, naming both sizes in the log;
  *             client dies -> its leases without objects go at once, the others with their last object.
  * Invariants: the sum of leases is what the extents say is taken; the slabs that clients write are at most 1/STORE_SLABS_SHARE.
@@ -98,7 +99,9 @@ static void make_room(struct agent *agent, uint64_t bytes)
 static bool try_request(struct agent *agent, const struct room_request *request)
 {
     struct wire_place place;
-    if (!slabs_allow(agent, request->purpose, request->bytes)) {
+    bool needs_entry = request->purpose != WIRE_ROOM_SPEC;
+    if (!slabs_allow(agent, request->purpose, request->bytes) ||
+        (needs_entry && !object_entry_is_left(agent, OBJECT_ENTRIES_ASKED))) {
         return false;
     }
     if (!take(agent, request->bytes, true, &place)) {
@@ -219,6 +222,9 @@ void room_expire(struct agent *agent)
     LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->deadline_ns <= agent->now_ns) {
+            if (!object_entry_is_left(agent, OBJECT_ENTRIES_ASKED)) {
+                log_error_sparsely("event=table_full entries=%u limit=%u", agent->entries, agent->config.entries_max);
+            }
             answer(agent, request, ROOST_EFULL, NULL);
             dequeue(agent, request);
         }

@@ -910,7 +910,7 @@ static void destroy(struct agent *agent, struct task *task)
 
 void task_sweep(struct agent *agent)
 {
-    while (!list_is_empty(&agent->failing)) {
+    while (!list_is_empty(&agent->failing) && agent_has_room(agent)) {
         struct task *task = CONTAINER_OF(agent->failing.next, struct task, failing);
         list_remove(&task->leaving);
         task->is_leaving = false;
@@ -920,9 +920,17 @@ void task_sweep(struct agent *agent)
             fail_by_input(agent, task);
         }
     }
+    agent->is_behind = agent->is_behind || !list_is_empty(&agent->failing);
     LIST_EACH_SAFE (leaving_at, &agent->leaving) {
         struct task *task = CONTAINER_OF(leaving_at, struct task, leaving);
-        if (agent->head_is_up && task_may_leave(task)) {
+        if (!agent->head_is_up) {
+            break;
+        }
+        if (!agent_has_room(agent)) {
+            agent->is_behind = true;
+            break;
+        }
+        if (task_may_leave(task)) {
             leave(agent, task);
         }
     }

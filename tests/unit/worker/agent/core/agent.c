@@ -454,6 +454,170 @@ TEST(agent_jobs, a_worker_that_somebody_kills_before_it_connects_is_started_agai
     bench_end(&bench, false);
 }
 
+/* ------------------------------------------------------------------ a full table */
+
+TEST(agent_table, when_few_entries_are_left_room_waits_until_there_are_more_or_is_refused)
+{
+    enum { ENTRIES = 128, PUT = 124 }; /* one in 64 is kept back, twice */
+    struct object_id ids[PUT];
+    struct wire_place place;
+    bench_start_with_entries(&bench, ROOST_MIB(4), 1, ENTRIES);
+    struct core_client driver = bench_driver(&bench);
+    for (int i = 0; i < PUT; i++) {
+        ids[i] = bench_put(&bench, driver, 100, NULL, 0);
+    }
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, 100, &place), 1);
+    bench_names(&bench, driver, WIRE_FREE, 0, ids[0]);
+    const struct wire_room_given *given = bench_said(&bench, driver, WIRE_ROOM_GIVEN);
+    CHECK_EQ(given->head.token, bench.next_token);
+    CHECK_EQ(given->status, 0);
+    ids[0] = (struct object_id){ agent_client_prefix(bench.agent, driver), ++bench.next_put };
+    struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                      .object = { .id = ids[0], .place = given->place, .size = 100 } };
+    bench_entry(&bench, driver, &announce.head);
+
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, 100, &place), 1);
+    bench_time(&bench, bench.now_ns + (uint64_t)STORE_PATIENCE_MS * 1000000);
+    given = bench_said(&bench, driver, WIRE_ROOM_GIVEN);
+    CHECK_EQ(given->head.token, bench.next_token);
+    CHECK_EQ(given->status, ROOST_EFULL);
+    bench_gone(&bench, driver, 0);
+    bench_end(&bench, true);
+}
+
+TEST(agent_table, an_object_that_finds_no_entry_fails_and_says_the_limit_while_there_are_entries_for_that)
+{
+    enum { ENTRIES = 128, MADE = 126, TOLD = 2, REFUSED = 3 };
+    struct wire_place slab;
+    bench_start_with_entries(&bench, ROOST_MIB(4), 1, ENTRIES);
+    struct core_client driver = bench_driver(&bench);
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_SLAB, ROOST_KIB(64), &slab), 0);
+    struct object_id ids[MADE + TOLD + REFUSED];
+    for (uint32_t i = 0; i < ROOST_COUNT_OF(ids); i++) {
+        ids[i] = (struct object_id){ agent_client_prefix(bench.agent, driver), 1 + i };
+        struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                          .object = { .id = ids[i], .place = slab, .size = 10 } };
+        announce.object.place.offset += i * (uint64_t)64;
+        bench_entry(&bench, driver, &announce.head);
+        const struct agent_entry *entry = bench_find(&bench, ids[i]);
+        CHECK_EQ(entry != NULL, i < MADE + TOLD);
+        CHECK(entry == NULL || (entry->object.format == TABLE_ERROR) == (i >= MADE));
+    }
+    uint64_t token = bench_wait(&bench, driver, 0, 0, REFUSED, ids + MADE + TOLD, REFUSED);
+    for (uint32_t i = 0; i < REFUSED; i++) {
+        CHECK_EQ(readiness(driver, token, i), ROOST_EFULL);
+    }
+    bench_gone(&bench, driver, 0);
+    bench_end(&bench, true);
+}
+
+/* ------------------------------------------------------------------ more than a step has room for */
+
+/* The driver names so many objects that nobody has made. */
+static void hold_unknown(struct core_client driver, uint32_t count)
+{
+    struct {
+        struct wire_names names;
+        struct object_id ids[WIRE_REFS_PER_ENTRY];
+    } entry = { .names.head = { WIRE_HOLD, 0, 0 } };
+    for (uint32_t done = 0; done < count; done += entry.names.count) {
+        entry.names.count = count - done < WIRE_REFS_PER_ENTRY ? count - done : WIRE_REFS_PER_ENTRY;
+        entry.names.head.bytes = (uint32_t)(sizeof entry.names + entry.names.count * sizeof entry.ids[0]);
+        for (uint32_t i = 0; i < entry.names.count; i++) {
+            entry.ids[i] = (struct object_id){ 77, 1 + done + i };
+        }
+        bench_entry(&bench, driver, &entry.names.head);
+    }
+    bench_drain(&bench);
+}
+
+/* Steps that the core asks for by itself; then nobody reads any more what was given up. */
+static void settle(uint64_t retired)
+{
+    for (int i = 0; i < 1000 && bench.retired_count < retired; i++) {
+        bench_tick(&bench);
+    }
+    CHECK_EQ(bench.retired_count, retired);
+    bench_reclaim_all(&bench);
+    CHECK(bench_is_valid(&bench));
+}
+
+TEST(agent_core, what_a_driver_held_goes_in_several_steps_when_it_is_very_much)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench.is_crowded = true;
+    struct core_client driver = bench_driver(&bench);
+    hold_unknown(driver, 100000);
+    CHECK_EQ(agent_counts(bench.agent).objects, 100000);
+    bench.step_bytes_max = 0;
+    bench_gone(&bench, driver, 9);
+    CHECK(bench.retired_count < 100000);
+    CHECK(bench_is_valid(&bench));
+    settle(100000);
+    CHECK(bench.step_bytes_max <= agent_core.out_bytes_max);
+    bench_end(&bench, true);
+}
+
+TEST(agent_core, a_driver_that_has_very_many_calls_queued_ends)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench.is_crowded = true;
+    struct core_client driver = bench_driver(&bench);
+    for (int i = 0; i < 45000; i++) {
+        bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    }
+    bench_gone(&bench, driver, 9);
+    settle(45000);
+    CHECK_EQ(agent_counts(bench.agent).tasks_waiting + agent_counts(bench.agent).tasks_ready, 0);
+    bench_end(&bench, true);
+}
+
+TEST(agent_core, an_object_of_very_many_refs_comes_and_goes)
+{
+    enum { REFS = 100000 };
+    bench_start(&bench, ROOST_MIB(8), 1);
+    struct core_client driver = bench_driver(&bench);
+    roost_ref *refs = calloc(REFS, sizeof *refs);
+    for (uint64_t i = 0; i < REFS; i++) {
+        refs[i] = object_ref((struct object_id){ 77, 1 + i });
+    }
+    struct wire_place place = { 0 };
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, wire_object_bytes(0, 0, REFS), &place), 0);
+    bench.is_crowded = true;
+    struct object_id id = { agent_client_prefix(bench.agent, driver), 1 };
+    size_t size = sizeof(struct wire_refs) + REFS * sizeof *refs;
+    struct wire_refs *told = calloc(1, size);
+    *told = (struct wire_refs){ .head = { WIRE_REFS, (uint32_t)size, 0 }, .container = id, .count = REFS };
+    memcpy(told->refs, refs, REFS * sizeof *refs);
+    bench_entry(&bench, driver, &told->head);
+    struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                      .object = { .id = id, .place = place, .refs = REFS } };
+    bench_entry(&bench, driver, &announce.head);
+    bench_drain(&bench);
+    CHECK_EQ(agent_counts(bench.agent).objects, REFS + 1);
+    bench.step_bytes_max = 0;
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    settle(REFS + 1);
+    CHECK(bench.step_bytes_max <= agent_core.out_bytes_max);
+    bench_end(&bench, true);
+    free(told);
+    free(refs);
+}
+
+TEST(agent_core, a_new_head_is_told_of_very_many_objects)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    bench.is_crowded = true;
+    struct core_client driver = bench_driver(&bench);
+    hold_unknown(driver, 200000);
+    bench_session(&bench, (struct core_peer){ 0, 0 }, false);
+    bench_head_comes(&bench);
+    CHECK_EQ(bench.listed_objects, 200000);
+    CHECK(bench_is_valid(&bench));
+    bench_end(&bench, false);
+}
+
 TEST(agent_core, the_same_events_give_the_same_hash)
 {
     uint64_t hashes[2];
