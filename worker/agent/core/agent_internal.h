@@ -112,6 +112,20 @@ static inline bool object_is_held(const struct object *object)
 /* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. A part may have
  * FAILED although its whole is well: there is no such range. */
 struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref);
+static inline bool object_is_forward(const struct object *object)
+{
+    return object->state == OBJECT_HERE && object->value.format == TABLE_FORWARD && object->value.refs == 1;
+}
+/* The range of `ref` carried over to what its object points at. */
+static inline roost_ref ref_through(roost_ref ref, roost_ref target)
+{
+    bool is_whole = ref.offset == 0 && ref.size == ROOST_WHOLE;
+    bool target_is_whole = target.offset == 0 && target.size == ROOST_WHOLE;
+    return !is_whole && target_is_whole ? (roost_ref){ target.id, ref.offset, ref.size } : target;
+}
+/* Where the forwards that are here lead to, from `object` on, at most STORE_FORWARDS_MAX of them; `ref`, which named the
+ * first, names the same bytes under the last one's name then. */
+struct object *object_behind(struct object *object, roost_ref *ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
 void object_unpin(struct agent *agent, struct object *object);
