@@ -244,7 +244,8 @@ struct client {
     uint32_t leases_count;        /* of them */
     struct id_map refs_by_container, waits_by_token;
     uint64_t refs_count;    /* in all pending_refs */
-    uint64_t waited_count;  /* refs in all waits */
+    uint64_t waited_count;  /* refs in all waits for values */
+    uint32_t prefetches;    /* waits of PREFETCH */
     uint32_t room_requests; /* not answered yet */
     enum worker_state worker;
     struct worker *as_worker; /* NULL for a driver */
@@ -275,9 +276,14 @@ struct wait_ref {
     struct object *object; /* the record it is listed with; counted in its uses */
     roost_ref ref;
     int8_t ready;
+    bool is_told; /* of LOCATE: the head has said what it knows of the object */
 };
 
+/* LOCATE and PREFETCH are waits of one ref: for its state to be known, and for it to be somewhere. */
+enum wait_kind { WAIT_READY, WAIT_LOCATE, WAIT_PREFETCH };
+
 struct wait {
+    enum wait_kind kind;
     struct list_node of_client;
     struct client *client;
     struct attempt *blocked;        /* whose CPU is back while this waits */
@@ -289,11 +295,17 @@ struct wait {
 };
 
 void wait_entry(struct agent *agent, struct client *client, const struct wire_wait *entry);
+void wait_locate(struct agent *agent, struct client *client, const struct wire_ask *ask);
+void wait_prefetch(struct agent *agent, struct client *client, const struct wire_ask *ask);
 void wait_end(struct agent *agent, struct client *client, uint64_t token);
 void wait_drop_all(struct agent *agent, struct client *client);
 void wait_object_changed(struct agent *agent, struct object *object);
 /* It cannot be brought here: who waits for that is told `status`, and why. The object is well. */
 void wait_object_refused(struct agent *agent, struct object *object, int32_t status, const char *why);
+/* The head is about to say what it knows of the object; then it may have changed. */
+void wait_object_told(struct object *object);
+/* The head will say nothing for a while: where copies are is answered as far as it is known here. */
+void waits_head_lost(struct agent *agent);
 /* All workers are blocked and no further one may be started: the newest of their waits fails. */
 void wait_fail_newest_blocked(struct agent *agent);
 

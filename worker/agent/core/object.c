@@ -137,6 +137,7 @@ void object_expect(struct agent *agent, struct object *object, struct task *prod
 {
     set_state(agent, object, OBJECT_PENDING);
     object->producer = producer;
+    wait_object_changed(agent, object); /* whoever only asks where copies are knows enough now */
 }
 
 /* ------------------------------------------------------------------ names */
