@@ -758,13 +758,12 @@ static int agent_locate(struct roost *rt, roost_ref ref, roost_node *nodes_out, 
     struct agent_link *link = link_of(rt);
     pthread_mutex_lock(&link->lock);
     uint32_t own_bytes, own_format;
-    bool is_private = client_object_is_private(link->core, object_id_of(ref)) ||
-                      client_own_look(link->core, object_id_of(ref), NULL, &own_bytes, &own_format) ==
-                          CLIENT_OWN_SEALED;
+    enum client_own own = client_own_look(link->core, object_id_of(ref), NULL, &own_bytes, &own_format);
+    bool is_private = own == CLIENT_OWN_NOT && client_object_is_private(link->core, object_id_of(ref));
     pthread_mutex_unlock(&link->lock);
-    if (is_private) { /* here, and nobody else has heard of it */
-        *count_out = 1;
-        if (capacity > 0) {
+    if (is_private || own != CLIENT_OWN_NOT) { /* here, or to be, and nobody else has heard of it */
+        *count_out = is_private || (own == CLIENT_OWN_SEALED && own_format != TABLE_ERROR) ? 1 : 0;
+        if (*count_out > 0 && capacity > 0) {
             nodes_out[0] = (roost_node){ { rt->node.hi, rt->node.lo } };
         }
         return 0;
@@ -786,8 +785,11 @@ static int agent_prefetch(struct roost *rt, roost_ref ref)
 {
     struct agent_link *link = link_of(rt);
     ROOST_TRY(link_gone(link));
+    uint32_t bytes, format;
     pthread_mutex_lock(&link->lock);
-    int status = client_object_is_private(link->core, object_id_of(ref)) ? 0 : client_prefetch(link->core, ref);
+    bool is_own = client_object_is_private(link->core, object_id_of(ref)) ||
+                  client_own_look(link->core, object_id_of(ref), NULL, &bytes, &format) != CLIENT_OWN_NOT;
+    int status = is_own ? 0 : client_prefetch(link->core, ref); /* its own are here, or will be */
     link_flush_locked(link);
     pthread_mutex_unlock(&link->lock);
     return status == 0 ? 0 : no_memory("a question");

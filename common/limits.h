@@ -32,6 +32,7 @@ enum {
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
     CLIENT_WAITED_MAX = 4 << 20,         /* refs that a client waits for at once; then ROOST_EBUSY */
+    CLIENT_PREFETCHES_MAX = 1 << 16,     /* of a client, of objects that are not made yet; further ones are dropped */
     CLIENT_TOLD_MAX = 4096,           /* objects whose refs were told and that did not follow yet; then it is ended */
     CLIENT_ROOM_REQUESTS_MAX = 128,   /* unanswered: one a waiting thread, one a slab asked for ahead */
     CLIENTS_MAX = 4096,               /* of one agent; then ROOST_ELIMIT at open */

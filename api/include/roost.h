@@ -309,10 +309,15 @@ struct roost_error {
 /* Why `ref` failed. Of several: call it for each. */
 ROOST_API int roost_explain(struct roost *rt, roost_ref ref, struct roost_error *error_out);
 
-/* Where copies are. Up to `capacity` nodes; *count_out is how many there are in all. */
+/* Where copies of the whole object are: this node first, if it has one. Up to `capacity` nodes (nodes_out may be NULL
+ * when it is 0); *count_out is how many there are in all, at most 65. What is not made yet, or has failed, has none.
+ *
+ * Errors: ROOST_EFREED, ROOST_EINVAL, ROOST_ELIMIT; ROOST_ETIMEDOUT.
+ * Blocks until the agent, and for an object that other nodes know the head, has answered: at most 10 s. */
 ROOST_API int roost_locate(struct roost *rt, roost_ref ref, roost_node *nodes_out, size_t capacity, size_t *count_out);
 
-/* Start bringing `ref` here. Never waits, never fails for lack of room. */
+/* Start bringing `ref` here; when it does not exist yet, as soon as it does. A hint: it never waits, never fails for lack
+ * of room, and is dropped when 65536 of this process wait for objects to be made. */
 ROOST_API int roost_prefetch(struct roost *rt, roost_ref ref);
 
 /* ---------------------------------------------------------------------------------------------- tasks: calling */

@@ -574,6 +574,27 @@ void bench_result(struct bench *bench, const struct bench_task *task, uint32_t i
     bench_entry(bench, task->client, &result.head);
 }
 
+void bench_result_ref(struct bench *bench, const struct bench_task *task, uint32_t index, roost_ref target)
+{
+    struct wire_place place = { 0 };
+    struct object_id id = result_id(task->id, index);
+    CHECK_EQ(bench_room(bench, task->client, task->task.run, WIRE_ROOM_OBJECT, wire_object_bytes(sizeof target, 0, 1),
+                        &place),
+             0);
+    struct {
+        struct wire_refs refs;
+        roost_ref ref;
+    } told = { { .head = { WIRE_REFS, sizeof told, 0 }, .container = id, .count = 1 }, target };
+    bench_entry(bench, task->client, &told.refs.head);
+    struct wire_result result = {
+        .head = { WIRE_RESULT, sizeof result, 0 },
+        .run = task->task.run,
+        .index = index,
+        .object = { .id = id, .place = place, .size = sizeof target, .refs = 1, .format = TABLE_FORWARD }
+    };
+    bench_entry(bench, task->client, &result.head);
+}
+
 void bench_complete(struct bench *bench, const struct bench_task *task, int32_t status, const char *text)
 {
     struct {

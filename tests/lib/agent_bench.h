@@ -128,6 +128,8 @@ struct task_id bench_submit(struct bench *bench, struct core_client client, uint
                             const struct spec_draft *draft);
 struct bench_task bench_take(struct bench *bench); /* the oldest pushed attempt; the test fails when there is none */
 void bench_result(struct bench *bench, const struct bench_task *task, uint32_t index, uint64_t bytes);
+/* The result is another name for `target`. */
+void bench_result_ref(struct bench *bench, const struct bench_task *task, uint32_t index, roost_ref target);
 void bench_complete(struct bench *bench, const struct bench_task *task, int32_t status, const char *text);
 
 /* ---- the head and peers, played by the test ---- */

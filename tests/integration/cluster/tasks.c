@@ -125,6 +125,21 @@ TEST(tasks, get_many_sees_10000_objects)
     roost_free_many(rt, many, MANY);
 }
 
+TEST(tasks, a_call_is_known_to_whoever_asks_where_its_result_is)
+{
+    for (uint64_t i = 0; i < 300; i++) {
+        roost_ref ref;
+        size_t count;
+        OK(roost_call(rt, echo, &ref, i));
+        OK(roost_locate(rt, ref, NULL, 0, &count));
+        CHECK(count <= 1);
+        CHECK_EQ(get_number(ref), i);
+        OK(roost_locate(rt, ref, NULL, 0, &count));
+        CHECK_EQ(count, 1);
+        roost_free(rt, ref);
+    }
+}
+
 ROOST_TASK(pass_gate);
 int pass_gate(struct roost_task *task)
 {

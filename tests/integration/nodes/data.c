@@ -446,17 +446,19 @@ TEST(data, many_threads_wait_for_one_transfer)
 
 TEST(data, prefetch_brings_and_waits_for_nobody)
 {
-    bool ready;
     roost_view view;
+    roost_node nodes[NODES_MAX_HERE];
+    size_t count = 0;
     roost_ref ref = make_on(3, 100000, 4);
     OK(roost_prefetch(rt, ref)); /* before it exists */
-    OK(roost_wait(rt, &ref, 1, 1, false, &ready, LONG_MS));
-    OK(roost_prefetch(rt, ref));
     uint64_t deadline = nodes_now_ms() + LONG_MS;
-    while (roost_get(rt, ref, &view, 0) != 0) {
+    while (count < 2) { /* copies: its maker's, and the one here */
+        OK(roost_locate(rt, ref, nodes, NODES_MAX_HERE, &count));
         CHECK(nodes_now_ms() < deadline);
         nodes_moment();
     }
+    CHECK(is_same(nodes[0], nodes_of(1)) && is_same(nodes[1], nodes_of(3)));
+    OK(roost_get(rt, ref, &view, 0));
     CHECK_EQ(wrong_words(view.data, 100000, 4, 0), 0);
     roost_release(rt, &view);
     roost_free(rt, ref);

@@ -114,6 +114,20 @@ static inline bool object_is_held(const struct object *object)
 /* The record of the bytes that `ref` names: the object's own, or that of its part, made if need be. A part may have
  * FAILED although its whole is well: there is no such range. */
 struct object *object_part(struct agent *agent, struct object *whole, roost_ref ref);
+static inline bool object_is_forward(const struct object *object)
+{
+    return object->state == OBJECT_HERE && object->value.format == TABLE_FORWARD && object->value.refs == 1;
+}
+/* The range of `ref` carried over to what its object points at. */
+static inline roost_ref ref_through(roost_ref ref, roost_ref target)
+{
+    bool is_whole = ref.offset == 0 && ref.size == ROOST_WHOLE;
+    bool target_is_whole = target.offset == 0 && target.size == ROOST_WHOLE;
+    return !is_whole && target_is_whole ? (roost_ref){ target.id, ref.offset, ref.size } : target;
+}
+/* Where the forwards that are here lead to, from `object` on, at most STORE_FORWARDS_MAX of them; `ref`, which named the
+ * first, names the same bytes under the last one's name then. */
+struct object *object_behind(struct object *object, roost_ref *ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
 void object_unpin(struct agent *agent, struct object *object);
@@ -236,7 +250,8 @@ struct client {
     uint32_t leases_count;        /* of them */
     struct id_map refs_by_container, waits_by_token;
     uint64_t refs_count;    /* in all pending_refs */
-    uint64_t waited_count;  /* refs in all waits */
+    uint64_t waited_count;  /* refs in all waits for values */
+    uint32_t prefetches;    /* waits of PREFETCH */
     uint32_t room_requests; /* not answered yet */
     enum worker_state worker;
     struct worker *as_worker; /* NULL for a driver */
@@ -267,9 +282,14 @@ struct wait_ref {
     struct object *object; /* the record it is listed with; counted in its uses */
     roost_ref ref;
     int8_t ready;
+    bool is_told; /* of LOCATE: the head has said what it knows of the object */
 };
 
+/* LOCATE and PREFETCH are waits of one ref: for its state to be known, and for it to be somewhere. */
+enum wait_kind { WAIT_READY, WAIT_LOCATE, WAIT_PREFETCH };
+
 struct wait {
+    enum wait_kind kind;
     struct list_node of_client;
     struct client *client;
     struct attempt *blocked;        /* whose CPU is back while this waits */
@@ -281,11 +301,17 @@ struct wait {
 };
 
 void wait_entry(struct agent *agent, struct client *client, const struct wire_wait *entry);
+void wait_locate(struct agent *agent, struct client *client, const struct wire_ask *ask);
+void wait_prefetch(struct agent *agent, struct client *client, const struct wire_ask *ask);
 void wait_end(struct agent *agent, struct client *client, uint64_t token);
 void wait_drop_all(struct agent *agent, struct client *client);
 void wait_object_changed(struct agent *agent, struct object *object);
 /* It cannot be brought here: who waits for that is told `status`, and why. The object is well. */
 void wait_object_refused(struct agent *agent, struct object *object, int32_t status, const char *why);
+/* The head is about to say what it knows of the object; then it may have changed. */
+void wait_object_told(struct object *object);
+/* The head will say nothing for a while: where copies are is answered as far as it is known here. */
+void waits_head_lost(struct agent *agent);
 /* All workers are blocked and no further one may be started: the newest of their waits fails. */
 void wait_fail_newest_blocked(struct agent *agent);
 

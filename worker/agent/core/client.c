@@ -249,46 +249,12 @@ static void on_unwait(struct agent *agent, struct client *client, const struct w
 
 static void on_prefetch(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
-    (void)client;
-    struct object *object = object_find(agent, object_id_of(((const struct wire_ask *)entry)->ref));
-    if (object != NULL && object->state == OBJECT_ELSEWHERE && object->whole == NULL) {
-        struct object *bytes = object_part(agent, object, ((const struct wire_ask *)entry)->ref);
-        if (bytes->state == OBJECT_ELSEWHERE) {
-            pull_want(agent, bytes, PROTO_PULL_PREFETCH);
-        }
-    }
-}
-
-/* This node's own copy first, then those that the head told of. */
-static uint32_t copies_of(struct agent *agent, const struct object *object, struct node_id *nodes_out,
-                          uint32_t capacity)
-{
-    uint32_t count = 0;
-    if (object != NULL && object->state == OBJECT_HERE && count < capacity) {
-        nodes_out[count++] = agent->config.node;
-    }
-    for (uint32_t i = 0; object != NULL && i < object->holders_count && count < capacity; i++) {
-        const struct member *member = member_find(agent, object->holders[i]);
-        if (member != NULL && member->is_alive && object->holders[i] != agent->self.node) {
-            nodes_out[count++] = member->id;
-        }
-    }
-    return count;
+    wait_prefetch(agent, client, (const struct wire_ask *)entry);
 }
 
 static void on_locate(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
-    const struct wire_ask *ask = (const struct wire_ask *)entry;
-    struct object *object = object_find(agent, object_id_of(ask->ref));
-    struct node_id nodes[PROTO_HOLDERS_MAX + 1];
-    uint32_t count = copies_of(agent, object, nodes, ROOST_COUNT_OF(nodes));
-    size_t bytes = sizeof(struct wire_locations) + count * sizeof(struct node_id);
-    struct wire_locations *answer = core_put(agent->out, CORE_REPLY, core_client_key(client->key),
-                                             1 + (uint64_t)(ask->bell % CLIENT_DOORBELLS), align_up(bytes, 8));
-    answer->head = (struct wire_entry){ WIRE_LOCATIONS, (uint32_t)align_up(bytes, 8), entry->token };
-    answer->status = object == NULL ? ROOST_EFREED : 0;
-    answer->total = answer->count = count;
-    memcpy(answer->nodes, nodes, count * sizeof *nodes);
+    wait_locate(agent, client, (const struct wire_ask *)entry);
 }
 
 static struct wire_node *say_node(struct agent *agent, struct client *client, const struct wire_entry *entry,

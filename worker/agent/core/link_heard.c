@@ -154,10 +154,12 @@ static void on_found(struct agent *agent, const struct proto_found *found)
         return;
     }
     struct task *producer = object->producer;
+    wait_object_told(object);
     learn(agent, object, found->state, &found->content, &found->holders, found->failure);
     if (found->state == PROTO_FAILED) {
         object_refused(agent, object);
     }
+    wait_object_changed(agent, object);
     settle_home(agent, producer);
 }
 
@@ -190,7 +192,9 @@ static void on_names(struct agent *agent, const struct proto_names *names, enum 
     for (size_t i = 0; i < names->objects.count; i++) {
         struct object *object = object_find(agent, names->objects.ids[i]);
         if (object != NULL) {
+            wait_object_told(object);
             one_freed(agent, object, kind);
+            wait_object_changed(agent, object);
         }
     }
 }
@@ -491,5 +495,6 @@ void link_session(struct agent *agent, const struct core_event *event)
     if (!is_up) {
         agent->has_listed = false;
         agent->head_is_up = false; /* WELCOME of the next session sets it again; what is leaving waits for it */
+        waits_head_lost(agent);
     }
 }

@@ -146,10 +146,20 @@ struct object *object_part(struct agent *agent, struct object *whole, roost_ref 
     return part;
 }
 
+struct object *object_behind(struct object *object, roost_ref *ref)
+{
+    for (int i = 0; i < STORE_FORWARDS_MAX && object_is_forward(object); i++) {
+        *ref = ref_through(*ref, object->refs[0]);
+        object = object->contains[0];
+    }
+    return object;
+}
+
 void object_expect(struct agent *agent, struct object *object, struct task *producer)
 {
     set_state(agent, object, OBJECT_PENDING);
     object->producer = producer;
+    wait_object_changed(agent, object); /* whoever only asks where copies are knows enough now */
 }
 
 /* ------------------------------------------------------------------ names */

@@ -181,22 +181,15 @@ static void set_input(struct agent *agent, struct input *input, struct object *o
     object_name(agent, object, is_gathered ? &object->uses : &object->tasks);
 }
 
-/* The range of `ref` carried over to what it points at. */
-static roost_ref through(roost_ref ref, roost_ref target)
-{
-    bool is_whole = ref.offset == 0 && ref.size == ROOST_WHOLE;
-    bool target_is_whole = target.offset == 0 && target.size == ROOST_WHOLE;
-    return !is_whole && target_is_whole ? (roost_ref){ target.id, ref.offset, ref.size } : target;
-}
-
 /* What `object` only points at must be here too: the target of a forward. */
 static void follow(struct agent *agent, struct input *input)
 {
-    struct object *object = input->object;
-    if (object->state == OBJECT_HERE && object->value.format == TABLE_FORWARD && object->value.refs == 1) {
+    for (int hops = 0; hops < STORE_FORWARDS_MAX && input->is_pinned && object_is_forward(input->object); hops++) {
+        const struct object *object = input->object;
         struct inputs *inputs = add_inputs(&input->task->inputs, input->task, 1);
-        set_input(agent, &inputs->input[0], object->contains[0], through(input->ref, object->refs[0]), true);
-        look_at(agent, &inputs->input[0]);
+        set_input(agent, &inputs->input[0], object->contains[0], ref_through(input->ref, object->refs[0]), true);
+        input = &inputs->input[0];
+        look_at(agent, input);
     }
 }
 
@@ -210,9 +203,7 @@ static void spread_out(struct agent *agent, struct task *task, const struct obje
     }
     for (uint32_t i = 0; i < inputs->count && task->bad_input == NULL && !task->is_leaving; i++) {
         look_at(agent, &inputs->input[i]);
-        if (inputs->input[i].is_pinned) {
-            follow(agent, &inputs->input[i]);
-        }
+        follow(agent, &inputs->input[i]);
     }
 }
 
@@ -225,7 +216,9 @@ static void inputs_are_here(struct agent *agent, struct task *task)
         for (uint32_t i = 0; i < spec->args_count; i++) {
             const struct spec_arg *arg = &spec_args(spec)[i];
             if (arg->kind == ROOST_IN_GATHER) {
-                spread_out(agent, task, object_find(agent, object_id_of(arg->as.ref)), arg->as.ref.offset);
+                roost_ref ref = object_ref(object_id_of(arg->as.ref));
+                struct object *list = object_behind(object_find(agent, object_id_of(ref)), &ref); /* all are inputs */
+                spread_out(agent, task, list, arg->as.ref.offset);
             }
         }
     }
@@ -243,9 +236,7 @@ void task_input_changed(struct agent *agent, struct input *input)
         return;
     }
     look_at(agent, input);
-    if (input->is_pinned) {
-        follow(agent, input);
-    }
+    follow(agent, input);
     if (task->state == TASK_WAITING && task->missing == 0 && task->bad_input == NULL) {
         inputs_are_here(agent, task);
     }
@@ -347,9 +338,7 @@ static void collect_args(struct agent *agent, struct task *task)
     }
     for (uint32_t i = 0; i < inputs_count && task->bad_input == NULL && !task->is_leaving; i++) {
         look_at(agent, &inputs->input[i]);
-        if (inputs->input[i].is_pinned) {
-            follow(agent, &inputs->input[i]);
-        }
+        follow(agent, &inputs->input[i]);
     }
 }
 

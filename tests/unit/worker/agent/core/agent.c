@@ -216,6 +216,59 @@ TEST(agent_tasks, a_gather_waits_for_everything_that_its_list_names)
     bench_end(&bench, true);
 }
 
+TEST(agent_tasks, a_gather_s_list_may_be_what_tasks_returned_under_other_names)
+{
+    bench_start(&bench, ROOST_MIB(1), 4);
+    struct core_client driver = bench_driver(&bench);
+    struct task_id map = bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "map", .returns = 1 });
+    roost_ref made = object_ref(result_id(map, 0));
+    struct object_id list = bench_put(&bench, driver, 32, &made, 1);
+    struct task_id inner = bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "list", .returns = 1 });
+    struct task_id outer = bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "list", .returns = 1 });
+    roost_in in = roost_in_gather(object_ref(result_id(outer, 0)), 3);
+    struct task_id reduce = bench_submit(
+        &bench, driver, 0, &(struct spec_draft){ .function = "reduce", .returns = 1, .args = &in, .args_count = 1 });
+    struct bench_task mapper = bench_take(&bench), first = bench_take(&bench), second = bench_take(&bench);
+    bench_result_ref(&bench, &first, 0, object_ref(list));
+    bench_complete(&bench, &first, 0, "");
+    bench_result_ref(&bench, &second, 0, object_ref(result_id(inner, 0)));
+    bench_complete(&bench, &second, 0, "");
+    CHECK_EQ(bench.tasks_count, 0); /* what the list names is not there */
+    bench_result(&bench, &mapper, 0, 100);
+    bench_complete(&bench, &mapper, 0, "");
+    struct bench_task task = bench_take(&bench);
+    CHECK(task_id_eq(task.id, reduce));
+    bench_complete(&bench, &task, 0, "");
+    struct task_id all[] = { map, inner, outer, reduce };
+    for (size_t i = 0; i < ROOST_COUNT_OF(all); i++) {
+        bench_names(&bench, driver, WIRE_FREE, 0, result_id(all[i], 0));
+    }
+    bench_names(&bench, driver, WIRE_FREE, 0, list);
+    bench_end(&bench, true);
+}
+
+TEST(agent_tasks, a_task_waits_for_what_lies_behind_all_the_names_of_its_argument)
+{
+    bench_start(&bench, ROOST_MIB(1), 4);
+    struct core_client driver = bench_driver(&bench);
+    struct task_id ids[3];
+    for (int i = 0; i < 3; i++) {
+        ids[i] = bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    }
+    struct bench_task value = bench_take(&bench), inner = bench_take(&bench), outer = bench_take(&bench);
+    bench_result_ref(&bench, &inner, 0, object_ref(result_id(ids[0], 0)));
+    bench_complete(&bench, &inner, 0, "");
+    bench_result_ref(&bench, &outer, 0, object_ref(result_id(ids[1], 0)));
+    bench_complete(&bench, &outer, 0, "");
+    roost_in in = roost_in_ref(object_ref(result_id(ids[2], 0)));
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "g", .args = &in, .args_count = 1 });
+    CHECK_EQ(bench.tasks_count, 0);
+    bench_result(&bench, &value, 0, 100);
+    bench_complete(&bench, &value, 0, "");
+    bench_take(&bench);
+    bench_end(&bench, false);
+}
+
 TEST(agent_tasks, a_dead_worker_s_task_is_tried_again_until_max_retries_and_then_fails_with_the_signal)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
