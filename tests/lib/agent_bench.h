@@ -74,6 +74,7 @@ struct bench {
     uint64_t timers[8];              /* due times by the serial of the core's timers; UINT64_MAX: not armed */
     struct agent_lease lease_memory; /* what the newest CORE_LEASE said */
     bool drain_wanted;
+    uint32_t head_mark; /* of what was said to the head last: it has applied that when it speaks */
     uint32_t clients_count;
     uint64_t next_token, next_put, next_call;
 };
@@ -123,6 +124,7 @@ enum { BENCH_NODE = 1, BENCH_OTHER = 2 }; /* this node's number, another node's 
 
 /* WELCOME, the list that follows it, and NODES with this node and another. */
 void bench_head_comes(struct bench *bench);
+/* The head has seen all that was said to it; bench.head_mark set back: only so much. */
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message);
 /* A session with a peer has come up, new, or is lost. */
 void bench_session(struct bench *bench, struct core_peer peer, bool is_up);

@@ -68,6 +68,7 @@ struct object {
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
     uint32_t version;   /* the attempt that made it */
+    uint32_t said;      /* mark of the last word to the head, in this session, that makes it known */
     uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
     uint32_t holders_count;
 
@@ -540,7 +541,7 @@ void link_publish(struct agent *agent, struct object *object);
 void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
-void link_location(struct agent *agent, const struct object *object, bool added);
+void link_location(struct agent *agent, struct object *object, bool added);
 void link_want(struct agent *agent, struct object *object);
 /* The record goes although the head lists this node: it will be told by name. */
 void link_forget(struct agent *agent, struct object *object);

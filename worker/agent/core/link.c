@@ -111,6 +111,7 @@ static void is_listed(struct agent *agent, struct object *object)
 {
     object->is_registered = true;
     object->is_freed = false;
+    object->said = agent->said_mark;
     list_remove(&object->told);
     if (!object_is_held(object)) {
         list_append(&agent->drops, &object->told);
@@ -182,9 +183,21 @@ void link_publish(struct agent *agent, struct object *object)
     }
 }
 
+/* Of what it contains and lies elsewhere, the head alone knows whether it is still there. */
+static bool is_whole(const struct object *object)
+{
+    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+        const struct object *inner = object->contains[i];
+        if (inner->is_public && !inner->is_registered && !is_to_be_said(inner, true)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void link_publish_anew(struct agent *agent, struct object *object)
 {
-    if (agent->head_is_up && is_to_be_said(object, true)) {
+    if (agent->head_is_up && is_to_be_said(object, true) && is_whole(object)) {
         publish_all(agent, object, true);
     }
 }
@@ -219,7 +232,7 @@ void link_value(struct agent *agent, struct object *object)
     }
 }
 
-void link_location(struct agent *agent, const struct object *object, bool added)
+void link_location(struct agent *agent, struct object *object, bool added)
 {
     if (!agent->head_is_up || object->whole != NULL) {
         return;
@@ -228,6 +241,7 @@ void link_location(struct agent *agent, const struct object *object, bool added)
     *item = (struct proto_location){ object->id, added, content_of(object) };
     struct proto_message *message = say(agent, PROTO_LOCATIONS);
     message->u.locations = (struct proto_locations){ item, 1 };
+    object->said = added ? agent->said_mark : object->said;
 }
 
 void link_want(struct agent *agent, struct object *object)
@@ -407,6 +421,11 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
         items[i].located = true;
     }
     struct proto_message *message = say(agent, PROTO_COMPLETE);
+    for (uint32_t i = 0; i < returns; i++) {
+        if (items[i].located) {
+            task->results[i]->said = agent->said_mark;
+        }
+    }
     message->u.complete = (struct proto_complete){ .task = task->id,
                                                    .attempt = task->head_attempt,
                                                    .duration_ns = duration_ns,
@@ -517,6 +536,9 @@ static void list_objects(struct agent *agent)
         struct proto_list_object *copy = core_alloc(agent->out, part * sizeof *copy);
         memcpy(copy, items + at, part * sizeof *copy);
         say(agent, PROTO_LIST_OBJECTS)->u.list_objects = (struct proto_list_objects){ copy, part };
+        for (size_t i = 0; i < part; i++) {
+            object_find(agent, items[at + i].object)->said = agent->said_mark;
+        }
     }
     free(items);
 }
@@ -589,6 +611,9 @@ static void on_welcome(struct agent *agent, const struct proto_welcome *welcome)
     agent->head_epoch = welcome->epoch;
     agent->list_number = 1;
     agent->said_mark = agent->head_seen = 0;
+    LIST_EACH (at, &agent->objects) {
+        CONTAINER_OF(at, struct object, all)->said = 0;
+    }
     agent->has_listed = false;
     transit_head_lost(agent);
     if (is_new_life) { /* it was declared dead: what the head had placed here runs elsewhere by now */
@@ -737,8 +762,8 @@ static bool can_be_made_again(const struct object *object)
 static void one_freed(struct agent *agent, struct object *object, enum proto_kind kind)
 {
     struct task *producer = object->producer;
-    if (kind == PROTO_FREE && object->is_registered) {
-        return; /* it crosses a word of ours that makes the name known once more */
+    if (kind == PROTO_FREE && (object->is_registered || object->said > agent->head_seen)) {
+        return; /* it crosses a word of ours that makes the object known once more */
     }
     if (kind == PROTO_GONE && can_be_made_again(object)) {
         task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */

@@ -942,3 +942,26 @@ TEST(agent_link, objects_that_name_each_other_are_published_once_each_one_of_the
     CHECK(object_id_eq(last->object, result) && last->state == PROTO_SEALED && last->contained.count == 1);
     bench_end(&bench, false);
 }
+
+TEST(agent_link, a_free_that_has_not_seen_that_the_object_was_made_known_again_is_void)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    give_away(id);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
+    bench.head_mark = 0;
+    bench_message(&bench, head, &dead);
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, id));
+    uint32_t now = bench.head_mark;
+    bench.head_mark = 0;
+    names(PROTO_FREE, id); /* of what had this name before */
+    CHECK(bench_find(&bench, id) != NULL);
+    bench.head_mark = now;
+    names(PROTO_FREE, id);
+    CHECK(bench_find(&bench, id) == NULL);
+    bench_end(&bench, true);
+}
