@@ -575,6 +575,12 @@ static void list_tasks(struct agent *agent, bool homes)
     }
 }
 
+static bool is_awaited(const struct object *object)
+{
+    bool has_no_value = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
+    return has_no_value && (!list_is_empty(&object->consumers) || !list_is_empty(&object->waits));
+}
+
 void link_list(struct agent *agent)
 {
     uint32_t number = agent->list_number;
@@ -592,8 +598,7 @@ void link_list(struct agent *agent)
     agent->has_listed = true;
     LIST_EACH (at, &agent->objects) { /* what was asked for is asked for again */
         struct object *object = CONTAINER_OF(at, struct object, all);
-        bool is_awaited = !list_is_empty(&object->consumers) || !list_is_empty(&object->waits);
-        if (object->is_public && is_awaited && (object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING)) {
+        if (object->is_public && is_awaited(object)) {
             link_want(agent, object);
         }
     }
@@ -750,6 +755,15 @@ static void on_found(struct agent *agent, const struct proto_found *found)
     settle_home(agent, producer);
 }
 
+/* What the head knows anew it does not know to be wanted here. */
+static void want_again(struct agent *agent, struct object *object)
+{
+    object->is_wanted = false;
+    if (is_awaited(object)) {
+        link_want(agent, object);
+    }
+}
+
 /* A result of a call of this home, with no bytes here; DONE by a word of the head's on what it has freed since then. */
 static bool can_be_made_again(const struct object *object)
 {
@@ -762,14 +776,15 @@ static bool can_be_made_again(const struct object *object)
 static void one_freed(struct agent *agent, struct object *object, enum proto_kind kind)
 {
     struct task *producer = object->producer;
-    if (kind == PROTO_FREE && (object->is_registered || object->said > agent->head_seen)) {
-        return; /* it crosses a word of ours that makes the object known once more */
+    if (object->said > agent->head_seen || (kind == PROTO_FREE && object->is_registered)) {
+        want_again(agent, object); /* it crosses a word of ours that makes the object known once more */
+        return;
     }
     if (kind == PROTO_GONE && can_be_made_again(object)) {
         task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */
         return;
     }
-    link_forget(agent, object); /* GONE may cross a word of ours that makes the name known once more */
+    link_forget(agent, object);
     object_free(agent, object);
     settle_home(agent, producer);
 }
