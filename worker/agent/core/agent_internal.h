@@ -325,6 +325,7 @@ struct task {
     uint32_t attempts;
     struct client *leased_to; /* while LEASED */
     struct attempt *attempt;  /* while RUNNING */
+    struct scope kept;        /* results of the calls of attempts that did not succeed: the next one makes them again */
 };
 
 struct given {                /* a result that a running attempt has given */

@@ -278,6 +278,7 @@ static void release_all(struct agent *agent, struct task *task)
     task->is_spread_out = false;
     task->bad_input = NULL;
     list_remove(&task->failing);
+    scope_fini(agent, &task->kept);
 }
 
 /* ------------------------------------------------------------------ submission */
@@ -354,6 +355,7 @@ struct task *task_create(struct agent *agent, struct job *job, const struct spec
     list_init(&task->queue);
     list_init(&task->failing);
     list_init(&task->leaving);
+    scope_init(&task->kept, NULL, 0);
     list_append(&agent->tasks, &task->all);
     list_append(&job->tasks, &task->of_job);
     ROOST_INVARIANT(id_map_put(&agent->tasks_by_id, task_id_key(task->id), task) == 0);
@@ -897,6 +899,10 @@ void tasks_fini(struct agent *agent)
                 free(CONTAINER_OF(inputs_at, struct inputs, of_task));
             }
         }
+        LIST_EACH_SAFE (hold_at, &task->kept.holds) {
+            free(CONTAINER_OF(hold_at, struct hold, of_scope));
+        }
+        id_map_fini(&task->kept.held);
         free(task->results);
         free(task->spec);
         free(task);

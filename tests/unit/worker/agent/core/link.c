@@ -908,6 +908,7 @@ TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made
     bench_result(&bench, &child, 0, 100);
     give_away(result);
     bench_complete(&bench, &child, 0, "");
+    bench_names(&bench, parent.client, WIRE_FREE, parent.task.run, result);
     bench_gone(&bench, parent.client, 9);
     struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
     bench_message(&bench, head, &dead);
