@@ -543,6 +543,8 @@ void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
 void link_location(struct agent *agent, struct object *object, bool added);
+/* The head knows the name, from elsewhere; of bytes that lie here under it, it does not. */
+void link_is_known(struct agent *agent, struct object *object);
 void link_want(struct agent *agent, struct object *object);
 /* The record goes although the head lists this node: it will be told by name. */
 void link_forget(struct agent *agent, struct object *object);

@@ -244,6 +244,16 @@ void link_location(struct agent *agent, struct object *object, bool added)
     object->said = added ? agent->said_mark : object->said;
 }
 
+void link_is_known(struct agent *agent, struct object *object)
+{
+    if (!object->is_public) {
+        object_becomes_public(agent, object);
+        if (object->state == OBJECT_HERE) {
+            link_location(agent, object, true);
+        }
+    }
+}
+
 void link_want(struct agent *agent, struct object *object)
 {
     if (agent->head_is_up && !object->is_wanted) {
@@ -814,9 +824,7 @@ static void take_mentions(struct agent *agent, const struct spec *spec, bool beg
             drop_by_name(agent, id);
             continue;
         }
-        if (!object->is_public) {
-            object_becomes_public(agent, object);
-        }
+        link_is_known(agent, object);
         list_remove(&object->unknown);
         is_listed(agent, object);
     }

@@ -546,6 +546,13 @@ static bool take_over_results(struct agent *agent, struct task *task, struct sco
     return true;
 }
 
+/* An attempt that has had others before it, perhaps on other nodes: of its calls the head may know from those. */
+static bool may_be_known_to_head(struct agent *agent, uint64_t scope)
+{
+    const struct attempt *caller = scope == 0 ? NULL : attempt_find(agent, scope);
+    return caller != NULL && caller->task->is_from_head && caller->task->head_attempt > 1;
+}
+
 static void begin_at_home(struct agent *agent, struct task *task)
 {
     if (is_feasible_here(agent, task->spec)) {
@@ -597,7 +604,8 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         task_leaves(agent, task);
         return;
     }
-    if (agent->head_is_up && task_may_leave(task) && wants_another_node(agent, task)) {
+    bool is_for_head = may_be_known_to_head(agent, submit->scope) || wants_another_node(agent, task);
+    if (agent->head_is_up && task_may_leave(task) && is_for_head) {
         collect_args(agent, task);
         task_leaves(agent, task);
     } else {
