@@ -261,18 +261,22 @@ static bool tell_next(struct head *head)
 static bool has_more(const struct head *head)
 {
     return !list_is_empty(&head->newcomers) || !list_is_empty(&head->jobs_ended) || !line_is_empty(&head->changed) ||
-           (!line_is_empty(&head->unnamed) && frees_may_go(head));
+           (!line_is_empty(&head->unnamed) && frees_may_go(head)) || !list_is_empty(&head->with_freeing);
 }
 
-static void settle(struct head *head)
+/* Frees go in a turn, which a timer for now begins: so the batch that carries FREE has seen all that was taken in before
+ * (proto/session.h), and the agent can tell one that crosses a word of its own. */
+static void settle(struct head *head, bool is_turn)
 {
-    while (head_has_room(head) &&
-           (members_introduce_next(head) || head_jobs_tell_next(head) || tell_next(head) || free_next(head))) {
+    while (head_has_room(head) && (members_introduce_next(head) || head_jobs_tell_next(head) || tell_next(head) ||
+                                   (is_turn && free_next(head)))) {
     }
     if (head->tasks_in[TASK_REFUSED] > 0) {
         head_task_ask_again(head);
     }
-    free_send(head);
+    if (is_turn) {
+        free_send(head);
+    }
     if ((head->turn_is_due || has_more(head)) && !head->turn_is_armed) {
         head->turn_is_armed = true;
         core_arm(head->out, HEAD_TIMER_TURN, head->now_ns);
@@ -285,7 +289,7 @@ static void tick(struct head *head, uint64_t timer)
     switch ((enum head_timer)timer) {
     case HEAD_TIMER_TURN:
         head->turn_is_armed = false;
-        while (head_has_room(head) && tell_next(head)) {
+        while (head_has_room(head) && (tell_next(head) || free_next(head))) {
         }
         if (line_is_empty(&head->changed)) { /* every completion has been applied */
             place_turn(head);
@@ -331,7 +335,7 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
     case CORE_DONE:
         ROOST_IMPOSSIBLE("an event that no head asks for");
     }
-    settle(head);
+    settle(head, event->kind == CORE_TICK && event->u.timer.key == HEAD_TIMER_TURN);
     head->out = NULL;
 }
 

@@ -138,6 +138,8 @@ static void run(struct bench *bench, const struct core_command *command)
         break;
     case CORE_SEND: {
         CHECK(bench->sent_count < BENCH_SENT_MAX);
+        bench->head_mark = command->to == core_peer_key((struct core_peer){ 0, 0 }) ? (uint32_t)command->token
+                                                                                    : bench->head_mark;
         struct bench_sent *sent = &bench->sent[bench->sent_count++];
         sent->to = core_peer_of(command->to);
         sent->message = *(const struct proto_message *)core_body(command);
@@ -339,11 +341,13 @@ void bench_session(struct bench *bench, struct core_peer peer, bool is_up)
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message)
 {
     struct core_event event = { .kind = CORE_MESSAGE, .u.message = { .peer = from, .body = message } };
+    event.u.message.seen = from.node == 0 ? bench->head_mark : 0;
     step(bench, &event);
 }
 
 void bench_head_comes(struct bench *bench)
 {
+    bench->head_mark = 0;
     struct core_event up = { .kind = CORE_SESSION_UP };
     step(bench, &up);
     struct proto_message welcome = {

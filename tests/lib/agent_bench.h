@@ -83,6 +83,7 @@ struct bench {
     uint64_t *retired;     /* tokens to be answered; owned */
     size_t retired_count, retired_capacity;
     size_t listed_objects, listed_tasks; /* in LISTs */
+    uint32_t head_mark;                  /* of what was said to the head last: it has applied that when it speaks */
     uint32_t clients_count;
     uint64_t next_token, next_put, next_call;
 };
@@ -138,6 +139,7 @@ enum { BENCH_NODE = 1, BENCH_OTHER = 2 }; /* this node's number, another node's 
 
 /* WELCOME, the list that follows it, and NODES with this node and another. */
 void bench_head_comes(struct bench *bench);
+/* The head has seen all that was said to it; bench.head_mark set back: only so much. */
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message);
 /* A session with a peer has come up, new, or is lost. */
 void bench_session(struct bench *bench, struct core_peer peer, bool is_up);

@@ -68,6 +68,7 @@ struct object {
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
     uint32_t version;   /* the attempt that made it */
+    uint32_t said;      /* mark of the last word to the head, in this session, that makes it known */
     uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
     uint32_t holders_count;
 
@@ -363,6 +364,7 @@ struct task {
     uint32_t attempts;
     struct client *leased_to; /* while LEASED */
     struct attempt *attempt;  /* while RUNNING */
+    struct scope kept;        /* results of the calls of attempts that did not succeed: the next one makes them again */
 };
 
 struct given {                /* a result that a running attempt has given */
@@ -586,7 +588,9 @@ void link_publish(struct agent *agent, struct object *object);
 void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
-void link_location(struct agent *agent, const struct object *object, bool added);
+void link_location(struct agent *agent, struct object *object, bool added);
+/* The head knows the name, from elsewhere; of bytes that lie here under it, it does not. */
+void link_is_known(struct agent *agent, struct object *object);
 void link_want(struct agent *agent, struct object *object);
 /* The record goes although the head lists this node: it will be told by name. */
 void link_forget(struct agent *agent, struct object *object);
@@ -607,6 +611,8 @@ struct proto_content link_content(const struct object *object);
 struct proto_bytes link_spec_bytes(const struct task *task);
 /* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */
 void link_noted(struct agent *agent, struct object *object);
+/* It has no value yet, and a task or a wait of this node is for one. */
+bool link_is_awaited(const struct object *object);
 /* A DROP of what has no record here. */
 void link_drop_name(struct agent *agent, struct object_id id);
 

@@ -106,10 +106,25 @@ bool attempt_start(struct agent *agent, struct task *task, struct worker *worker
     return true;
 }
 
-/* The task is free of the attempt, the worker of the task; what was given and not taken over goes. */
-static void end(struct agent *agent, struct attempt *attempt)
+/* What its calls make stays named: a later attempt here makes the same calls, and finds it. */
+static void keep_results_of_calls(struct agent *agent, struct attempt *attempt)
 {
     struct task *task = attempt->task;
+    LIST_EACH (at, &attempt->scope.holds) {
+        struct object *object = CONTAINER_OF(at, struct hold, of_scope)->object;
+        if (object->producer != NULL && task_id_eq(object->producer->spec->parent, task->id)) {
+            scope_hold(agent, &task->kept, object);
+        }
+    }
+}
+
+/* The task is free of the attempt, the worker of the task; what was given and not taken over goes. */
+static void end(struct agent *agent, struct attempt *attempt, bool has_succeeded)
+{
+    struct task *task = attempt->task;
+    if (!has_succeeded && !task->is_from_head) {
+        keep_results_of_calls(agent, attempt);
+    }
     if (attempt->has_cpu) {
         give_cpu(agent, attempt);
     }
@@ -238,7 +253,7 @@ void attempt_complete(struct agent *agent, struct client *client, const struct w
                complete->text_bytes < sizeof failure.text ? complete->text_bytes : sizeof failure.text - 1);
     }
     uint64_t duration_ns = complete->duration_ns;
-    end(agent, attempt);
+    end(agent, attempt, complete->status == 0);
     if (task->is_from_head) {
         end_of_heads(agent, task, duration_ns, false, complete->status == 0 ? NULL : &failure);
         worker_freed(agent, worker);
@@ -262,7 +277,7 @@ void attempt_worker_died(struct agent *agent, struct attempt *attempt, int32_t w
     struct task *task = attempt->task;
     int64_t pid = attempt->worker->client->pid;
     int signal_number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
-    end(agent, attempt);
+    end(agent, attempt, false);
     log_warn("event=worker_died pid=%lld function=%s signal=%d exit=%d attempts=%u max_retries=%d", (long long)pid,
              spec_function(task->spec), signal_number, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1,
              task->attempts, task->spec->max_retries);

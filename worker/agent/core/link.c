@@ -107,6 +107,7 @@ void link_noted(struct agent *agent, struct object *object)
 {
     object->is_registered = true;
     object->is_freed = false;
+    object->said = agent->said_mark;
     list_remove(&object->told);
     if (!object_is_held(object)) {
         list_append(&agent->drops, &object->told);
@@ -178,9 +179,21 @@ void link_publish(struct agent *agent, struct object *object)
     }
 }
 
+/* Of what it contains and lies elsewhere, the head alone knows whether it is still there. */
+static bool is_whole(const struct object *object)
+{
+    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+        const struct object *inner = object->contains[i];
+        if (inner->is_public && !inner->is_registered && !is_to_be_said(inner, true)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void link_publish_anew(struct agent *agent, struct object *object)
 {
-    if (agent->head_is_up && is_to_be_said(object, true)) {
+    if (agent->head_is_up && is_to_be_said(object, true) && is_whole(object)) {
         publish_all(agent, object, true);
     }
 }
@@ -215,7 +228,7 @@ void link_value(struct agent *agent, struct object *object)
     }
 }
 
-void link_location(struct agent *agent, const struct object *object, bool added)
+void link_location(struct agent *agent, struct object *object, bool added)
 {
     if (!agent->head_is_up || object->whole != NULL) {
         return;
@@ -224,6 +237,17 @@ void link_location(struct agent *agent, const struct object *object, bool added)
     *item = (struct proto_location){ object->id, added, link_content(object) };
     struct proto_message *message = link_say(agent, PROTO_LOCATIONS);
     message->u.locations = (struct proto_locations){ item, 1 };
+    object->said = added ? agent->said_mark : object->said;
+}
+
+void link_is_known(struct agent *agent, struct object *object)
+{
+    if (!object->is_public) {
+        object_becomes_public(agent, object);
+        if (object->state == OBJECT_HERE) {
+            link_location(agent, object, true);
+        }
+    }
 }
 
 void link_want(struct agent *agent, struct object *object)
@@ -403,6 +427,11 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
         items[i].located = true;
     }
     struct proto_message *message = link_say(agent, PROTO_COMPLETE);
+    for (uint32_t i = 0; i < returns; i++) {
+        if (items[i].located) {
+            task->results[i]->said = agent->said_mark;
+        }
+    }
     message->u.complete = (struct proto_complete){ .task = task->id,
                                                    .attempt = task->head_attempt,
                                                    .duration_ns = duration_ns,

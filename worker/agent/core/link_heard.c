@@ -25,6 +25,9 @@ static void on_welcome(struct agent *agent, const struct proto_welcome *welcome)
     agent->head_epoch = welcome->epoch;
     agent->list_number = 1;
     agent->said_mark = agent->head_seen = 0;
+    LIST_EACH (at, &agent->objects) {
+        CONTAINER_OF(at, struct object, all)->said = 0;
+    }
     agent->has_listed = false;
     transit_head_lost(agent);
     if (is_new_life) { /* it was declared dead: what the head had placed here runs elsewhere by now */
@@ -163,6 +166,15 @@ static void on_found(struct agent *agent, const struct proto_found *found)
     settle_home(agent, producer);
 }
 
+/* What the head knows anew it does not know to be wanted here. */
+static void want_again(struct agent *agent, struct object *object)
+{
+    object->is_wanted = false;
+    if (link_is_awaited(object)) {
+        link_want(agent, object);
+    }
+}
+
 /* A result of a call of this home, with no bytes here; DONE by a word of the head's on what it has freed since then. */
 static bool can_be_made_again(const struct object *object)
 {
@@ -175,14 +187,15 @@ static bool can_be_made_again(const struct object *object)
 static void one_freed(struct agent *agent, struct object *object, enum proto_kind kind)
 {
     struct task *producer = object->producer;
-    if (kind == PROTO_FREE && object->is_registered) {
-        return; /* it crosses a word of ours that makes the name known once more */
+    if (object->said > agent->head_seen || (kind == PROTO_FREE && object->is_registered)) {
+        want_again(agent, object); /* it crosses a word of ours that makes the object known once more */
+        return;
     }
     if (kind == PROTO_GONE && can_be_made_again(object)) {
         task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */
         return;
     }
-    link_forget(agent, object); /* GONE may cross a word of ours that makes the name known once more */
+    link_forget(agent, object);
     object_free(agent, object);
     settle_home(agent, producer);
 }
@@ -214,9 +227,7 @@ static void take_mentions(struct agent *agent, const struct spec *spec, bool beg
             link_drop_name(agent, id);
             continue;
         }
-        if (!object->is_public) {
-            object_becomes_public(agent, object);
-        }
+        link_is_known(agent, object);
         list_remove(&object->unknown);
         link_noted(agent, object);
     }

@@ -78,6 +78,9 @@ static void list_objects(struct agent *agent)
         struct proto_list_object *copy = core_alloc(agent->out, part * sizeof *copy);
         memcpy(copy, items + at, part * sizeof *copy);
         link_say(agent, PROTO_LIST_OBJECTS)->u.list_objects = (struct proto_list_objects){ copy, part };
+        for (size_t i = 0; i < part; i++) {
+            object_find(agent, items[at + i].object)->said = agent->said_mark;
+        }
     }
     free(items);
 }
@@ -114,6 +117,12 @@ static void list_tasks(struct agent *agent, bool homes)
     }
 }
 
+bool link_is_awaited(const struct object *object)
+{
+    bool has_no_value = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
+    return has_no_value && (!list_is_empty(&object->consumers) || !list_is_empty(&object->waits));
+}
+
 void link_list(struct agent *agent)
 {
     uint32_t number = agent->list_number;
@@ -131,8 +140,7 @@ void link_list(struct agent *agent)
     agent->has_listed = true;
     LIST_EACH (at, &agent->objects) { /* what was asked for is asked for again */
         struct object *object = CONTAINER_OF(at, struct object, all);
-        bool is_awaited = !list_is_empty(&object->consumers) || !list_is_empty(&object->waits);
-        if (object->is_public && is_awaited && (object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING)) {
+        if (object->is_public && link_is_awaited(object)) {
             link_want(agent, object);
         }
     }

@@ -311,6 +311,7 @@ static void release_all(struct agent *agent, struct task *task)
     free(task->refusal);
     task->refusal = NULL;
     list_remove(&task->failing);
+    scope_fini(agent, &task->kept);
 }
 
 /* ------------------------------------------------------------------ submission */
@@ -385,6 +386,7 @@ struct task *task_create(struct agent *agent, struct job *job, const struct spec
     list_init(&task->queue);
     list_init(&task->failing);
     list_init(&task->leaving);
+    scope_init(&task->kept, NULL, 0);
     list_append(&agent->tasks, &task->all);
     list_append(&job->tasks, &task->of_job);
     ROOST_INVARIANT(id_map_put(&agent->tasks_by_id, task_id_key(task->id), task) == 0);
@@ -575,6 +577,13 @@ static bool take_over_results(struct agent *agent, struct task *task, struct sco
     return true;
 }
 
+/* An attempt that has had others before it, perhaps on other nodes: of its calls the head may know from those. */
+static bool may_be_known_to_head(struct agent *agent, uint64_t scope)
+{
+    const struct attempt *caller = scope == 0 ? NULL : attempt_find(agent, scope);
+    return caller != NULL && caller->task->is_from_head && caller->task->head_attempt > 1;
+}
+
 static void begin_at_home(struct agent *agent, struct task *task)
 {
     if (is_feasible_here(agent, task->spec)) {
@@ -628,7 +637,8 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         task_leaves(agent, task);
         return;
     }
-    if (agent->head_is_up && task_may_leave(task) && wants_another_node(agent, task)) {
+    bool is_for_head = may_be_known_to_head(agent, submit->scope) || wants_another_node(agent, task);
+    if (agent->head_is_up && task_may_leave(task) && is_for_head) {
         collect_args(agent, task);
         task_leaves(agent, task);
     } else {
@@ -943,6 +953,10 @@ void tasks_fini(struct agent *agent)
             }
         }
         free(task->refusal);
+        LIST_EACH_SAFE (hold_at, &task->kept.holds) {
+            free(CONTAINER_OF(hold_at, struct hold, of_scope));
+        }
+        id_map_fini(&task->kept.held);
         free(task->results);
         free(task->spec);
         free(task);

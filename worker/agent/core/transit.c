@@ -132,9 +132,7 @@ static void on_names(struct agent *agent, struct core_peer peer, const struct pr
         struct object *object = transit->objects[i];
         body->ids[i] = object->id;
         list_remove(&object->unknown);
-        if (!object->is_public) { /* whoever sent it has told the head */
-            object_becomes_public(agent, object);
-        }
+        link_is_known(agent, object); /* whoever sent it has told the head */
     }
 }
 

@@ -68,6 +68,7 @@ TEST(agent_names, a_call_made_again_by_a_later_attempt_makes_the_results_that_ar
     struct object_id first = result_id(child, 0), second = result_id(child, 1);
     bench_names(&bench, driver, WIRE_HOLD, 0, second);
     bench_pin(&bench, first);
+    bench_names(&bench, parent.client, WIRE_FREE, parent.task.run, first);
     bench_gone(&bench, parent.client, 9);
     parent = bench_take(&bench);
     bench_submit(&bench, parent.client, parent.task.run, &call);
@@ -85,6 +86,30 @@ TEST(agent_names, a_call_made_again_by_a_later_attempt_makes_the_results_that_ar
     CHECK(bench_find(&bench, second) != NULL);
     bench_names(&bench, driver, WIRE_FREE, 0, second);
     bench_end(&bench, false);
+}
+
+TEST(agent_names, what_the_calls_of_a_dead_attempt_have_made_is_there_for_the_next_one)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "parent", .max_retries = 3 });
+    struct bench_task parent = bench_take(&bench);
+    struct spec_draft call = { .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
+    struct object_id made = result_id(bench_submit(&bench, parent.client, parent.task.run, &call), 0);
+    struct bench_task run = bench_take(&bench);
+    bench_result(&bench, &run, 0, 100);
+    bench_complete(&bench, &run, 0, "");
+    struct object_id put = bench_put(&bench, parent.client, 100, NULL, 0);
+    bench_gone(&bench, parent.client, 9);
+    CHECK(bench_find(&bench, put) == NULL);
+    CHECK(bench_find(&bench, made) != NULL);
+    parent = bench_take(&bench);
+    bench_submit(&bench, parent.client, parent.task.run, &call);
+    bench_workers_come(&bench);
+    CHECK_EQ(bench.tasks_count, 0); /* it does not run again */
+    bench_complete(&bench, &parent, 0, "");
+    CHECK(bench_find(&bench, made) == NULL);
+    bench_end(&bench, true);
 }
 
 TEST(agent_names, an_object_that_contains_its_own_name_goes_with_its_last_holder)

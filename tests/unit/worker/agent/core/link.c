@@ -479,8 +479,8 @@ static void give_argument(uint64_t size)
     bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
 }
 
-/* The job, and the task, which the head places here; its argument is elsewhere. */
-static struct task_id place(struct object_id argument, uint64_t size)
+/* The job, and an attempt of the task, which the head places here; its argument is elsewhere. */
+static struct task_id place_attempt(struct object_id argument, uint64_t size, uint32_t attempt)
 {
     static unsigned char job_bytes[256] __attribute__((__aligned__(8)));
     struct job_spec *job = (struct job_spec *)(void *)job_bytes;
@@ -494,11 +494,14 @@ static struct task_id place(struct object_id argument, uint64_t size)
     struct proto_task_arg arg = { .object = argument, .content = { .size = size }, .holders = { holders, 1 } };
     struct task_id id = ((struct spec *)(void *)placed)->task;
     struct proto_message task = {
-        .kind = PROTO_TASK, .u.task = { .task = id, .spec = { placed, spec_bytes }, .args = &arg, .args_count = 1 }
+        .kind = PROTO_TASK,
+        .u.task = { .task = id, .attempt = attempt, .spec = { placed, spec_bytes }, .args = &arg, .args_count = 1 }
     };
     bench_message(&bench, head, &task);
     return id;
 }
+
+static struct task_id place(struct object_id argument, uint64_t size) { return place_attempt(argument, size, 0); }
 
 TEST(agent_link, a_task_of_the_head_pulls_its_argument_runs_and_reports)
 {
@@ -908,6 +911,7 @@ TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made
     bench_result(&bench, &child, 0, 100);
     give_away(result);
     bench_complete(&bench, &child, 0, "");
+    bench_names(&bench, parent.client, WIRE_FREE, parent.task.run, result);
     bench_gone(&bench, parent.client, 9);
     struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
     bench_message(&bench, head, &dead);
@@ -941,4 +945,48 @@ TEST(agent_link, objects_that_name_each_other_are_published_once_each_one_of_the
     const struct proto_publish *last = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
     CHECK(object_id_eq(last->object, result) && last->state == PROTO_SEALED && last->contained.count == 1);
     bench_end(&bench, false);
+}
+
+TEST(agent_link, a_free_that_has_not_seen_that_the_object_was_made_known_again_is_void)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    give_away(id);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
+    bench.head_mark = 0;
+    bench_message(&bench, head, &dead);
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, id));
+    uint32_t now = bench.head_mark;
+    bench.head_mark = 0;
+    names(PROTO_FREE, id); /* of what had this name before */
+    CHECK(bench_find(&bench, id) != NULL);
+    bench.head_mark = now;
+    names(PROTO_FREE, id);
+    CHECK(bench_find(&bench, id) == NULL);
+    bench_end(&bench, true);
+}
+
+/* SUBMITs of a call that such an attempt makes. */
+static size_t submits_of_attempt(uint32_t attempt)
+{
+    bench_start(&bench, ROOST_MIB(1), 4);
+    bench_head_comes(&bench);
+    struct task_id id = place_attempt((struct object_id){ 77, 1 }, 0, attempt);
+    give_argument(0);
+    struct bench_task task = bench_take(&bench);
+    bench.job = (struct job_id){ 3, 4 };
+    bench_submit(&bench, task.client, task.task.run, &(struct spec_draft){ .function = "h", .parent = id });
+    size_t submits = bench_sent_count(&bench, PROTO_SUBMIT);
+    bench_end(&bench, false);
+    return submits;
+}
+
+TEST(agent_link, the_calls_of_a_later_attempt_of_the_head_s_go_to_the_head_which_may_know_them)
+{
+    CHECK_EQ(submits_of_attempt(1), 0);
+    CHECK_EQ(submits_of_attempt(2), 1);
 }
