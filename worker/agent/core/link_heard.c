@@ -192,6 +192,7 @@ static void one_freed(struct agent *agent, struct object *object, enum proto_kin
         return;
     }
     if (kind == PROTO_GONE && can_be_made_again(object)) {
+        object->holders_count = 0;         /* what they had is freed */
         task_submit_anew(agent, producer); /* a call that was made again, too late for what had become of the first */
         return;
     }

@@ -10,8 +10,8 @@
  *             the ref names no range of the object -> the part FAILED with ROOST_ERANGE.
  *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it. What the store can
  *             never hold, or no room for longer than the store's patience: who waits gets ROOST_EFULL; the object is
- *             well, and whoever asks next begins anew. Patience begins again whenever a pull finds room, and while
- *             tasks run here that read copies instead of which it would fit.
+ *             well, and whoever asks next begins anew. Patience begins again whenever a pull finds room, while others
+ *             come, and while tasks run here that read copies instead of which it would fit.
  *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
  * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
  * Lanes:      what somebody blocks on has streams of its own, and does not count what is brought ahead, which pauses for
@@ -270,10 +270,13 @@ static uint64_t end_of_patience(const struct agent *agent, const struct pull *pu
     return since + room_patience_ns(agent);
 }
 
-/* Will it fit when the tasks that run here have let go of what they read? Then it waits for them: nothing is brought for
- * others past it, so there are ever fewer of them. */
+/* Does anything come that somebody has waited for longer, or will it fit when the tasks that run here have let go of what
+ * they read? Then it waits for that: nothing is brought for others past it, so there is ever less of it. */
 static bool room_will_come(struct agent *agent, const struct pull *pull)
 {
+    if (agent->pulling_bytes[LANE_BLOCKED] + agent->pulling_bytes[LANE_AHEAD] > 0) {
+        return true;
+    }
     uint64_t free_bytes = agent->counts.bytes_total - agent->counts.bytes_used, read_bytes = tasks_read_bytes(agent);
     return read_bytes > 0 && free_bytes + read_bytes >= pull->bytes;
 }

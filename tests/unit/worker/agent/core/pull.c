@@ -229,20 +229,43 @@ TEST(agent_pull, one_that_is_refused_makes_way_for_those_behind_it_that_fit)
     bench_end(&bench, false);
 }
 
-TEST(agent_pull, patience_begins_again_whenever_room_has_come_for_another)
+/* Room for one of two arguments; the task of the first goes on waiting, for another argument. The second's task. */
+static struct task_id first_of_two_begins(uint64_t after_ns)
 {
     struct core_client driver = begin(ROOST_MIB(1));
     struct object_id half[2] = { bench_put(&bench, driver, 500000, NULL, 0),
                                  bench_put(&bench, driver, 500000, NULL, 0) };
-    get_offered(driver, nth(1), 400000);
-    uint64_t token = get_offered(driver, nth(2), 400000);
-    bench_time(&bench, bench.now_ns + patience_ns / 2);
+    place(1, (struct object_id[]){ nth(1), nth(9) }, 2, 400000);
+    offered(nth(1), 400000);
+    struct task_id second = place_offered(2, nth(2), 400000);
+    bench_time(&bench, bench.now_ns + after_ns);
     bench_names(&bench, driver, WIRE_FREE, 0, half[0]);
     CHECK(receiving(nth(1)) != NULL && receiving(nth(2)) == NULL);
+    return second;
+}
+
+TEST(agent_pull, patience_begins_again_whenever_room_has_come_for_another)
+{
+    struct task_id second = first_of_two_begins(patience_ns / 2);
+    arrives(nth(1));
     bench_time(&bench, bench.now_ns + patience_ns - 1);
-    CHECK_EQ(ready_of(driver, token), 0);
+    CHECK(completion(second) == NULL);
     bench_time(&bench, bench.now_ns + 1);
-    CHECK_EQ(ready_of(driver, token), ROOST_EFULL);
+    CHECK(completion(second) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, nobody_s_patience_ends_while_something_comes)
+{
+    struct task_id second = first_of_two_begins(patience_ns / 2);
+    for (int i = 0; i < 5; i++) {
+        bench_time(&bench, bench.now_ns + patience_ns);
+        CHECK(completion(second) == NULL);
+    }
+    arrives(nth(1));
+    CHECK(completion(second) == NULL);
+    bench_time(&bench, bench.now_ns + patience_ns);
+    CHECK(completion(second) != NULL);
     bench_end(&bench, false);
 }
 

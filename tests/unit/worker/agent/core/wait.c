@@ -130,7 +130,24 @@ TEST(agent_locate, a_call_elsewhere_has_no_copies_while_the_head_says_that_it_is
     CHECK_EQ(located(driver, token)->total, 1);
     token = ask(driver, WIRE_LOCATE, object_ref(id));
     CHECK(located(driver, token) == NULL);
-    names(PROTO_GONE, id);
+    size_t submits = bench_sent_count(&bench, PROTO_SUBMIT);
+    names(PROTO_GONE, id); /* it is held here: the call is made again */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), submits + 1);
+    CHECK(located(driver, token) != NULL && located(driver, token)->status == 0);
+    CHECK_EQ(located(driver, token)->total, 0);
+    bench_end(&bench, false);
+}
+
+TEST(agent_locate, what_the_head_does_not_know_has_been_freed)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id nothing = { 5, 6 };
+    uint64_t token = ask(driver, WIRE_LOCATE, object_ref(nothing));
+    bench_drain(&bench);
+    CHECK(located(driver, token) == NULL);
+    names(PROTO_GONE, nothing);
     CHECK(located(driver, token) != NULL && located(driver, token)->status == ROOST_EFREED);
     bench_end(&bench, false);
 }
