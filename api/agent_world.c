@@ -850,7 +850,7 @@ static int agent_watch(struct roost *rt, struct watch *watch)
                                       .refs = &watch->ref,
                                       .total = 1,
                                       .wanted = 1,
-                                      .flags = WIRE_WAIT_FETCH,
+                                      .flags = WIRE_WAIT_FETCH | WIRE_WAIT_FOLLOW,
                                       .ready = &asked->ready,
                                       .on_done = watch_answered };
     pthread_mutex_lock(&link->lock);

@@ -145,6 +145,7 @@ struct wire_names {
 enum wire_wait_flag {
     WIRE_WAIT_FETCH = 1 << 0,  /* ready means: on this node */
     WIRE_WAIT_BLOCKS = 1 << 1, /* the scope's attempt does nothing else meanwhile: its CPU goes back */
+    WIRE_WAIT_FOLLOW = 1 << 3, /* with FETCH: of what is only another name, that which it names is waited for */
 };
 
 /* `total` refs in as many entries of one token as it takes; answered once, by READY, when `wanted` are ready, none

@@ -341,6 +341,25 @@ TEST(agent, a_watch_becomes_ready_with_its_object)
     close_with(rt);
 }
 
+TEST(agent, a_watch_of_a_name_becomes_ready_with_what_it_names)
+{
+    struct roost *rt = open_with(0, 16 << 20);
+    roost_ref name = pending(rt), value = pending(rt);
+    void *tags[2];
+    struct pollfd poll_fd = { roost_fd(rt), POLLIN, 0 };
+    CHECK_EQ(roost_watch(rt, name, &name), 0);
+    fake_agent_finish(agent, name, &value, sizeof value, TABLE_FORWARD);
+    CHECK_EQ(roost_watch(rt, name, &value), 0); /* one that is a name already */
+    CHECK_EQ(poll(&poll_fd, 1, 50), 0);
+    fake_agent_finish(agent, value, "x", 1, TABLE_RAW);
+    size_t count = 0;
+    while (count < 2 && poll(&poll_fd, 1, 10000) == 1) {
+        count += roost_ready(rt, tags, 2 - count);
+    }
+    CHECK_EQ(count, 2);
+    close_with(rt);
+}
+
 TEST(agent, frees_wait_until_calls_are_taken_and_go_in_company)
 {
     struct roost *rt = open_with(0, 16 << 20);
