@@ -155,6 +155,27 @@ int pass_gate(struct roost_task *task)
     return roost_return_value(task, 0, value);
 }
 
+ROOST_TASK(run_this_program);
+int run_this_program(struct roost_task *task)
+{
+    char program[1024], command[2048];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length < 0 ? 0 : length] = '\0';
+    snprintf(command, sizeof command, "'%s' one_task_gives_4096_results >/dev/null", program);
+    int status = system(command);
+    return roost_return_value(task, 0, status);
+}
+
+TEST(tasks, a_task_may_run_a_program_that_is_a_driver_itself)
+{
+    roost_ref ref;
+    int status;
+    OK(roost_call(rt, run_this_program, &ref));
+    OK(roost_get_value(rt, ref, &status, LONG_MS));
+    CHECK_EQ(status, 0);
+    roost_free(rt, ref);
+}
+
 ROOST_TASK(name_gate);
 int name_gate(struct roost_task *task)
 {
