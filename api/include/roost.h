@@ -52,7 +52,7 @@ extern "C" {
 enum { ROOST_VERSION_MAJOR = 0, ROOST_VERSION_MINOR = 1, ROOST_VERSION_PATCH = 0 };
 
 enum {
-    ROOST_NONE = -1,    /* in an option: really none, as 0 means "the default" */
+    ROOST_NONE = -2,    /* in an option: really none, as 0 means "the default" */
     ROOST_FOREVER = -1, /* as a timeout or a limit: no end */
 };
 
