@@ -270,11 +270,13 @@ static int meet(struct agent_link *link, const struct link_request *request)
 {
     struct connect_welcome welcome = { .kind = 0 };
     struct unix_message message;
+    uint64_t deadline = client_deadline(request->timeout_ms);
     unsigned timeout_ms = request->timeout_ms < 0 ? INT32_MAX : (unsigned)request->timeout_ms;
     ROOST_TRY(unix_client_connect(request->socket_path, timeout_ms, &link->socket));
     int status = send_hello(link->socket, request);
     if (status == 0) {
-        status = unix_message_receive(link->socket, request->timeout_ms, &welcome, sizeof welcome, &message);
+        int left_ms = client_time_left(deadline);
+        status = unix_message_receive(link->socket, left_ms == 0 ? 1 : left_ms, &welcome, sizeof welcome, &message);
     }
     if (status != 0) {
         return error_prefix(status == ROOST_EDISCONNECTED || status == ROOST_ETIMEDOUT ? ROOST_ECONNECT : status,
