@@ -190,7 +190,8 @@ struct wire_locations {
     struct node_id nodes[];
 };
 
-/* One node of the cluster; the answer to NODES is `total` of them, then the bell. */
+/* One node of the cluster; the answer to NODES is `total` of them, then the bell. What is free is 0, "not known", of every
+ * node but this one. */
 struct wire_node {
     struct wire_entry head;
     uint32_t index, total;
