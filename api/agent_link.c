@@ -6,7 +6,7 @@
  * Failures:   nobody there, another version, a refusal -> the status with the agent's words; everything is undone.
  *             the agent dies -> whoever looks next (each waiter looks once a second, the library's thread too) loses
  *             the link.
- * Invariants: the socket carries requests for pin pages alone, one at a time.
+ * Invariants: the socket carries requests for memory alone, pages of pins and of leases, one at a time.
  * Thread:     open and close: one. The library's thread has all signals blocked and owns nothing.
  */
 #define LOG_TOPIC "link"
