@@ -1,7 +1,7 @@
 /* agent_find.c - which of this machine's agents belongs to a head
  *
  * Each agent has a folder, NODE/ below $ROOST_DIR or /tmp/roost-UID, mode 0700, with its socket `agent.sock` and
- * `node.json`: {"head": "HOST:PORT", "cluster": "...", "node": "...", "pid": 123, ...}. Of those of this uid that name
+ * `node.json`: {"head": "HOST:PORT", "node": "...", "pid": 123, ...}. Of those of this uid that name
  * the head and still run, the oldest is it.
  * Failures:   none -> ROOST_ECONNECT with the folder's name. A folder of somebody else, or a damaged file -> passed
  *             over.

@@ -6,7 +6,7 @@
  * Failures:   nobody there, another version, a refusal -> the status with the agent's words; everything is undone.
  *             the agent dies -> whoever looks next (each waiter looks once a second, the library's thread too) loses
  *             the link.
- * Invariants: the socket carries requests for pin pages alone, one at a time.
+ * Invariants: the socket carries requests for memory alone, pages of pins and of leases, one at a time.
  * Thread:     open and close: one. The library's thread has all signals blocked and owns nothing.
  */
 #define LOG_TOPIC "link"
@@ -270,11 +270,13 @@ static int meet(struct agent_link *link, const struct link_request *request)
 {
     struct connect_welcome welcome = { .kind = 0 };
     struct unix_message message;
+    uint64_t deadline = client_deadline(request->timeout_ms);
     unsigned timeout_ms = request->timeout_ms < 0 ? INT32_MAX : (unsigned)request->timeout_ms;
     ROOST_TRY(unix_client_connect(request->socket_path, timeout_ms, &link->socket));
     int status = send_hello(link->socket, request);
     if (status == 0) {
-        status = unix_message_receive(link->socket, request->timeout_ms, &welcome, sizeof welcome, &message);
+        int left_ms = client_time_left(deadline);
+        status = unix_message_receive(link->socket, left_ms == 0 ? 1 : left_ms, &welcome, sizeof welcome, &message);
     }
     if (status != 0) {
         return error_prefix(status == ROOST_EDISCONNECTED || status == ROOST_ETIMEDOUT ? ROOST_ECONNECT : status,

@@ -99,6 +99,7 @@ int agent_open(const struct open_request *request, struct register_book *book, s
     struct job_spec *job = NULL;
     int cluster_fd;
     pid_t cluster_pid;
+    uint64_t deadline = client_deadline(request->timeout_ms);
     ROOST_TRY(describe_job(request, &job));
     int status = find_socket(request, path, &cluster_fd, &cluster_pid);
     if (status != 0) {
@@ -106,8 +107,9 @@ int agent_open(const struct open_request *request, struct register_book *book, s
         return error_prefix(status, "roost_open");
     }
     struct roost *rt = client_new(&world_agent);
+    int left_ms = client_time_left(deadline);
     const struct link_request link_request = {
-        .socket_path = path, .role = CLIENT_DRIVER, .job = job, .timeout_ms = request->timeout_ms
+        .socket_path = path, .role = CLIENT_DRIVER, .job = job, .timeout_ms = left_ms == 0 ? 1 : left_ms
     };
     status = rt == NULL ? error_set(ROOST_ENOMEM, "no memory for a connection") : link_open(rt, &link_request);
     free(job);

@@ -4,7 +4,8 @@
  *             answers into the ring of replies and rings the bell of who asked -> that thread, or whoever is at it,
  *             drains the ring into the core -> the asker finds its answer.
  * Failures:   a full ring -> yield, then look again each millisecond (the agent makes room without being asked). a
- *             broken ring, the agent's death, the job's end -> link_lose: every waiter wakes and says why.
+ *             broken ring, the agent's death, the job's end -> link_lose: every waiter wakes and says why. From then on
+ *             nothing is said or taken in: the refs and watches that it was about may be their owners' no more.
  * Invariants: what the core said is in the arena or in the ring, in order; `unsent` is the first that is not in the
  *             ring.
  * Thread:     any; under the link's lock unless it says otherwise.
@@ -50,6 +51,11 @@ void link_lose_locked(struct agent_link *link, int status, const char *text)
     wake_everybody(link);
 }
 
+static bool is_lost(const struct agent_link *link)
+{
+    return atomic_load_explicit(&link->gone, memory_order_relaxed) != 0;
+}
+
 int link_gone(struct agent_link *link)
 {
     int status = atomic_load_explicit(&link->gone, memory_order_acquire);
@@ -86,7 +92,7 @@ static bool write_unsent(struct agent_link *link, bool *wrote)
 
 bool link_flush_locked(struct agent_link *link)
 {
-    bool wrote = false, is_all = true;
+    bool wrote = false, is_all = !is_lost(link);
     while (is_all && (link->unsent != NULL || client_core_has_more(link->core))) {
         if (link->unsent == NULL) {
             core_out_clear(&link->out);
@@ -182,6 +188,9 @@ static void drain_ring(struct agent_link *link, struct ring_consumer *ring)
     while ((got = ring_take(ring, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size)) == 1) {
         any = true;
         take_entry(link, size);
+        if (is_lost(link)) { /* whoever was waiting has been told so, and may be gone by now */
+            return;
+        }
     }
     if (any) {
         ring_consumed(ring);
@@ -193,9 +202,11 @@ static void drain_ring(struct agent_link *link, struct ring_consumer *ring)
 
 void link_drain_locked(struct agent_link *link)
 {
-    if (atomic_load_explicit(&link->gone, memory_order_relaxed) == 0) {
-        drain_ring(link, &link->replies);
-        drain_ring(link, &link->taken);
+    struct ring_consumer *rings[] = { &link->replies, &link->taken };
+    for (size_t i = 0; i < ROOST_COUNT_OF(rings) && !is_lost(link); i++) {
+        drain_ring(link, rings[i]);
+    }
+    if (!is_lost(link)) {
         leases_drain_locked(link);
     }
 }

@@ -801,7 +801,8 @@ struct agent_watch {
     struct list_node node; /* in link->watches */
     struct client_ask ask;
     struct roost *rt;
-    struct watch *watch;
+    struct watch *watch; /* until it is answered, or the link is lost */
+    roost_ref ref;
     int8_t ready;
 };
 
@@ -844,13 +845,14 @@ static int agent_watch(struct roost *rt, struct watch *watch)
     }
     asked->rt = rt;
     asked->watch = watch;
+    asked->ref = watch->ref;
     asked->ask = (struct client_ask){ .kind = WIRE_WAIT,
                                       .bell = CLIENT_BELL_LIBRARY,
                                       .scope = client_scope(rt),
-                                      .refs = &watch->ref,
+                                      .refs = &asked->ref,
                                       .total = 1,
                                       .wanted = 1,
-                                      .flags = WIRE_WAIT_FETCH,
+                                      .flags = WIRE_WAIT_FETCH | WIRE_WAIT_FOLLOW,
                                       .ready = &asked->ready,
                                       .on_done = watch_answered };
     pthread_mutex_lock(&link->lock);

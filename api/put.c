@@ -162,7 +162,7 @@ int roost_put_file(struct roost *rt, const char *path, uint64_t offset, uint64_t
     if (path == NULL || ref_out == NULL) {
         return error_set(ROOST_EINVAL, "roost_put_file: %s is NULL", path == NULL ? "path" : "ref_out");
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* of a pipe without a writer it would wait for one */
     if (fd < 0) {
         return error_from_errno("roost_put_file: opening %s", path);
     }

@@ -66,9 +66,10 @@ static int take_options(const struct roost_task_options *options, struct spec_dr
     if (options->node_only && node_id_is_none(node)) {
         return error_set(ROOST_EINVAL, "option node_only: without a node");
     }
-    draft->max_retries = options->max_retries == ROOST_NONE ? 0
-                         : options->max_retries == 0        ? MAX_RETRIES_DEFAULT
-                                                            : options->max_retries;
+    draft->max_retries = options->max_retries == ROOST_NONE      ? 0
+                         : options->max_retries == ROOST_FOREVER ? INT32_MAX
+                         : options->max_retries == 0             ? MAX_RETRIES_DEFAULT
+                                                                 : options->max_retries;
     draft->returns = options->returns == (uint32_t)ROOST_NONE ? 0 : options->returns == 0 ? 1 : options->returns;
     draft->name = options->name;
     draft->env = options->env;

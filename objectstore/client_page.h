@@ -2,7 +2,7 @@
  *
  * The agent makes one memfd per client, lays it out with client_page_layout() and passes it over its Unix socket; both
  * sides compute the same layout from the same constants and check it against the head. The socket then carries only
- * file descriptors: further pages of pins.
+ * file descriptors: further pages of pins, and the memory of leases (lease_page.h).
  *
  *     head | requests | replies | taken | submits | tasks | completes
  *

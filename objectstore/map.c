@@ -340,6 +340,5 @@ int store_map_get(const struct store_map *map, struct pins_thread *thread, roost
 
 bool store_map_release(const struct store_map *map, struct pins_thread *thread, uint64_t pin)
 {
-    pins_unpin(map->pins, thread, pin);
-    return table_room_is_wanted(&map->table);
+    return pins_unpin(map->pins, thread, pin) && table_room_is_wanted(&map->table);
 }

@@ -7,6 +7,7 @@
  *             names.
  * Failures:   the entry changed -> PINS_STALE, look it up again. No slot left -> a further page, each twice as big; at
  *             the last ROOST_ELIMIT. A client dies -> its pages are dropped by their owner, the agent.
+ *             a pin that was released before, or never was one -> nothing happens.
  * Invariants: a slot is on one list, or named by one pin; a slot that is on a list holds 0; a slot beyond the page's
  *             high-water mark holds 0.
  * Thread:     free lists belong to their thread. A slot released elsewhere goes to its owner over `returned`: many
@@ -26,13 +27,16 @@
 
 #include <stdlib.h>
 
-enum { PAGE_SHIFT = 20, INDEX_MASK = (1 << PAGE_SHIFT) - 1 };
+enum { PAGE_SHIFT = 20, INDEX_MASK = (1 << PAGE_SHIFT) - 1, PINS_USES_MASK = (1 << 30) - 1 };
 
 /* Private side of a slot. A slot is called page << PAGE_SHIFT | index, plus one, so that 0 means none. */
 struct pins_slot {
     struct pins_thread *owner;
     uint32_t next;
+    _Atomic uint32_t
+        uses; /* that have ended. A pin says of which it is: a stale one, a copy of what was released, ends none */
 };
+static uint64_t pin_of(uint32_t called, uint32_t uses) { return (uint64_t)(uses & PINS_USES_MASK) << 32 | called; }
 
 static struct pins_slot *private_of(const struct pins *pins, uint32_t called)
 {
@@ -208,7 +212,7 @@ int pins_pin(struct pins_thread *thread, const struct table *table, uint32_t ind
         return PINS_STALE;
     }
     pop_own(thread);
-    *pin_out = called;
+    *pin_out = pin_of(called, atomic_load_explicit(&private_of(thread->pins, called)->uses, memory_order_relaxed));
     return 0;
 }
 
@@ -237,24 +241,37 @@ static void push_returned(struct pins_thread *owner, uint32_t called)
                                                     memory_order_relaxed));
 }
 
-void pins_unpin(struct pins *pins, struct pins_thread *thread, uint64_t pin)
+/* Was it given out, and not taken back since? It comes from a user's hands. */
+static bool is_held(const struct pins *pins, uint64_t pin)
+{
+    uint32_t called = (uint32_t)pin, page = (called - 1) >> PAGE_SHIFT, index = (called - 1) & INDEX_MASK;
+    if (called == 0 || page >= PINS_PAGES_MAX || pins->slots[page] == NULL || index >= pins_page_slots(page)) {
+        return false;
+    }
+    uint32_t uses = atomic_load_explicit(&private_of(pins, called)->uses, memory_order_relaxed);
+    return pin == pin_of(called, uses) && atomic_load_explicit(shared_of(pins, called), memory_order_relaxed) != 0;
+}
+
+bool pins_unpin(struct pins *pins, struct pins_thread *thread, uint64_t pin)
 {
     uint32_t called = (uint32_t)pin;
-    ROOST_PRE(pin != 0 && (pin - 1) >> PAGE_SHIFT < PINS_PAGES_MAX);
-    ROOST_PRE(((called - 1) & INDEX_MASK) < pins_page_slots((called - 1) >> PAGE_SHIFT));
-    ROOST_PRE(pins->pages[(called - 1) >> PAGE_SHIFT] != NULL);
-    _Atomic uint64_t *slot = shared_of(pins, called);
-    ROOST_PRE(atomic_load_explicit(slot, memory_order_relaxed) != 0);
-    struct pins_thread *owner = private_of(pins, called)->owner;
-    atomic_store_explicit(slot, 0, memory_order_release);
+    if (!is_held(pins, pin)) {
+        return false;
+    }
+    struct pins_slot *slot = private_of(pins, called);
+    struct pins_thread *owner = slot->owner;
+    uint32_t uses = atomic_load_explicit(&slot->uses, memory_order_relaxed); /* only who holds the pin counts on */
+    atomic_store_explicit(&slot->uses, uses + 1, memory_order_relaxed);
+    atomic_store_explicit(shared_of(pins, called), 0, memory_order_release);
     if (owner != thread) {
         push_returned(owner, called);
-        return;
+        return true;
     }
     push_own(thread, called);
     if (thread->free_count > 2 * PINS_KEEP) {
         give_back(thread);
     }
+    return true;
 }
 
 void pins_touch(struct pins_thread *thread, uint32_t index)

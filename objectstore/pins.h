@@ -91,15 +91,16 @@ void pins_thread_close(struct pins_thread *thread);
 enum { PINS_STALE = 16 }; /* apart from the answers of map.h */
 
 /* Publish a pin on (index, generation), then look whether the entry still has that generation. 0: its bytes stay until
- * pins_unpin(*pin_out), which is never 0. PINS_STALE: it changed, nothing is pinned.
+ * pins_unpin(*pin_out), which is never 0 and leaves bits 62 and 63 alone. PINS_STALE: it changed, nothing is pinned.
  * Errors: ROOST_ELIMIT  as many views as the pages hold
  *         ROOST_ENOMEM, and what `grow` says. */
 int pins_pin(struct pins_thread *thread, const struct table *table, uint32_t index, uint64_t generation,
              uint64_t *pin_out);
 
 /* `thread` is the caller's record, or NULL when it has none; the pin may be another thread's. Never blocks, but for a
- * lock when it gives slots back to all. A pin that is not held is a broken contract. */
-void pins_unpin(struct pins *pins, struct pins_thread *thread, uint64_t pin);
+ * lock when it gives slots back to all. False: the pin is not held, say because it was released through a copy of the
+ * view; nothing has happened. (Its slot would have to be used 2^30 times meanwhile to be taken for another's.) */
+bool pins_unpin(struct pins *pins, struct pins_thread *thread, uint64_t pin);
 
 /* Leave a note that the entry was used. Lossy. */
 void pins_touch(struct pins_thread *thread, uint32_t index);

@@ -349,7 +349,11 @@ int store_pin(struct store *store, uint32_t index, uint64_t *pin_out)
     return status;
 }
 
-void store_unpin(struct store *store, uint64_t pin) { pins_unpin(&store->pins, store->thread, pin); }
+void store_unpin(struct store *store, uint64_t pin)
+{
+    bool was_held = pins_unpin(&store->pins, store->thread, pin);
+    ROOST_PRE(was_held);
+}
 
 int store_client_create(struct store *store, struct store_client **client_out)
 {

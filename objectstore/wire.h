@@ -145,6 +145,7 @@ struct wire_names {
 enum wire_wait_flag {
     WIRE_WAIT_FETCH = 1 << 0,  /* ready means: on this node */
     WIRE_WAIT_BLOCKS = 1 << 1, /* the scope's attempt does nothing else meanwhile: its CPU goes back */
+    WIRE_WAIT_FOLLOW = 1 << 3, /* with FETCH: of what is only another name, that which it names is waited for */
 };
 
 /* `total` refs in as many entries of one token as it takes; answered once, by READY, when `wanted` are ready, none
@@ -189,7 +190,8 @@ struct wire_locations {
     struct node_id nodes[];
 };
 
-/* One node of the cluster; the answer to NODES is `total` of them, then the bell. */
+/* One node of the cluster; the answer to NODES is `total` of them, then the bell. What is free is 0, "not known", of every
+ * node but this one. */
 struct wire_node {
     struct wire_entry head;
     uint32_t index, total;

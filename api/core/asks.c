@@ -40,6 +40,9 @@ int client_ask(struct client_core *core, struct client_ask *ask)
     if (scope != NULL) {
         scope_tell(core, scope);
     }
+    for (uint32_t i = 0; ask->kind == WIRE_WAIT && i < ask->total; i++) {
+        own_let_out(core, object_id_of(ask->refs[i])); /* it is asked about */
+    }
     say(core, &ask->say, SAY_ASK);
     core_note(core, 50, ask->token);
     return 0;

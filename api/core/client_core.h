@@ -200,7 +200,7 @@ struct client_call *client_call_next(struct client_core *core, struct client_lea
 void client_call_pushed(struct client_core *core, struct client_call *call, struct client_lease *lease, uint64_t ticket,
                         uint64_t now_ns);
 const struct spec *client_call_spec(const struct client_call *call, uint32_t *attempt_out);
-/* The ring of the lease takes no more now. */
+/* How many wait for a lease. */
 uint32_t client_calls_queued(const struct client_core *core);
 /* How long the queued ones should take; when the oldest was queued. */
 uint64_t client_calls_queued_ns(const struct client_core *core);

@@ -14,10 +14,19 @@
  *              Outputs come last, end in _out, may not be NULL unless said so, and are written only on success.
  *   ownership  Inputs are borrowed for the call. Each ref written to a ref_out is one hold, the caller's, until
  *              roost_free(). Copying or slicing a ref adds none. In a task, holds end with the task.
- *   blocking   Only calls with a timeout_ms block, and roost_open, roost_close, and where a comment says so.
+ *   blocking   Only calls with a timeout_ms block, for as long as that says, and, without one:
+ *              roost_open     at most its open_timeout_ms
+ *              roost_close    until the agent has let go of this process, a second or two
+ *              making objects (roost_put..., roost_create, roost_return..., large inline arguments) while the store makes
+ *                             room, at most its patience of 10 s
+ *              calling        while too much is queued: back-pressure, without an end of its own
+ *              roost_nodes, roost_locate   for an answer that needs nobody's work, at most 10 s
  *   threads    A struct roost, and what hangs off it, may be used from any thread; a struct roost_task only by the
  *              thread that runs the task. After fork() the child may use neither (ROOST_EFORK).
+ *   limits     63 threads of a process may wait at once, and a process may hold 2^20 views; then ROOST_ELIMIT.
  *   options    0 in an option means "the default"; ROOST_NONE means "none", ROOST_FOREVER "no limit".
+ *   versions   What a comment marks "not in this version" is refused with ROOST_EINVAL where it is a field, and has no
+ *              function yet where it is a type: the constants and structs stand, so that they need not change.
  *   names      Handles are struct pointers. Small values (roost_ref, roost_view, ...) are typedefs and are copied.
  *
  * C11, or C++17 and later. Linux. No signal handler is installed, no thread of Roost takes a signal.
@@ -52,7 +61,7 @@ extern "C" {
 enum { ROOST_VERSION_MAJOR = 0, ROOST_VERSION_MINOR = 1, ROOST_VERSION_PATCH = 0 };
 
 enum {
-    ROOST_NONE = -1,    /* in an option: really none, as 0 means "the default" */
+    ROOST_NONE = -2,    /* in an option: really none, as 0 means "the default" */
     ROOST_FOREVER = -1, /* as a timeout or a limit: no end */
 };
 
@@ -99,7 +108,7 @@ enum {
     X(EINFEASIBLE, -36, "no node of the cluster can ever run this")                     \
     X(EEND, -37, "the stream has ended")                                                \
     X(EDEADLOCK, -38, "this wait can never end")                                        \
-    X(ELIMIT, -39, "every worker is blocked and no further one may be started")         \
+    X(ELIMIT, -39, "a limit of this process or node is reached")                         \
     X(EACTOR, -40, "the actor is dead")                                                 \
     X(EBUSY, -41, "too many calls are pending")                                         \
     X(ENOENT, -42, "no such name")                                                      \
@@ -162,7 +171,7 @@ typedef struct roost_buffer {
 
 struct roost;        /* a driver's or a worker's connection */
 struct roost_task;   /* one attempt of one task, inside a worker */
-struct roost_stream; /* results of a task, as they appear */
+struct roost_stream; /* results of a task, as they appear; not in this version */
 
 /* ---------------------------------------------------------------------------------------------- life */
 
@@ -170,10 +179,11 @@ struct roost_options {
     ROOST_SIZE_OF_(roost_options);
     const char *address;       /* HOST:PORT of a head; default $ROOST_ADDRESS, else a new cluster */
     const char *job_name;      /* default: the program's name */
-    const char *name_space;    /* of actors and keys; default: the job's own */
+    const char *name_space;    /* of actors and keys; default: the job's own. Not in this version */
     uint64_t store_bytes;      /* of a cluster started here; default from memory */
     double cpus;               /* of a cluster started here; default: the machine's */
-    const char *const *files;  /* further files that a worker needs beside the program (NULL-ended); travel by hash */
+    const char *const *files;  /* further files that a worker needs beside the program (NULL-ended); travel by hash.
+                                * Not in this version */
     const char *worker_prefix; /* run workers under this command, e.g. "valgrind -q"; default $ROOST_WORKER_PREFIX */
     bool run_inline;           /* no cluster: tasks run inside roost_call, for a debugger; default $ROOST_INLINE */
     int32_t open_timeout_ms;   /* default 10000 */
@@ -333,20 +343,20 @@ struct roost_task_options {
     ROOST_SIZE_OF_(roost_task_options);
     const char *name;      /* for people; default: the function's */
     uint32_t returns;      /* results, so refs in refs_out; default 1 */
-    int32_t max_retries;   /* after a crash or a lost node; default 3 */
+    int32_t max_retries;   /* after a crash or a lost node; default 3; ROOST_NONE: never, ROOST_FOREVER: always */
     bool retry_on_failure; /* retry also what the function itself reports */
-    int32_t timeout_ms;    /* of one attempt; default none */
-    int32_t priority;      /* higher first, within the job; default 0 */
+    int32_t timeout_ms;    /* of one attempt; default none. Not in this version */
+    int32_t priority;      /* higher first, within the job; default 0. Not in this version */
     double cpus;           /* default 1; below one in hundredths, above in whole numbers */
     uint64_t memory_bytes; /* admission; default: what this function was seen to use */
-    const char *resources; /* "gpu=1 license=2" */
-    const char *labels;    /* "zone=a disk!=hdd" */
+    const char *resources; /* "gpu=1 license=2". Not in this version */
+    const char *labels;    /* "zone=a disk!=hdd". Not in this version */
     roost_node node;       /* wish; all zero: none */
     bool node_only;        /* the wish is a condition */
     bool spread;
-    roost_group group;
-    uint32_t bundle;
-    uint32_t stream_window; /* streamed results that may wait to be taken; default 16 */
+    roost_group group;     /* not in this version */
+    uint32_t bundle;       /* not in this version */
+    uint32_t stream_window; /* streamed results that may wait to be taken; default 16. Not in this version */
     const char *const *env; /* "K=V", NULL-ended */
 };
 #define ROOST_TASK_OPTIONS(...) ROOST_SIZED_(roost_task_options, __VA_ARGS__)
@@ -412,8 +422,13 @@ ROOST_API roost_ref roost_arg_ref(struct roost_task *task, size_t index);    /* 
 ROOST_API const void *roost_arg_value_(struct roost_task *task, size_t index, size_t size);
 #define roost_arg_value(task, index, type) (*(const type *)roost_arg_value_((task), (index), sizeof(type)))
 
-/* Give result `index`, once each: by copy, written in place (then roost_seal, or the task's end, completes it), or by
- * naming an object that exists. A result that is not given is an empty object. */
+/* Give result `index`, once each: by copy, written in place (then roost_seal, or the task's end, completes it), or under
+ * the name of another object, which need not exist yet: whoever gets the result gets that, and it stays alive for as long.
+ * A result that is not given is an empty object. `data` and `ref` are borrowed; the buffer is the task's until it is sealed
+ * or aborted, and ends with it. Nothing is seen by others before the task has returned 0.
+ *
+ * Errors: ROOST_EINVAL (no such result), ROOST_ESTATE (given already, or the attempt has ended), ROOST_EFULL,
+ *         ROOST_ETOOBIG, ROOST_ENOMEM. */
 ROOST_API int roost_return(struct roost_task *task, size_t index, const void *data, size_t size);
 ROOST_API int roost_return_create(struct roost_task *task, size_t index, size_t size, roost_buffer *buffer_out);
 ROOST_API int roost_return_ref(struct roost_task *task, size_t index, roost_ref ref);
@@ -424,12 +439,15 @@ ROOST_API int roost_fail(struct roost_task *task, int app_code, const char *form
 
 ROOST_API struct roost *roost_of(struct roost_task *task);           /* to call further tasks; not to be closed */
 ROOST_API void *roost_scratch(struct roost_task *task, size_t size); /* zeroed; freed at the task's end; may be NULL */
-ROOST_API bool roost_stopping(const struct roost_task *task);        /* canceled, or out of time: tidy up and return */
+ROOST_API bool roost_stopping(const struct roost_task *task);        /* see below */
 ROOST_API uint32_t roost_attempt(const struct roost_task *task);     /* 0 the first time */
 ROOST_API roost_node roost_here(struct roost *rt);
+/* roost_stopping(): is this attempt wanted no more, so that it should tidy up and return? In this version it turns true only
+ * once the node's agent or the job is gone, shortly before the worker is killed: whoever cancels a task kills its worker. */
 
 /* ---------------------------------------------------------------------------------------------- actors */
 
+/* Not in this version, as are roost_actor and ROOST_IN_ACTOR. */
 struct roost_actor_options {
     ROOST_SIZE_OF_(roost_actor_options);
     const char *actor_name; /* to be found by; default none */
@@ -445,26 +463,41 @@ struct roost_actor_options {
 
 /* ---------------------------------------------------------------------------------------------- groups */
 
+/* Not in this version, as is roost_group. */
 enum roost_strategy { ROOST_PACK = 1, ROOST_SPREAD, ROOST_STRICT_PACK, ROOST_STRICT_SPREAD };
 
 /* ---------------------------------------------------------------------------------------------- cluster */
 
+/* What is free is what this node's agent knows of itself at the moment; of every other node it is 0, "not known", in this
+ * version (`roost status` asks the head). */
 struct roost_node_info {
     roost_node node;
     bool alive;
     double cpus_total, cpus_free;
     uint64_t memory_bytes_total, memory_bytes_free, store_bytes_total, store_bytes_free;
-    char host[256];
-    char labels[512];
+    char host[256];   /* the node's name: of its machine, or as it was started with --name */
+    char labels[512]; /* not in this version: "" */
 };
-/* `info_size` is sizeof(struct roost_node_info). */
+/* Who is in the cluster, this node first, as far as its agent has heard from the head; nodes that died are among them, not
+ * alive. Up to `capacity` are written (nodes_out may be NULL when it is 0); *count_out is how many there are in all.
+ * `info_size` is sizeof(struct roost_node_info).
+ *
+ * Errors: ROOST_EINVAL, ROOST_EDISCONNECTED, ROOST_ELIMIT, ROOST_ENOMEM; ROOST_ETIMEDOUT.
+ * Blocks until the agent has answered, at most 10 s. */
 ROOST_API int roost_nodes(struct roost *rt, struct roost_node_info *nodes_out, size_t info_size, size_t capacity,
                           size_t *count_out);
 
-/* As the version of a key that is put or deleted: whatever it is. */
+/* As the version of a key that is put or deleted: whatever it is. Not in this version, as is ROOST_KV_VALUE_BYTES_MAX. */
 #define ROOST_KV_ANY UINT64_MAX
 
-/* For event loops. Watch a ref: once it is ready, roost_fd() polls readable and roost_ready() hands `tag` out, once. */
+/* For event loops. Watch a ref: once it is ready (on this node, or failed), roost_fd() polls readable and roost_ready()
+ * hands `tag` out, once. A watch holds nothing: keep the ref until its tag has come. It cannot be taken back; it ends with
+ * its tag or with the connection. When the agent is lost, all that are open become ready: getting their refs says why.
+ *
+ * roost_watch    ROOST_EINVAL, ROOST_EBUSY (too many refs are waited for), ROOST_ENOMEM, ROOST_EDISCONNECTED. No watch then.
+ * roost_fd       The descriptor, the same each time, or a negative status. It is the library's: poll it, never read or
+ *                close it; roost_close() does.
+ * roost_ready    How many tags were written, at most `capacity`; it stays readable while more are there. Never waits. */
 ROOST_API int roost_watch(struct roost *rt, roost_ref ref, void *tag);
 ROOST_API int roost_fd(struct roost *rt);
 ROOST_API size_t roost_ready(struct roost *rt, void **tags_out, size_t capacity);

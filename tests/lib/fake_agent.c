@@ -66,7 +66,7 @@ struct wait {
     uint64_t token;
     uint32_t total, wanted, bell, got;
     uint32_t done; /* the first so many are ready, and stay so */
-    bool is_hurried;
+    bool is_hurried, follows;
     roost_ref *refs;
 };
 
@@ -396,6 +396,13 @@ static int8_t readiness_below(struct fake_agent *agent, roost_ref ref, bool is_l
     return ready;
 }
 
+static int8_t readiness_for(struct fake_agent *agent, const struct wait *wait, uint32_t index)
+{
+    struct object_id which;
+    return wait->follows ? readiness_below(agent, wait->refs[index], false, &which)
+                         : readiness(agent, wait->refs[index]);
+}
+
 static void answer_wait(struct fake_agent *agent, struct wait *wait)
 {
     enum { CHUNK = 1000 };
@@ -407,7 +414,7 @@ static void answer_wait(struct fake_agent *agent, struct wait *wait)
         ready->count = count;
         ready->total = wait->total;
         for (uint32_t i = 0; i < count; i++) {
-            ready->ready[i] = readiness(agent, wait->refs[first + i]);
+            ready->ready[i] = readiness_for(agent, wait, first + i);
         }
     }
     reply_end(client, wait->bell);
@@ -419,12 +426,12 @@ static void answer_wait(struct fake_agent *agent, struct wait *wait)
 /* Looks no further than it must: a wait for thousands is asked about after each of them. */
 static bool has_enough(struct fake_agent *agent, struct wait *wait)
 {
-    while (wait->done < wait->got && readiness(agent, wait->refs[wait->done]) != 0) {
+    while (wait->done < wait->got && readiness_for(agent, wait, wait->done) != 0) {
         wait->done++;
     }
     uint32_t ready = wait->done;
     for (uint32_t i = wait->done; i < wait->got && ready < wait->wanted && ready + wait->got - i >= wait->wanted; i++) {
-        ready += readiness(agent, wait->refs[i]) != 0;
+        ready += readiness_for(agent, wait, i) != 0;
     }
     return ready >= wait->wanted;
 }
@@ -682,6 +689,7 @@ static void take_wait(struct fake_agent *agent, uint32_t index, const struct wir
                                .total = entry->total,
                                .wanted = entry->wanted,
                                .bell = entry->bell,
+                               .follows = (entry->flags & WIRE_WAIT_FOLLOW) != 0,
                                .refs = calloc(entry->total, sizeof(roost_ref)) };
         list_append(&agent->waits, &wait->node);
     }

@@ -192,6 +192,7 @@ static int read_token(uint64_t *token_out)
         return error_set(ROOST_EINVAL, "roost_open: $ROOST_WORKER is \"%s\", which is no worker's token", text);
     }
     *token_out = token;
+    unsetenv("ROOST_WORKER"); /* it is used up: a program that a task starts is no worker */
     return 0;
 }
 

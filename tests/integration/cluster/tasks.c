@@ -1,6 +1,7 @@
 /* Tasks that call tasks, many of everything, and what is told of those that fail. */
 #include "tests/integration/cluster/cluster.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <time.h>
@@ -152,6 +153,62 @@ int pass_gate(struct roost_task *task)
     fclose(gate);
     uint64_t value = roost_arg_uint(task, 1);
     return roost_return_value(task, 0, value);
+}
+
+ROOST_TASK(run_this_program);
+int run_this_program(struct roost_task *task)
+{
+    char program[1024], command[2048];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length < 0 ? 0 : length] = '\0';
+    snprintf(command, sizeof command, "'%s' one_task_gives_4096_results >/dev/null", program);
+    int status = system(command);
+    return roost_return_value(task, 0, status);
+}
+
+TEST(tasks, a_task_may_run_a_program_that_is_a_driver_itself)
+{
+    roost_ref ref;
+    int status;
+    OK(roost_call(rt, run_this_program, &ref));
+    OK(roost_get_value(rt, ref, &status, LONG_MS));
+    CHECK_EQ(status, 0);
+    roost_free(rt, ref);
+}
+
+ROOST_TASK(name_gate);
+int name_gate(struct roost_task *task)
+{
+    roost_ref ref;
+    ROOST_TRY(roost_call(roost_of(task), pass_gate, &ref, roost_arg_text(task, 0), roost_arg_uint(task, 1)));
+    return roost_return_ref(task, 0, ref);
+}
+
+static void watch_until_the_gate_opens(roost_fn *function, const char *gate)
+{
+    roost_ref ref;
+    void *tag;
+    const char *path = cluster_make_gate(gate);
+    OK(roost_call(rt, function, &ref, path, 7u));
+    OK(roost_watch(rt, ref, &ref));
+    struct pollfd poll_fd = { roost_fd(rt), POLLIN, 0 };
+    CHECK_EQ(poll(&poll_fd, 1, 300), 0); /* a moment in which a name could have come */
+    CHECK_EQ(roost_ready(rt, &tag, 1), 0);
+    cluster_open_gate(path);
+    CHECK_EQ(poll(&poll_fd, 1, LONG_MS), 1);
+    CHECK_EQ(roost_ready(rt, &tag, 1), 1);
+    CHECK(tag == &ref);
+    uint64_t number;
+    OK(roost_get_value(rt, ref, &number, 0));
+    CHECK_EQ(number, 7);
+    roost_free(rt, ref);
+}
+
+TEST(tasks, a_watch_waits_for_the_value_of_a_call) { watch_until_the_gate_opens(pass_gate, "watched"); }
+
+TEST(tasks, a_watch_waits_for_the_value_behind_the_name_that_a_call_gave)
+{
+    watch_until_the_gate_opens(name_gate, "named");
 }
 
 ROOST_TASK(second_of_two);

@@ -16,7 +16,10 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -325,6 +328,46 @@ TEST(agent, the_jobs_end_is_told_with_its_reason)
     close_with(rt);
 }
 
+/* A socket in `folder` to which anybody may connect, and at which nobody ever says a word. */
+static int listen_and_be_silent(const char *folder, char *path, size_t bytes)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(path, bytes, "%s/agent.sock", folder);
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0);
+    CHECK_EQ(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    CHECK_EQ(listen(fd, 4), 0);
+    return fd;
+}
+
+TEST(agent, opening_takes_no_longer_than_its_timeout_in_all)
+{
+    char folder[] = "/tmp/roost-test-XXXXXX", path[64], command[64];
+    struct timespec before, after;
+    CHECK(mkdtemp(folder) != NULL);
+    int fd = listen_and_be_silent(folder, path, sizeof path);
+    snprintf(command, sizeof command, "%s/command", folder);
+    FILE *file = fopen(command, "w");
+    CHECK(file != NULL);
+    /* a cluster that is ready late, and ends with its lifeline */
+    fprintf(file, "#!/bin/sh\nsleep 3\necho %s >&3\nexec cat <&4\n", path);
+    CHECK_EQ(fchmod(fileno(file), 0700), 0);
+    CHECK_EQ(fclose(file), 0);
+    unsetenv("ROOST_AGENT");
+    unsetenv("ROOST_ADDRESS");
+    setenv("ROOST_COMMAND", command, 1);
+    struct roost *rt;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    CHECK_EQ(roost_open(&rt, &ROOST_OPTIONS(.open_timeout_ms = 4000)), ROOST_ECONNECT);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    CHECK(says("welcome"));
+    CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 6500); /* not 3 s more */
+    unsetenv("ROOST_COMMAND");
+    close(fd);
+    CHECK_EQ(unlink(path) + unlink(command) + rmdir(folder), 0);
+}
+
 TEST(agent, a_watch_becomes_ready_with_its_object)
 {
     struct roost *rt = open_with(0, 16 << 20);
@@ -338,6 +381,25 @@ TEST(agent, a_watch_becomes_ready_with_its_object)
     CHECK_EQ(roost_ready(rt, tags, 2), 1);
     CHECK(tags[0] == &ref);
     CHECK_EQ(roost_watch(rt, pending(rt), NULL), 0); /* left: close frees it */
+    close_with(rt);
+}
+
+TEST(agent, a_watch_of_a_name_becomes_ready_with_what_it_names)
+{
+    struct roost *rt = open_with(0, 16 << 20);
+    roost_ref name = pending(rt), value = pending(rt);
+    void *tags[2];
+    struct pollfd poll_fd = { roost_fd(rt), POLLIN, 0 };
+    CHECK_EQ(roost_watch(rt, name, &name), 0);
+    fake_agent_finish(agent, name, &value, sizeof value, TABLE_FORWARD);
+    CHECK_EQ(roost_watch(rt, name, &value), 0); /* one that is a name already */
+    CHECK_EQ(poll(&poll_fd, 1, 50), 0);
+    fake_agent_finish(agent, value, "x", 1, TABLE_RAW);
+    size_t count = 0;
+    while (count < 2 && poll(&poll_fd, 1, 10000) == 1) {
+        count += roost_ready(rt, tags, 2 - count);
+    }
+    CHECK_EQ(count, 2);
     close_with(rt);
 }
 

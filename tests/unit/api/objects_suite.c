@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static roost_ref put_text(struct roost *rt, const char *text)
@@ -168,6 +169,14 @@ void objects_files(struct roost *rt)
     CHECK_EQ(roost_put_file(rt, path, 0, 19, &ref), ROOST_ERANGE);
     CHECK_EQ(roost_put_file(rt, path, 19, ROOST_WHOLE, &ref), ROOST_ERANGE);
     CHECK_EQ(roost_put_file(rt, "/proc/self/fd", 0, ROOST_WHOLE, &ref), ROOST_EINVAL);
+    char folder[] = "/tmp/roost-test-XXXXXX", pipe[64];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    CHECK_EQ(mkfifo(pipe, 0600), 0);
+    CHECK_EQ(roost_put_file(rt, pipe, 0, ROOST_WHOLE, &ref), ROOST_EINVAL);
+    CHECK(says("is not a regular file"));
+    CHECK_EQ(unlink(pipe), 0);
+    CHECK_EQ(rmdir(folder), 0);
     CHECK_EQ(roost_put_file(rt, "/proc/self/no such file", 0, ROOST_WHOLE, &ref), ROOST_EIO);
     CHECK(says("no such file"));
     CHECK_EQ(roost_put_file(rt, NULL, 0, 0, &ref), ROOST_EINVAL);

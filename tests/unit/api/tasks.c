@@ -38,6 +38,28 @@ int flaky(struct roost_task *task)
     return attempt < 2 ? roost_fail(task, 7, "attempt %u", attempt) : roost_return_value(task, 0, attempt);
 }
 
+ROOST_TASK(flaky_for_long);
+int flaky_for_long(struct roost_task *task)
+{
+    uint32_t attempt = roost_attempt(task);
+    return attempt < 20 ? ROOST_EFAILED : roost_return_value(task, 0, attempt);
+}
+
+TEST(tasks_inline, retries_without_end_are_not_none)
+{
+    struct roost *rt = open_inline();
+    roost_ref ref;
+    uint32_t attempt;
+    struct roost_task_options options = ROOST_TASK_OPTIONS(.retry_on_failure = true, .max_retries = ROOST_FOREVER);
+    CHECK_EQ(roost_call_with(rt, flaky_for_long, &options, &ref), 0);
+    CHECK_EQ(roost_get_value(rt, ref, &attempt, 0), 0);
+    CHECK_EQ(attempt, 20);
+    options.max_retries = ROOST_NONE;
+    CHECK_EQ(roost_call_with(rt, flaky_for_long, &options, &ref), 0);
+    CHECK_EQ(roost_get_value(rt, ref, &attempt, 0), ROOST_EFAILED);
+    roost_close(rt);
+}
+
 TEST(tasks_inline, what_a_task_reports_is_tried_again_when_asked_for)
 {
     struct roost *rt = open_inline();

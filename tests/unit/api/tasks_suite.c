@@ -439,8 +439,9 @@ void tasks_options(struct roost *rt)
     check_refused(rt, (struct roost_task_options){ .node_only = true }, "node_only");
     check_refused(rt, (struct roost_task_options){ .cpus = 1.5 }, "cpus");
     check_refused(rt, (struct roost_task_options){ .cpus = 0.001 }, "cpus");
-    check_refused(rt, (struct roost_task_options){ .cpus = -2 }, "cpus");
-    check_refused(rt, (struct roost_task_options){ .max_retries = -2 }, "max_retries");
+    check_refused(rt, (struct roost_task_options){ .cpus = -3 }, "cpus");
+    check_refused(rt, (struct roost_task_options){ .max_retries = -3 }, "max_retries");
+    check_refused(rt, (struct roost_task_options){ .cpus = ROOST_FOREVER }, "cpus");
     struct roost_task_options no_size = { .size = 0 };
     CHECK_EQ(roost_call_with(rt, give_results, &no_size, &ref), ROOST_EINVAL);
     CHECK_EQ(roost_call(rt, not_registered, &ref), ROOST_ENOFUNC);

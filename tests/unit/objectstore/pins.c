@@ -100,6 +100,32 @@ TEST(pins, a_pin_is_found_by_a_scan_until_it_is_released)
     teardown();
 }
 
+TEST(pins, a_pin_that_is_released_again_ends_no_other_one)
+{
+    struct pins_thread *thread;
+    uint64_t first, second;
+    uint32_t count;
+    setup(1);
+    CHECK_EQ(pins_thread_start(&pins, &thread), 0);
+    uint32_t index = index_of(1);
+    uint64_t generation = table_peek(&table, index).generation;
+    CHECK_EQ(pins_pin(thread, &table, index, generation, &first), 0);
+    CHECK(pins_unpin(&pins, thread, first));
+    CHECK(!pins_unpin(&pins, thread, first));
+    CHECK_EQ(pins_pin(thread, &table, index, generation, &second), 0);
+    CHECK_EQ((uint32_t)second, (uint32_t)first); /* the same slot */
+    CHECK(!pins_unpin(&pins, thread, first));
+    CHECK(!pins_unpin(&pins, NULL, first));
+    CHECK(scan_finds(pins_name(index, generation), &count));
+    CHECK(pins_unpin(&pins, thread, second));
+    CHECK(!scan_finds(pins_name(index, generation), &count));
+    static const uint64_t made_up[] = { 0, 5, 1u << 19, UINT32_MAX, UINT64_MAX >> 2, UINT64_C(1) << 32 };
+    for (size_t i = 0; i < ROOST_COUNT_OF(made_up); i++) {
+        CHECK(!pins_unpin(&pins, thread, made_up[i]));
+    }
+    teardown();
+}
+
 TEST(pins, a_pin_on_what_changed_is_stale_and_leaves_nothing)
 {
     struct pins_thread *thread;

@@ -282,14 +282,14 @@ static void describe_self(const struct agent *agent, struct wire_node *node)
     memcpy(node->host, agent->config.node_name, sizeof agent->config.node_name);
 }
 
-/* As the head described it: what is free there, only the head could tell. */
+/* As the head described it: what is free there, only the head could tell. 0 is "not known". */
 static void describe_member(const struct member *member, struct wire_node *node)
 {
     node->node = member->id;
     node->alive = member->is_alive;
-    node->cpus_hundredths_total = node->cpus_hundredths_free = member->info.cpus_hundredths;
-    node->memory_bytes_total = node->memory_bytes_free = member->info.memory_bytes;
-    node->store_bytes_total = node->store_bytes_free = member->info.store_bytes;
+    node->cpus_hundredths_total = member->info.cpus_hundredths;
+    node->memory_bytes_total = member->info.memory_bytes;
+    node->store_bytes_total = member->info.store_bytes;
     memcpy(node->host, member->host, sizeof node->host);
     memcpy(node->labels, member->labels, sizeof node->labels);
 }

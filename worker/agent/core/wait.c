@@ -211,6 +211,9 @@ static void look_ahead(struct agent *agent, struct wait_ref *waiting, struct obj
 static void look_for_value(struct agent *agent, struct wait_ref *waiting, struct object *object)
 {
     struct wait *wait = waiting->wait;
+    if ((wait->flags & WIRE_WAIT_FOLLOW) != 0) {
+        object = object_behind(object, &waiting->ref);
+    }
     waiting->ready = readiness(wait, object);
     if (waiting->ready == 0 && object->whole != NULL && object->whole->state != OBJECT_ELSEWHERE) {
         waiting->ready = readiness(wait, object->whole); /* of a part that is not needed any more */

@@ -231,6 +231,39 @@ TEST(agent_broken, more_waits_or_requests_than_the_limits_end_the_client)
     is_ended(other);
 }
 
+TEST(agent_nodes, what_is_free_elsewhere_is_not_known_and_not_said_to_be_all)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct proto_node other = { .id = { 8, 8 },
+                                .number = BENCH_OTHER,
+                                .incarnation = 1,
+                                .state = PROTO_NODE_ALIVE,
+                                .cpus_hundredths = 400,
+                                .memory_bytes = 1000,
+                                .store_bytes = 2000,
+                                .host = "other",
+                                .labels = "" };
+    struct proto_message message = { .kind = PROTO_NODES, .u.nodes = { &other, 1 } };
+    bench_message(&bench, (struct core_peer){ 0, 0 }, &message);
+    struct wire_ask ask = { .head = { WIRE_NODES, sizeof ask, ++bench.next_token } };
+    size_t first = bench.said_count;
+    bench_entry(&bench, driver, &ask.head);
+    CHECK_EQ(bench.said_count, first + 2);
+    const struct wire_node *here = (const void *)bench.said[first].bytes,
+                           *there = (const void *)bench.said[first + 1].bytes;
+    CHECK_EQ(here->cpus_hundredths_free, 200);
+    CHECK_EQ(here->store_bytes_free, here->store_bytes_total);
+    CHECK_EQ(there->cpus_hundredths_total, 400);
+    CHECK_EQ(there->memory_bytes_total, 1000);
+    CHECK_EQ(there->store_bytes_total, 2000);
+    CHECK_EQ(there->cpus_hundredths_free, 0);
+    CHECK_EQ(there->memory_bytes_free, 0);
+    CHECK_EQ(there->store_bytes_free, 0);
+    bench_end(&bench, false);
+}
+
 TEST(agent_tasks, an_attempt_that_ends_while_one_of_its_threads_waits_leaves_nothing_blocked)
 {
     bench_start(&bench, ROOST_MIB(1), 1);

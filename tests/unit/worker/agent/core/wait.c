@@ -187,6 +187,34 @@ TEST(agent_locate, a_client_that_uses_the_token_of_another_question_is_ended)
     bench_end(&bench, true);
 }
 
+TEST(agent_waits, one_that_follows_names_ends_with_what_they_name)
+{
+    bench_start(&bench, ROOST_MIB(1), 3);
+    struct core_client driver = bench_driver(&bench);
+    struct task_id ids[3];
+    struct bench_task tasks[3];
+    for (int i = 0; i < 3; i++) {
+        ids[i] = bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    }
+    for (int i = 0; i < 3; i++) {
+        tasks[i] = bench_take(&bench);
+    }
+    struct object_id outer = result_id(ids[2], 0);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH | WIRE_WAIT_FOLLOW, 1, &outer, 1);
+    for (int i = 2; i > 0; i--) {
+        bench_result_ref(&bench, &tasks[i], 0, object_ref(result_id(ids[i - 1], 0)));
+        bench_complete(&bench, &tasks[i], 0, "");
+        CHECK(bench_said(&bench, driver, WIRE_READY) == NULL);
+    }
+    bench_complete(&bench, &tasks[0], 0, "");
+    const struct wire_ready *ready = bench_said(&bench, driver, WIRE_READY);
+    CHECK(ready != NULL && ready->ready[0] == 1);
+    for (int i = 0; i < 3; i++) {
+        bench_names(&bench, driver, WIRE_FREE, 0, result_id(ids[i], 0));
+    }
+    bench_end(&bench, true);
+}
+
 TEST(agent_prefetch, what_is_not_known_or_not_made_yet_is_pulled_once_it_is_elsewhere)
 {
     static const uint32_t other[] = { BENCH_OTHER };
