@@ -418,8 +418,12 @@ static void submit_again(struct head *head, struct member *member, struct task *
     bool is_gone = task->state == TASK_DONE && lacks_returns(task) && (spec->flags & SPEC_UNHELD) == 0;
     bool is_wanted = is_refused || is_gone || task->state == TASK_LOCAL || task->state == TASK_HOME;
     if (is_wanted) {
+        bool is_counted = task->is_counted;
+        count_spec(head, task, false);
         free(task->spec);
         task->spec = spec;
+        task->spec_bytes = spec->bytes;
+        count_spec(head, task, is_counted);
     } else {
         head->counts.stale++;
         free(spec);

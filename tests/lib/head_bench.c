@@ -421,6 +421,7 @@ struct spec *bench_spec(struct bench *bench, const struct bench_call *call)
                                 .job = bench->job,
                                 .call = ++bench->next_call,
                                 .function = "f",
+                                .name = call->name,
                                 .node = call->node,
                                 .cpus_hundredths = call->cpus_hundredths == 0 ? 100 : call->cpus_hundredths,
                                 .flags = call->flags,

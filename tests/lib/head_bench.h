@@ -96,6 +96,7 @@ struct bench_call {
     uint32_t cpus_hundredths, flags, returns;
     int32_t max_retries;
     struct node_id node;
+    const char *name; /* for people, or NULL */
 };
 struct task_id bench_submit(struct bench *bench, uint32_t i, const struct bench_call *call);
 struct spec *bench_spec(struct bench *bench, const struct bench_call *call); /* malloc()ed */

@@ -667,6 +667,35 @@ TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_que
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
+{
+    start(2, 4);
+    roost_in arg = bench_ref(bench_put(&bench, 1, ROOST_GIB(1)));
+    struct bench_call call = {
+        .args = &arg, .args_count = 1, .returns = 1, .name = "a name that is no part of the id"
+    };
+    struct spec *first = bench_spec(&bench, &call);
+    bench.next_call--; /* the same call */
+    call.name = NULL;
+    struct spec *last = bench_spec(&bench, &call);
+    CHECK(task_id_eq(first->task, last->task) && first->bytes > last->bytes);
+    struct proto_message publish = { .kind = PROTO_PUBLISH,
+                                     .u.publish = { .object = result_id(first->task, 0),
+                                                    .state = PROTO_PENDING,
+                                                    .task = first->task,
+                                                    .spec = { first, first->bytes } } };
+    bench_say(&bench, 0, &publish);
+    struct proto_message submit = { .kind = PROTO_SUBMIT,
+                                    .u.submit = { .task = last->task, .spec = { last, last->bytes } } };
+    bench_say(&bench, 0, &submit);
+    CHECK_EQ(bench_placed(&bench, last->task), 1); /* and what was sent is exactly a spec */
+    bench_complete(&bench, 1, last->task, 1, 1, 100);
+    CHECK_EQ(head_counts(bench.head).spec_bytes, 0);
+    free(first);
+    free(last);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_task_published_by_its_home_is_made_again_when_that_dies)
 {
     start(2, 4);
