@@ -83,6 +83,7 @@ struct member {
     uint32_t number, incarnation;
     struct node_id id;
     enum proto_node_state state;
+    struct proto_stop stop;      /* what a DRAINING one was told */
     bool has_session, is_placed; /* is_placed: known to the placement */
     bool must_list;              /* of the ledger, and has not listed: holds back the census */
     uint64_t heard_ns;
