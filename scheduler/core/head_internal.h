@@ -149,11 +149,12 @@ bool member_is_valid(const struct head *head, const struct member *member);
 enum object_state { OBJECT_UNKNOWN = 1, OBJECT_PENDING, OBJECT_SEALED, OBJECT_FAILED, OBJECT_LOST };
 
 enum object_flag {
-    OBJECT_UNNAMED = 1 << 0,  /* on head.unnamed */
-    OBJECT_CHANGED = 1 << 1,  /* on head.changed */
-    OBJECT_TOLD_ALL = 1 << 2, /* of the change: holders are told too, not only those who want it */
-    OBJECT_BUSY = 1 << 3,     /* its lists are being walked */
-    OBJECT_MARKED = 1 << 4    /* cycle.c: something outside names it */
+    OBJECT_UNNAMED = 1 << 0,   /* on head.unnamed */
+    OBJECT_CHANGED = 1 << 1,   /* on head.changed */
+    OBJECT_TOLD_ALL = 1 << 2,  /* of the change: holders are told too, not only those who want it */
+    OBJECT_BUSY = 1 << 3,      /* its lists are being walked */
+    OBJECT_MARKED = 1 << 4,    /* cycle.c: something outside names it */
+    OBJECT_WAS_SEALED = 1 << 5 /* size and fingerprint are those of its first seal, also when it is lost */
 };
 
 enum { OBJECT_MANY = 3 }; /* more than two: in struct object_more */

@@ -667,6 +667,43 @@ TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_que
     bench_end(&bench);
 }
 
+/* Runs, its result is lost, and the same call is made once more; the object's `why`. */
+static const char *make_again(uint64_t bytes, uint64_t bytes_again, enum proto_object_state *state_out)
+{
+    start(3, 4);
+    roost_in arg = bench_ref(bench_put(&bench, 1, ROOST_GIB(1)));
+    struct bench_call call = { .args = &arg, .args_count = 1, .returns = 1 };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    struct object_id result = result_id(task, 0);
+    bench_complete(&bench, 1, task, 1, 1, bytes);
+    bench_location(&bench, 1, result, bytes, false);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    bench.next_call--;
+    bench_submit(&bench, 0, &call);
+    bench_complete(&bench, 1, task, 2, 1, bytes_again);
+    *state_out = bench_last(&bench, 0, PROTO_FOUND)->state;
+    char id[ID_TEXT_BYTES];
+    return bench_query(&bench, PROTO_QUERY_WHY, object_id_print(result, id))->text;
+}
+
+TEST(head_tasks, a_result_that_is_made_again_as_it_was_is_that_result)
+{
+    enum proto_object_state state;
+    CHECK(strstr(make_again(100, 100, &state), "last copy") == NULL); /* that is over */
+    CHECK_EQ(state, PROTO_SEALED);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, a_result_that_is_made_again_and_differs_has_failed)
+{
+    enum proto_object_state state;
+    CHECK(strstr(make_again(100, 777, &state), "differs from what it was") != NULL);
+    CHECK_EQ(state, PROTO_FAILED);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_ECHANGED);
+    CHECK(bench_was_freed(&bench, 1, bench_last(&bench, 0, PROTO_FOUND)->object));
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
 {
     start(2, 4);
