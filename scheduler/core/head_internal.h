@@ -301,7 +301,7 @@ struct watch {
     struct list_node of_object;
     struct gather *gather;
     struct object *object;
-    bool is_sealed;
+    bool is_sealed, is_bad;
 };
 
 struct gather_sum {
@@ -313,8 +313,8 @@ struct gather_sum {
 struct gather {
     struct object *list;
     struct watch *watches;
-    uint32_t total, missing;
-    struct object *failed; /* one of them */
+    uint32_t total, missing, bad;
+    struct object *failed; /* one of those that are bad */
     bool sums_are_valid;
     struct gather_sum *sums; /* bytes of whole objects by node, each at its first location; ascending */
     uint32_t sums_count;

@@ -704,6 +704,24 @@ TEST(head_tasks, a_result_that_is_made_again_and_differs_has_failed)
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_gather_of_two_that_were_lost_fails_though_one_has_come_back)
+{
+    start(3, 4);
+    struct object_id made[2] = { bench_put(&bench, 1, 100), bench_put(&bench, 1, 101) };
+    bench_names(&bench, 0, PROTO_HOLD, made[0]);
+    bench_names(&bench, 0, PROTO_HOLD, made[1]);
+    struct object_id list = bench_box(&bench, 0, made, 2);
+    submit(0, (roost_in[]){ bench_gather(list) }, 1, 0);
+    bench_die(&bench, 1);
+    for (int i = 1; i >= 0; i--) {
+        bench_location(&bench, 2, made[i], 100 + (uint64_t)i, true);
+        struct task_id task = submit(0, (roost_in[]){ bench_gather(list) }, 1, 0);
+        CHECK_EQ(head_counts(bench.head).tasks_waiting, 0);
+        CHECK_EQ(bench_placed(&bench, task) < BENCH_AGENTS, i == 0);
+    }
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
 {
     start(2, 4);
