@@ -218,6 +218,7 @@ void head_attempt_cancel(struct head *head, struct member *member, const struct 
     case TASK_EARLY:
     case TASK_PLACED:
         task->is_canceled = true;
+        task->is_forced = task->is_forced || cancel->force;
         head_attempt_send_cancel(head, task, cancel->force);
         break;
     case TASK_LOCAL:

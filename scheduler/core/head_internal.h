@@ -364,10 +364,11 @@ struct task {
     struct job *job;          /* NULL: ended */
     uint32_t home, node;      /* HEAD_NOBODY: gone; not placed */
     enum task_state state;
-    uint32_t attempt;          /* of the next or present run, from 1 on */
-    uint32_t tries, losses;    /* of max_retries; losses that count for nothing */
-    uint32_t handbacks, avoid; /* avoid: the node that handed it back */
-    bool is_canceled, is_demand, is_relisted;
+    uint32_t attempt;            /* of the next or present run, from 1 on */
+    uint32_t tries, losses;      /* of max_retries; losses that count for nothing */
+    uint32_t handbacks, avoid;   /* avoid: the node that handed it back */
+    bool is_canceled, is_forced; /* the cancel was */
+    bool is_demand, is_relisted;
     struct input *inputs; /* each object once, ascending; NULL while placed */
     uint32_t inputs_count, missing;
     struct object **returns; /* NULL: freed, or never named */

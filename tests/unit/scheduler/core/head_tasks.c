@@ -722,6 +722,29 @@ TEST(head_tasks, a_gather_of_two_that_were_lost_fails_though_one_has_come_back)
     bench_end(&bench);
 }
 
+static void list_running(uint32_t i, const struct proto_list_task *listed)
+{
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_TASKS, .u.list_tasks = { listed, 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_PLACED, .u.list_placed = { 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_END, .u.list_end = { 1 } });
+}
+
+TEST(head_tasks, a_cancel_while_the_session_of_its_node_was_lost_is_said_when_that_lists)
+{
+    start(2, 4);
+    roost_in arg = bench_ref(bench_put(&bench, 1, ROOST_GIB(1)));
+    struct task_id task = submit(0, &arg, 1, 0);
+    bench_lost(&bench, 1);
+    bench_say(&bench, 0, &(struct proto_message){ .kind = PROTO_CANCEL, .u.cancel = { task, 0, false } });
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_CANCEL), 0);
+    bench_agent_again(&bench, 1);
+    list_running(1, &(struct proto_list_task){ .task = task, .attempt = 1, .state = PROTO_TASK_RUNNING });
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_CANCEL), 1);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_CANCEL)->attempt, 1);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
 {
     start(2, 4);
