@@ -418,8 +418,7 @@ void place_early_ready(struct head *head, struct task *task)
 void place_listed(struct head *head, struct task *task, struct member *member)
 {
     struct placement_request request = place_request(head, task);
-    struct placement_node_view view;
-    if (placement_node_get(head->placement, member->number, &view) && request.cpus <= view.cpus) {
+    if (placement_fits(head->placement, &request, member->number)) { /* else it runs there without being booked */
         ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
     }
     task->node = member->number;

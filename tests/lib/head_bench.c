@@ -424,6 +424,7 @@ struct spec *bench_spec(struct bench *bench, const struct bench_call *call)
                                 .name = call->name,
                                 .node = call->node,
                                 .cpus_hundredths = call->cpus_hundredths == 0 ? 100 : call->cpus_hundredths,
+                                .memory_bytes = call->memory_bytes,
                                 .flags = call->flags,
                                 .returns = call->returns,
                                 .max_retries = call->max_retries,

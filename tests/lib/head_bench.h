@@ -94,6 +94,7 @@ struct bench_call {
     const roost_in *args;
     size_t args_count;
     uint32_t cpus_hundredths, flags, returns;
+    uint64_t memory_bytes;
     int32_t max_retries;
     struct node_id node;
     const char *name; /* for people, or NULL */

@@ -745,6 +745,19 @@ TEST(head_tasks, a_cancel_while_the_session_of_its_node_was_lost_is_said_when_th
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_listed_attempt_that_needs_more_memory_than_its_node_has_goes_on_there)
+{
+    start(2, 4);
+    struct spec *spec = bench_spec(&bench, &(struct bench_call){ .returns = 1, .memory_bytes = ROOST_GIB(5) });
+    list_running(1, &(struct proto_list_task){
+                        .task = spec->task, .attempt = 1, .state = PROTO_TASK_RUNNING, .spec = { spec, spec->bytes } });
+    CHECK_EQ(head_counts(bench.head).tasks_placed, 1);
+    bench_complete(&bench, 1, spec->task, 1, 0, 0);
+    CHECK_EQ(head_counts(bench.head).completed, 1);
+    free(spec);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
 {
     start(2, 4);
