@@ -419,14 +419,16 @@ void head_attempt_lost(struct head *head, struct task *task, bool counts, struct
 /* ------------------------------------------------------------------ placing (place.c) */
 
 void place_turn(struct head *head);
+/* It has entered the queue: could any node run it? If not it becomes demand, or fails. */
+void place_queued(struct head *head, struct task *task);
 void place_early(struct head *head, struct task *task);
 /* All inputs of an early one are there. */
 void place_early_ready(struct head *head, struct task *task);
 /* Bytes of placed tasks have come in, or they run: what was booked for that is free. */
 void place_progress(struct head *head, struct member *member, const struct proto_progress *progress);
+/* After a restart: the node says that it has this attempt. */
 void place_listed(struct head *head, struct task *task, struct member *member);
 /* A member came, or has more room: what could run nowhere or only there is looked at again. */
-/* After a restart: the node says that it has this attempt. */
 void place_again(struct head *head, struct member *member, bool is_new);
 /* What was infeasible, or of a job that was not known yet, is looked at again. */
 void place_demand_again(struct head *head);

@@ -242,6 +242,7 @@ void head_task_input_changed(struct head *head, struct input *input)
         head_task_fail(head, task, failure_ref(bad->more->failure));
     } else if (task->missing == 0 && task->state == TASK_WAITING) {
         head_task_set_state(head, task, TASK_QUEUED);
+        place_queued(head, task);
     } else if (task->missing > 0 && task->state == TASK_WAITING) {
         place_early(head, task);
     }
@@ -346,6 +347,7 @@ void head_task_enter(struct head *head, struct task *task)
         head_task_fail(head, task, failure_ref(bad->more->failure));
     } else if (task->missing == 0) {
         head_task_set_state(head, task, TASK_QUEUED);
+        place_queued(head, task);
     } else {
         place_early(head, task);
     }

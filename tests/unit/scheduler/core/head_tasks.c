@@ -758,6 +758,29 @@ TEST(head_tasks, a_listed_attempt_that_needs_more_memory_than_its_node_has_goes_
     bench_end(&bench);
 }
 
+TEST(head_tasks, what_no_node_can_run_is_found_out_while_all_are_busy)
+{
+    struct head_config grows = { .is_fixed = false };
+    bench_start(&bench, &grows);
+    bench_agent(&bench, 0, 1);
+    bench_list(&bench, 0, NULL, 0);
+    bench_job(&bench, 0);
+    for (int i = 0; i < 4; i++) {
+        submit(0, NULL, 0, 0);
+    }
+    CHECK_EQ(head_counts(bench.head).tasks_queued, 2);
+    struct bench_call big = { .cpus_hundredths = 800, .returns = 1 };
+    struct task_id task = bench_submit(&bench, 0, &big);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_STATUS, "what=demand")->total, 1);
+    struct bench_call nowhere = { .returns = 1, .flags = SPEC_NODE_ONLY, .node = { 9, 9 } };
+    bench_submit(&bench, 0, &nowhere);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_EINFEASIBLE);
+    bench_agent(&bench, 1, 8);
+    CHECK_EQ(bench_placed(&bench, task), 1);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_STATUS, "what=demand")->total, 0);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
 {
     start(2, 4);
