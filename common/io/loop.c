@@ -246,6 +246,7 @@ static void on_uv_signal(uv_signal_t *handle, int signal_number)
 int loop_on_stop_signal(struct loop *loop, void (*fn)(void *arg, int signal_number), void *arg)
 {
     ROOST_PRE(loop->on_signal == NULL);
+    signal(SIGPIPE, SIG_IGN);
     static const int numbers[2] = { SIGTERM, SIGINT };
     loop->on_signal = fn;
     loop->on_signal_arg = arg;

@@ -96,7 +96,8 @@ void loop_watch_close(struct loop_watch *watch);
 
 /* ---- signals */
 
-/* SIGTERM and SIGINT call `fn` on the loop's thread, each time, in place of ending the process. Once per loop.
+/* SIGTERM and SIGINT call `fn` on the loop's thread, each time, in place of ending the process. SIGPIPE is ignored from
+ * here on: that a reader has gone is the error of a write, no end of a daemon. Once per loop.
  * Errors: ROOST_EIO. */
 int loop_on_stop_signal(struct loop *loop, void (*fn)(void *arg, int signal_number), void *arg);
 

@@ -50,12 +50,26 @@ static struct object *return_of(struct task *task, size_t hint, struct object_id
     return NULL;
 }
 
+/* Made again after it was lost, and somebody may have read what it was. */
+static bool differs(const struct object *object, const struct proto_return *given)
+{
+    uint64_t size = given->has_value ? given->value.size : given->content.size;
+    return (object->flags & OBJECT_WAS_SEALED) != 0 &&
+           (size != object->size || given->content.fingerprint != object->fingerprint);
+}
+
 static void apply_return(struct head *head, struct member *member, struct object *object,
                          const struct proto_return *given)
 {
     bool is_open = object->state == OBJECT_PENDING || object->state == OBJECT_UNKNOWN || object->state == OBJECT_LOST;
     if (!is_open || (!given->located && !given->has_value)) {
         head->counts.bad_messages++;
+        return;
+    }
+    if (differs(object, given)) { /* its bytes are given up with those that nobody will ask for */
+        head_object_fail(head, object, OBJECT_FAILED,
+                         failure_make(ROOST_ECHANGED, member_name(head, member->number),
+                                      "made again on node %u it differs from what it was", member->number));
         return;
     }
     publish_contained(head, member, object, &given->contained);
@@ -204,6 +218,7 @@ void head_attempt_cancel(struct head *head, struct member *member, const struct 
     case TASK_EARLY:
     case TASK_PLACED:
         task->is_canceled = true;
+        task->is_forced = task->is_forced || cancel->force;
         head_attempt_send_cancel(head, task, cancel->force);
         break;
     case TASK_LOCAL:

@@ -4,8 +4,10 @@
  * M objects times R tasks would be too many links: each object is linked to the list, each task to the list.
  *
  * Happy path: the list is sealed -> every object that it names is watched -> the last is sealed -> its tasks are ready.
- * Failures:   one of them fails or is lost -> `failed`; the tasks fail with it.
- * Invariants: missing is the number of watches that are not sealed.
+ * Failures:   one of them fails or is lost -> `failed`; the tasks fail with it. One that was lost comes back -> another
+ *             that is still gone takes its place there.
+ * Invariants: missing is the number of watches that are not sealed, bad that of those failed or lost; `failed` is one of
+ *             them if there is any.
  * Thread:     the core's.
  */
 #include "scheduler/core/head_internal.h"
@@ -30,10 +32,13 @@ struct gather *gather_of(struct head *head, struct object *list)
     for (uint32_t i = 0; i < gather->total; i++) {
         struct watch *watch = &gather->watches[i];
         struct object *object = more->contained[i];
-        *watch = (struct watch){ .gather = gather, .object = object, .is_sealed = object->state == OBJECT_SEALED };
+        *watch = (struct watch){
+            .gather = gather, .object = object, .is_sealed = object->state == OBJECT_SEALED, .is_bad = is_bad(object)
+        };
         list_append(&head_object_more(object)->watches, &watch->of_object);
         gather->missing += watch->is_sealed ? 0 : 1;
-        gather->failed = gather->failed == NULL && is_bad(object) ? object : gather->failed;
+        gather->bad += watch->is_bad ? 1 : 0;
+        gather->failed = gather->failed == NULL && watch->is_bad ? object : gather->failed;
     }
     more->gather = gather;
     head_record(head, 'g', list->id.lo, gather->missing);
@@ -66,6 +71,19 @@ static bool is_of_note(const struct gather *gather)
     return gather->missing == 0 || gather->failed != NULL || just_enough;
 }
 
+/* From the one that came back on: what is made again in order costs one walk in all. */
+static struct object *next_bad(const struct gather *gather, const struct watch *from)
+{
+    uint32_t at = (uint32_t)(from - gather->watches);
+    for (uint32_t i = 0; gather->bad > 0 && i < gather->total; i++) {
+        const struct watch *watch = &gather->watches[(at + i) % gather->total];
+        if (watch->is_bad) {
+            return watch->object;
+        }
+    }
+    return NULL;
+}
+
 static void watch_changed(struct head *head, struct watch *watch)
 {
     struct gather *gather = watch->gather;
@@ -73,10 +91,13 @@ static void watch_changed(struct head *head, struct watch *watch)
     watch->is_sealed = is_sealed;
     gather->sums_are_valid = false;
     gather->missing = gather->missing + (was ? 1 : 0) - (is_sealed ? 1 : 0);
-    if (is_bad(watch->object)) {
+    gather->bad -= watch->is_bad ? 1 : 0;
+    watch->is_bad = is_bad(watch->object);
+    gather->bad += watch->is_bad ? 1 : 0;
+    if (watch->is_bad) {
         gather->failed = watch->object;
     } else if (gather->failed == watch->object) {
-        gather->failed = NULL;
+        gather->failed = next_bad(gather, watch);
     }
     if (was != is_sealed || gather->failed != NULL) {
         LIST_EACH_SAFE (at, &gather->list->more->inputs) {

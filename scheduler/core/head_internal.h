@@ -83,6 +83,7 @@ struct member {
     uint32_t number, incarnation;
     struct node_id id;
     enum proto_node_state state;
+    struct proto_stop stop;      /* what a DRAINING one was told */
     bool has_session, is_placed; /* is_placed: known to the placement */
     bool must_list;              /* of the ledger, and has not listed: holds back the census */
     uint64_t heard_ns;
@@ -148,11 +149,12 @@ bool member_is_valid(const struct head *head, const struct member *member);
 enum object_state { OBJECT_UNKNOWN = 1, OBJECT_PENDING, OBJECT_SEALED, OBJECT_FAILED, OBJECT_LOST };
 
 enum object_flag {
-    OBJECT_UNNAMED = 1 << 0,  /* on head.unnamed */
-    OBJECT_CHANGED = 1 << 1,  /* on head.changed */
-    OBJECT_TOLD_ALL = 1 << 2, /* of the change: holders are told too, not only those who want it */
-    OBJECT_BUSY = 1 << 3,     /* its lists are being walked */
-    OBJECT_MARKED = 1 << 4    /* cycle.c: something outside names it */
+    OBJECT_UNNAMED = 1 << 0,   /* on head.unnamed */
+    OBJECT_CHANGED = 1 << 1,   /* on head.changed */
+    OBJECT_TOLD_ALL = 1 << 2,  /* of the change: holders are told too, not only those who want it */
+    OBJECT_BUSY = 1 << 3,      /* its lists are being walked */
+    OBJECT_MARKED = 1 << 4,    /* cycle.c: something outside names it */
+    OBJECT_WAS_SEALED = 1 << 5 /* size and fingerprint are those of its first seal, also when it is lost */
 };
 
 enum { OBJECT_MANY = 3 }; /* more than two: in struct object_more */
@@ -299,7 +301,7 @@ struct watch {
     struct list_node of_object;
     struct gather *gather;
     struct object *object;
-    bool is_sealed;
+    bool is_sealed, is_bad;
 };
 
 struct gather_sum {
@@ -311,8 +313,8 @@ struct gather_sum {
 struct gather {
     struct object *list;
     struct watch *watches;
-    uint32_t total, missing;
-    struct object *failed; /* one of them */
+    uint32_t total, missing, bad;
+    struct object *failed; /* one of those that are bad */
     bool sums_are_valid;
     struct gather_sum *sums; /* bytes of whole objects by node, each at its first location; ascending */
     uint32_t sums_count;
@@ -362,10 +364,11 @@ struct task {
     struct job *job;          /* NULL: ended */
     uint32_t home, node;      /* HEAD_NOBODY: gone; not placed */
     enum task_state state;
-    uint32_t attempt;          /* of the next or present run, from 1 on */
-    uint32_t tries, losses;    /* of max_retries; losses that count for nothing */
-    uint32_t handbacks, avoid; /* avoid: the node that handed it back */
-    bool is_canceled, is_demand, is_relisted;
+    uint32_t attempt;            /* of the next or present run, from 1 on */
+    uint32_t tries, losses;      /* of max_retries; losses that count for nothing */
+    uint32_t handbacks, avoid;   /* avoid: the node that handed it back */
+    bool is_canceled, is_forced; /* the cancel was */
+    bool is_demand, is_relisted;
     struct input *inputs; /* each object once, ascending; NULL while placed */
     uint32_t inputs_count, missing;
     struct object **returns; /* NULL: freed, or never named */
@@ -416,12 +419,14 @@ void head_attempt_lost(struct head *head, struct task *task, bool counts, struct
 /* ------------------------------------------------------------------ placing (place.c) */
 
 void place_turn(struct head *head);
+/* It has entered the queue: could any node run it? If not it becomes demand, or fails. */
+void place_queued(struct head *head, struct task *task);
 void place_early(struct head *head, struct task *task);
 /* All inputs of an early one are there. */
 void place_early_ready(struct head *head, struct task *task);
-/* After a restart: the node says that it has this attempt. */
 /* Bytes of placed tasks have come in, or they run: what was booked for that is free. */
 void place_progress(struct head *head, struct member *member, const struct proto_progress *progress);
+/* After a restart: the node says that it has this attempt. */
 void place_listed(struct head *head, struct task *task, struct member *member);
 /* A member came, or has more room: what could run nowhere or only there is looked at again. */
 void place_again(struct head *head, struct member *member, bool is_new);

@@ -91,6 +91,9 @@ static void list_attempt(struct head *head, struct member *member, struct task *
 {
     if (task != NULL && task->node == member->number && task->attempt == listed->attempt) {
         task->is_relisted = true;
+        if (task->is_canceled) { /* the CANCEL may have been lost with the session before */
+            head_attempt_send_cancel(head, task, task->is_forced);
+        }
     } else if (task != NULL && (task->state == TASK_HOME || task->state == TASK_LOCAL) && listed->attempt > 0) {
         task->attempt = listed->attempt;
         task->is_relisted = true;

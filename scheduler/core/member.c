@@ -383,7 +383,9 @@ static void place_member(struct head *head, struct member *member)
         member->is_placed = true;
         place_again(head, member, true);
     }
-    placement_node_resume(head->placement, member->number);
+    if (member->state != PROTO_NODE_DRAINING) {
+        placement_node_resume(head->placement, member->number);
+    }
 }
 
 /* A number that nobody has had; 0: the cluster has seen NODES_MAX nodes. */
@@ -442,6 +444,14 @@ static void begin_session(struct head *head, struct member *member, struct core_
     head->counts.sent++;
 }
 
+static void tell_stop(struct head *head, struct member *member)
+{
+    struct proto_message *message = head_send(head, member, PROTO_STOP);
+    if (message != NULL) {
+        message->u.stop = member->stop;
+    }
+}
+
 static void agent_up(struct head *head, struct core_peer handle, const struct proto_hello *hello)
 {
     struct member *member = id_map_get(&head->members_by_id, node_id_key(hello->node));
@@ -464,6 +474,9 @@ static void agent_up(struct head *head, struct core_peer handle, const struct pr
     place_member(head, member);
     introduce(head, member);
     tell_deaths(head, member);
+    if (member->state == PROTO_NODE_DRAINING) {
+        tell_stop(head, member); /* it may have been lost with the session before */
+    }
     member_heard(head, member, member->mark_base);
 }
 
@@ -663,10 +676,8 @@ void member_stop(struct head *head, const struct proto_stop *stop)
         if (member->is_placed) {
             placement_node_suspend(head->placement, i);
         }
-        struct proto_message *message = head_send(head, member, PROTO_STOP);
-        if (message != NULL) {
-            message->u.stop = *stop;
-        }
+        member->stop = *stop;
+        tell_stop(head, member);
     }
 }
 

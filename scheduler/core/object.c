@@ -228,6 +228,10 @@ void head_object_set_state(struct head *head, struct object *object, enum object
     ROOST_PRE(may_become((enum object_state)object->state, state));
     trace_add("object state", object->id.lo, object->state, state);
     object->state = (uint8_t)state;
+    if (state == OBJECT_SEALED && object->more != NULL) { /* it may have been lost */
+        failure_unref(object->more->failure);
+        object->more->failure = NULL;
+    }
     head_record(head, 's', object->id.lo, state);
     head_object_touch(head, object);
 }
@@ -235,6 +239,7 @@ void head_object_set_state(struct head *head, struct object *object, enum object
 void head_object_seal(struct head *head, struct object *object, const struct proto_content *content)
 {
     head_object_set_state(head, object, OBJECT_SEALED);
+    object->flags |= OBJECT_WAS_SEALED;
     object->size = content->size;
     object->fingerprint = content->fingerprint;
     object->version = content->version;

@@ -5,7 +5,8 @@
  *
  * Happy path: QUEUED -> the placement chooses -> mentions entered, TASK sent, arguments let go -> PLACED.
  * Failures:   no room -> stays queued (one that may run on one node only is parked there until that has room);
- *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node.
+ *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node. Both
+ *             are found out when it enters the queue, as a turn judges nothing while every node is busy.
  * Invariants: a mention is entered with the mark of its TASK before the TASK is sent.
  * Thread:     the core's.
  */
@@ -138,7 +139,8 @@ static void add_inputs(struct head *head, const struct task *task, struct placem
     }
 }
 
-struct placement_request place_request(struct head *head, const struct task *task)
+/* What it needs and wishes, without what it reads. */
+static struct placement_request wish_of(const struct head *head, const struct task *task)
 {
     const struct spec *spec = task->spec;
     const char *function = spec_function(spec);
@@ -153,6 +155,12 @@ struct placement_request place_request(struct head *head, const struct task *tas
         request.wish = (spec->flags & SPEC_NODE_ONLY) != 0 ? PLACEMENT_HARD : PLACEMENT_SOFT;
         request.node = member != NULL ? member->number : HEAD_NOBODY;
     }
+    return request;
+}
+
+struct placement_request place_request(struct head *head, const struct task *task)
+{
+    struct placement_request request = wish_of(head, task);
     add_inputs(head, task, &request);
     if (request.wish == PLACEMENT_HARD) {
         request.allowed = NULL;
@@ -277,6 +285,28 @@ static void infeasible(struct head *head, struct task *task)
     head_task_fail(head, task, failure_copy(&what));
 }
 
+void place_queued(struct head *head, struct task *task)
+{
+    if (task->job == NULL) {
+        return; /* in a census: judge() waits for it */
+    }
+    struct placement_request request = wish_of(head, task);
+    switch (placement_outlook(head->placement, &request)) {
+    case PLACEMENT_INFEASIBLE_NOW:
+        set_demand(head, task);
+        break;
+    case PLACEMENT_INFEASIBLE:
+        infeasible(head, task);
+        break;
+    case PLACEMENT_QUEUED:
+    case PLACEMENT_CHOSEN:
+    case PLACEMENT_STOP:
+    case PLACEMENT_STAYS:
+    case PLACEMENT_TOO_EARLY:
+        break;
+    }
+}
+
 static void park(struct head *head, struct task *task, uint32_t node)
 {
     struct member *member = member_at(head, node);
@@ -340,11 +370,20 @@ void place_turn(struct head *head)
 
 void place_demand_again(struct head *head)
 {
+    struct list_node again;
+    list_init(&again);
     while (!list_is_empty(&head->demand)) {
         struct list_node *at = head->demand.next;
-        CONTAINER_OF(at, struct task, waiting)->is_demand = false;
+        list_remove(at);
+        list_append(&again, at);
+    }
+    while (!list_is_empty(&again)) {
+        struct list_node *at = again.next;
+        struct task *task = CONTAINER_OF(at, struct task, waiting);
+        task->is_demand = false;
         list_remove(at);
         list_append(&head->queued, at);
+        place_queued(head, task);
     }
     head_turn_due(head);
 }
@@ -418,8 +457,7 @@ void place_early_ready(struct head *head, struct task *task)
 void place_listed(struct head *head, struct task *task, struct member *member)
 {
     struct placement_request request = place_request(head, task);
-    struct placement_node_view view;
-    if (placement_node_get(head->placement, member->number, &view) && request.cpus <= view.cpus) {
+    if (placement_fits(head->placement, &request, member->number)) { /* else it runs there without being booked */
         ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
     }
     task->node = member->number;

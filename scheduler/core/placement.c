@@ -366,6 +366,30 @@ static enum placement_verdict why_nowhere(struct placement *placement, const str
     return request->wish != PLACEMENT_HARD && could_grow ? PLACEMENT_INFEASIBLE_NOW : PLACEMENT_INFEASIBLE;
 }
 
+bool placement_fits(const struct placement *placement, const struct placement_request *request, uint32_t number)
+{
+    const struct node *node = node_at(placement, number);
+    return node != NULL && node_is_big_enough(node, need_of(request));
+}
+
+static bool is_any(struct placement *placement, struct ranking_need need)
+{
+    uint32_t any;
+    return ranking_least(&placement->soonest, need, 1, &any, &placement->steps) > 0 ||
+           ranking_least(&placement->away, need, 1, &any, &placement->steps) > 0;
+}
+
+/* Of an empty cluster nothing is known but that it is empty. */
+enum placement_verdict placement_outlook(struct placement *placement, const struct placement_request *request)
+{
+    bool is_hard = request->wish == PLACEMENT_HARD;
+    if (is_hard ? placement_fits(placement, request, request->node) : is_any(placement, need_of(request))) {
+        return PLACEMENT_QUEUED;
+    }
+    bool is_empty = !is_any(placement, (struct ranking_need){ 0, 0 });
+    return is_empty && !is_hard ? PLACEMENT_INFEASIBLE_NOW : why_nowhere(placement, request);
+}
+
 static bool has_room(const struct node *node, const struct placement_request *request, bool early)
 {
     uint64_t taken = early ? node->early.used : node->committed;

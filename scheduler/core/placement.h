@@ -178,6 +178,13 @@ struct placement_booking {
 int placement_choose(struct placement *placement, const struct placement_request *request,
                      struct placement_choice *choice_out);
 
+/* Is `node` present and big enough, whatever it has to do? */
+bool placement_fits(const struct placement *placement, const struct placement_request *request, uint32_t node);
+
+/* QUEUED: there is a node that would do, busy or suspect as it may be. Else INFEASIBLE_NOW or INFEASIBLE. Looks at no
+ * input and at no `allowed`; O(log nodes). */
+enum placement_verdict placement_outlook(struct placement *placement, const struct placement_request *request);
+
 /* Book the task on `node`, which is present and big enough, whatever its window. `booking` is in state NONE.
  * ROOST_ENOMEM leaves everything as it was. */
 int placement_assign(struct placement *placement, const struct placement_request *request, uint32_t node,

@@ -125,8 +125,6 @@ bool publish_copy(struct head *head, struct member *member, struct object *objec
         return false;
     }
     if (object->state == OBJECT_LOST) {
-        failure_unref(object->more->failure);
-        object->more->failure = NULL;
         head_object_set_state(head, object, OBJECT_SEALED);
         head_object_changed(head, object, true);
     }

@@ -242,6 +242,7 @@ void head_task_input_changed(struct head *head, struct input *input)
         head_task_fail(head, task, failure_ref(bad->more->failure));
     } else if (task->missing == 0 && task->state == TASK_WAITING) {
         head_task_set_state(head, task, TASK_QUEUED);
+        place_queued(head, task);
     } else if (task->missing > 0 && task->state == TASK_WAITING) {
         place_early(head, task);
     }
@@ -346,6 +347,7 @@ void head_task_enter(struct head *head, struct task *task)
         head_task_fail(head, task, failure_ref(bad->more->failure));
     } else if (task->missing == 0) {
         head_task_set_state(head, task, TASK_QUEUED);
+        place_queued(head, task);
     } else {
         place_early(head, task);
     }
@@ -418,8 +420,12 @@ static void submit_again(struct head *head, struct member *member, struct task *
     bool is_gone = task->state == TASK_DONE && lacks_returns(task) && (spec->flags & SPEC_UNHELD) == 0;
     bool is_wanted = is_refused || is_gone || task->state == TASK_LOCAL || task->state == TASK_HOME;
     if (is_wanted) {
+        bool is_counted = task->is_counted;
+        count_spec(head, task, false);
         free(task->spec);
         task->spec = spec;
+        task->spec_bytes = spec->bytes;
+        count_spec(head, task, is_counted);
     } else {
         head->counts.stale++;
         free(spec);

@@ -94,8 +94,10 @@ struct bench_call {
     const roost_in *args;
     size_t args_count;
     uint32_t cpus_hundredths, flags, returns;
+    uint64_t memory_bytes;
     int32_t max_retries;
     struct node_id node;
+    const char *name; /* for people, or NULL */
 };
 struct task_id bench_submit(struct bench *bench, uint32_t i, const struct bench_call *call);
 struct spec *bench_spec(struct bench *bench, const struct bench_call *call); /* malloc()ed */

@@ -169,6 +169,22 @@ TEST(head_members, a_stop_is_passed_on_to_every_agent)
     bench_end(&bench);
 }
 
+TEST(head_members, a_node_that_drains_does_so_in_its_next_session_too)
+{
+    start(2);
+    struct proto_message stop = { .kind = PROTO_STOP, .u.stop = { true, bench.agents[1].number } };
+    bench_lost(&bench, 1);
+    bench_say(&bench, 0, &stop);
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, NULL, 0);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_STOP), 1); /* which its last one did not hear */
+    for (int i = 0; i < 6; i++) {
+        struct bench_call call = { .returns = 1 };
+        CHECK_EQ(bench_placed(&bench, bench_submit(&bench, 0, &call)), 0);
+    }
+    bench_end(&bench);
+}
+
 TEST(head_members, queries_answer_with_rows_that_match)
 {
     start(3);

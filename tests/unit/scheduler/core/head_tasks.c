@@ -667,6 +667,149 @@ TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_que
     bench_end(&bench);
 }
 
+/* Runs, its result is lost, and the same call is made once more; the object's `why`. */
+static const char *make_again(uint64_t bytes, uint64_t bytes_again, enum proto_object_state *state_out)
+{
+    start(3, 4);
+    roost_in arg = bench_ref(bench_put(&bench, 1, ROOST_GIB(1)));
+    struct bench_call call = { .args = &arg, .args_count = 1, .returns = 1 };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    struct object_id result = result_id(task, 0);
+    bench_complete(&bench, 1, task, 1, 1, bytes);
+    bench_location(&bench, 1, result, bytes, false);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    bench.next_call--;
+    bench_submit(&bench, 0, &call);
+    bench_complete(&bench, 1, task, 2, 1, bytes_again);
+    *state_out = bench_last(&bench, 0, PROTO_FOUND)->state;
+    char id[ID_TEXT_BYTES];
+    return bench_query(&bench, PROTO_QUERY_WHY, object_id_print(result, id))->text;
+}
+
+TEST(head_tasks, a_result_that_is_made_again_as_it_was_is_that_result)
+{
+    enum proto_object_state state;
+    CHECK(strstr(make_again(100, 100, &state), "last copy") == NULL); /* that is over */
+    CHECK_EQ(state, PROTO_SEALED);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, a_result_that_is_made_again_and_differs_has_failed)
+{
+    enum proto_object_state state;
+    CHECK(strstr(make_again(100, 777, &state), "differs from what it was") != NULL);
+    CHECK_EQ(state, PROTO_FAILED);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_ECHANGED);
+    CHECK(bench_was_freed(&bench, 1, bench_last(&bench, 0, PROTO_FOUND)->object));
+    bench_end(&bench);
+}
+
+TEST(head_tasks, a_gather_of_two_that_were_lost_fails_though_one_has_come_back)
+{
+    start(3, 4);
+    struct object_id made[2] = { bench_put(&bench, 1, 100), bench_put(&bench, 1, 101) };
+    bench_names(&bench, 0, PROTO_HOLD, made[0]);
+    bench_names(&bench, 0, PROTO_HOLD, made[1]);
+    struct object_id list = bench_box(&bench, 0, made, 2);
+    submit(0, (roost_in[]){ bench_gather(list) }, 1, 0);
+    bench_die(&bench, 1);
+    for (int i = 1; i >= 0; i--) {
+        bench_location(&bench, 2, made[i], 100 + (uint64_t)i, true);
+        struct task_id task = submit(0, (roost_in[]){ bench_gather(list) }, 1, 0);
+        CHECK_EQ(head_counts(bench.head).tasks_waiting, 0);
+        CHECK_EQ(bench_placed(&bench, task) < BENCH_AGENTS, i == 0);
+    }
+    bench_end(&bench);
+}
+
+static void list_running(uint32_t i, const struct proto_list_task *listed)
+{
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_TASKS, .u.list_tasks = { listed, 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_PLACED, .u.list_placed = { 1 } });
+    bench_say(&bench, i, &(struct proto_message){ .kind = PROTO_LIST_END, .u.list_end = { 1 } });
+}
+
+TEST(head_tasks, a_cancel_while_the_session_of_its_node_was_lost_is_said_when_that_lists)
+{
+    start(2, 4);
+    roost_in arg = bench_ref(bench_put(&bench, 1, ROOST_GIB(1)));
+    struct task_id task = submit(0, &arg, 1, 0);
+    bench_lost(&bench, 1);
+    bench_say(&bench, 0, &(struct proto_message){ .kind = PROTO_CANCEL, .u.cancel = { task, 0, false } });
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_CANCEL), 0);
+    bench_agent_again(&bench, 1);
+    list_running(1, &(struct proto_list_task){ .task = task, .attempt = 1, .state = PROTO_TASK_RUNNING });
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_CANCEL), 1);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_CANCEL)->attempt, 1);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, a_listed_attempt_that_needs_more_memory_than_its_node_has_goes_on_there)
+{
+    start(2, 4);
+    struct spec *spec = bench_spec(&bench, &(struct bench_call){ .returns = 1, .memory_bytes = ROOST_GIB(5) });
+    list_running(1, &(struct proto_list_task){
+                        .task = spec->task, .attempt = 1, .state = PROTO_TASK_RUNNING, .spec = { spec, spec->bytes } });
+    CHECK_EQ(head_counts(bench.head).tasks_placed, 1);
+    bench_complete(&bench, 1, spec->task, 1, 0, 0);
+    CHECK_EQ(head_counts(bench.head).completed, 1);
+    free(spec);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, what_no_node_can_run_is_found_out_while_all_are_busy)
+{
+    struct head_config grows = { .is_fixed = false };
+    bench_start(&bench, &grows);
+    bench_agent(&bench, 0, 1);
+    bench_list(&bench, 0, NULL, 0);
+    bench_job(&bench, 0);
+    for (int i = 0; i < 4; i++) {
+        submit(0, NULL, 0, 0);
+    }
+    CHECK_EQ(head_counts(bench.head).tasks_queued, 2);
+    struct bench_call big = { .cpus_hundredths = 800, .returns = 1 };
+    struct task_id task = bench_submit(&bench, 0, &big);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_STATUS, "what=demand")->total, 1);
+    struct bench_call nowhere = { .returns = 1, .flags = SPEC_NODE_ONLY, .node = { 9, 9 } };
+    bench_submit(&bench, 0, &nowhere);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_EINFEASIBLE);
+    bench_agent(&bench, 1, 8);
+    CHECK_EQ(bench_placed(&bench, task), 1);
+    CHECK_EQ(bench_query(&bench, PROTO_QUERY_STATUS, "what=demand")->total, 0);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
+{
+    start(2, 4);
+    roost_in arg = bench_ref(bench_put(&bench, 1, ROOST_GIB(1)));
+    struct bench_call call = {
+        .args = &arg, .args_count = 1, .returns = 1, .name = "a name that is no part of the id"
+    };
+    struct spec *first = bench_spec(&bench, &call);
+    bench.next_call--; /* the same call */
+    call.name = NULL;
+    struct spec *last = bench_spec(&bench, &call);
+    CHECK(task_id_eq(first->task, last->task) && first->bytes > last->bytes);
+    struct proto_message publish = { .kind = PROTO_PUBLISH,
+                                     .u.publish = { .object = result_id(first->task, 0),
+                                                    .state = PROTO_PENDING,
+                                                    .task = first->task,
+                                                    .spec = { first, first->bytes } } };
+    bench_say(&bench, 0, &publish);
+    struct proto_message submit = { .kind = PROTO_SUBMIT,
+                                    .u.submit = { .task = last->task, .spec = { last, last->bytes } } };
+    bench_say(&bench, 0, &submit);
+    CHECK_EQ(bench_placed(&bench, last->task), 1); /* and what was sent is exactly a spec */
+    bench_complete(&bench, 1, last->task, 1, 1, 100);
+    CHECK_EQ(head_counts(bench.head).spec_bytes, 0);
+    free(first);
+    free(last);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_task_published_by_its_home_is_made_again_when_that_dies)
 {
     start(2, 4);
