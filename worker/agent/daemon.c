@@ -273,6 +273,12 @@ static int start(struct daemon *daemon)
         status = loop_create(&daemon->loop);
     }
     if (status == 0) {
+        status = chores_create(daemon->loop, &daemon->removals);
+    }
+    if (status == 0) {
+        status = chores_create(daemon->loop, &daemon->checks);
+    }
+    if (status == 0) {
         status = make_core(daemon);
     }
     if (status != 0) {
@@ -331,17 +337,15 @@ static void end(struct daemon *daemon)
         LIST_EACH_SAFE (at, &daemon->guests) {
             guest_destroy(CONTAINER_OF(at, struct guest, all));
         }
-        LIST_EACH_SAFE (at, &daemon->programs) {
-            struct program *program = CONTAINER_OF(at, struct program, all);
-            program->driver = NULL;
-            program_drop_if_unused(daemon, program);
-        }
+        chores_destroy(daemon->removals);
+        chores_destroy(daemon->checks);
         loop_watch_close(daemon->lifeline);
         loop_watch_close(daemon->parent);
         alarms_destroy(daemon->alarms);
         network_close(daemon->network);
         loop_timer_disarm(&daemon->scan_timer);
         loop_destroy(daemon->loop);
+        programs_fini(daemon); /* the end of a check may have come until here */
         network_destroy(daemon->network);
         nng_threads_end();
     }
