@@ -370,7 +370,7 @@ static void end(struct daemon *daemon)
     if (daemon->node_bells_fd >= 0) {
         close(daemon->node_bells_fd);
     }
-    free(daemon->never_published);
+    free(daemon->done);
     free(daemon->slots);
     free(daemon->generations);
     free(daemon->entry);
