@@ -95,14 +95,19 @@ static int make_core(struct daemon *daemon)
                                      .secret = id_random().lo,
                                      .alone = options->head_address == NULL };
     memcpy(config->node_name, daemon->node_name, sizeof config->node_name);
-    if (config->memory_bytes == 0) {
-        struct sysinfo info;
-        sysinfo(&info);
-        config->memory_bytes = (uint64_t)info.totalram * info.mem_unit;
-    }
+    uint64_t store_bytes = 0;
     for (uint32_t i = 0; i < config->segments_count; i++) {
         config->segment_bytes[i] = daemon->store->segments[i].bytes;
         config->segment_is_huge[i] = daemon->store->segments[i].is_huge;
+        store_bytes += config->segment_bytes[i];
+    }
+    if (config->memory_bytes == 0) { /* nothing of the store is populated yet, so no cgroup counts it */
+        struct memory_facts facts = { 0 };
+        int status = memory_facts_read(&facts, "");
+        if (status != 0) {
+            return status;
+        }
+        config->memory_bytes = memory_beside_store(&facts, store_bytes);
     }
     config->prestart_workers = (config->cpus_hundredths + 99) / 100;
     config->workers_max = config->prestart_workers * WORKERS_PER_CPU_MAX;
