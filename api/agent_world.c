@@ -13,6 +13,7 @@
 #include "api/agent_link.h"
 #include "common/bytes.h"
 #include "common/hash.h"
+#include "objectstore/range.h"
 #include "worker/runtime/task.h"
 
 #include <inttypes.h>

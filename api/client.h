@@ -172,14 +172,6 @@ void views_close_scope(struct roost *rt, uint64_t scope);
 struct wire_failure failure_of(const void *data, uint64_t size);
 int failure_say(const struct wire_failure *failure);
 
-/* ---- range.c ---- */
-
-/* Which bytes of an object does `ref` name? ROOST_ERANGE with a text. */
-int range_resolve(roost_ref ref, uint64_t size, const uint64_t *ends, uint32_t columns, uint64_t *begin_out,
-                  uint64_t *size_out);
-/* What does `ref` name when its object is only another name for `target`? ROOST_ERANGE. */
-int range_forward(roost_ref ref, roost_ref target, roost_ref *forward_out);
-
 /* ---- watch.c ---- */
 
 /* The watch's ref is ready; under rt->lock. */

@@ -17,6 +17,7 @@
 #include "common/bytes.h"
 #include "common/hash.h"
 #include "common/log.h"
+#include "objectstore/range.h"
 #include "worker/runtime/task.h"
 
 #include <stdio.h>

@@ -1,15 +1,46 @@
 #include "common/hash.h"
 
 #define XXH_INLINE_ALL
+#include <stdlib.h>
 #include <xxhash.h>
 
-struct id_key hash128(const void *data, size_t size, uint64_t seed)
+static struct id_key key_of(XXH128_hash_t hash)
 {
-    XXH128_hash_t hash = XXH3_128bits_withSeed(data, size, seed);
     struct id_key key = { hash.high64, hash.low64 };
     if ((key.hi | key.lo) == 0) {
         key.lo = 1; /* zero means "none" */
     }
+    return key;
+}
+
+struct id_key hash128(const void *data, size_t size, uint64_t seed)
+{
+    return key_of(XXH3_128bits_withSeed(data, size, seed));
+}
+
+struct hash_stream {
+    XXH3_state_t state;
+};
+
+struct hash_stream *hash_stream_begin(uint64_t seed)
+{
+    struct hash_stream *stream = aligned_alloc(_Alignof(struct hash_stream), sizeof *stream);
+    if (stream != NULL) {
+        XXH3_INITSTATE(&stream->state);
+        XXH3_128bits_reset_withSeed(&stream->state, seed);
+    }
+    return stream;
+}
+
+void hash_stream_add(struct hash_stream *stream, const void *data, size_t size)
+{
+    XXH3_128bits_update(&stream->state, data, size);
+}
+
+struct id_key hash_stream_end(struct hash_stream *stream)
+{
+    struct id_key key = key_of(XXH3_128bits_digest(&stream->state));
+    free(stream);
     return key;
 }
 

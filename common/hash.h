@@ -10,6 +10,12 @@
 #include <stddef.h>
 
 struct id_key hash128(const void *data, size_t size, uint64_t seed);
+/* The same, of bytes that come in pieces. NULL for want of memory; hash_stream_end() frees it. */
+struct hash_stream;
+struct hash_stream *hash_stream_begin(uint64_t seed);
+void hash_stream_add(struct hash_stream *stream, const void *data, size_t size);
+struct id_key hash_stream_end(struct hash_stream *stream);
+
 uint64_t hash64(const void *data, size_t size, uint64_t seed);
 
 /* One step of a running state hash: order matters. */

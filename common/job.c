@@ -3,12 +3,14 @@
 #include "common/error.h"
 #include "common/hash.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { JOB_READ_BYTES = 1 << 20 };
 
 static size_t count_strings(char *const *strings)
 {
@@ -95,19 +97,29 @@ void job_strings(const struct job_spec *job, const char **strings_out)
     }
 }
 
-static int hash_of(int file, size_t size, struct id_key *hash_out)
+/* Read, not mapped: a file may be cut short meanwhile. */
+static int hash_of(int file, struct id_key *hash_out)
 {
-    if (size == 0) { /* which cannot be mapped */
-        *hash_out = hash128("", 0, 0);
-        return 0;
+    struct hash_stream *stream = hash_stream_begin(0);
+    char *bytes = malloc(JOB_READ_BYTES);
+    int status = 0;
+    if (stream == NULL || bytes == NULL) {
+        status = error_set(ROOST_ENOMEM, "%d bytes to read it", JOB_READ_BYTES);
     }
-    void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (bytes == MAP_FAILED) {
-        return error_from_errno("mapping it");
+    for (ssize_t size = 1; status == 0 && size != 0;) {
+        size = read(file, bytes, JOB_READ_BYTES);
+        if (size > 0) {
+            hash_stream_add(stream, bytes, (size_t)size);
+        } else if (size < 0 && errno != EINTR) {
+            status = error_from_errno("reading it");
+        }
     }
-    *hash_out = hash128(bytes, size, 0);
-    munmap(bytes, size);
-    return 0;
+    if (stream != NULL) {
+        struct id_key hash = hash_stream_end(stream);
+        *hash_out = status == 0 ? hash : *hash_out;
+    }
+    free(bytes);
+    return status;
 }
 
 int job_hash_file(const char *path, struct id_key *hash_out)
@@ -119,7 +131,7 @@ int job_hash_file(const char *path, struct id_key *hash_out)
     struct stat about;
     int status = fstat(file, &about) != 0  ? error_from_errno("reading it")
                  : !S_ISREG(about.st_mode) ? error_set(ROOST_EIO, "not a file")
-                                           : hash_of(file, (size_t)about.st_size, hash_out);
+                                           : hash_of(file, hash_out);
     close(file);
     return status == 0 ? 0 : error_prefix(status, "program %s", path);
 }

@@ -17,6 +17,7 @@
 #include "common/error.h"
 #include "common/hash.h"
 #include "objectstore/copy.h"
+#include "objectstore/range.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -168,61 +169,6 @@ int store_map_write_trailer(const struct store_map *map, struct store_place plac
 
 static bool is_whole(roost_ref ref) { return ref.offset == 0 && ref.size == ROOST_WHOLE; }
 
-static int no_such_range(roost_ref ref, uint64_t size, uint32_t columns)
-{
-    if (ref.size == ROOST_COLUMN) {
-        return error_set(ROOST_ERANGE, "column %" PRIu64 " of an object with %u columns", ref.offset, columns);
-    }
-    return error_set(ROOST_ERANGE, "%" PRIu64 " bytes from byte %" PRIu64 " of an object of %" PRIu64, ref.size,
-                     ref.offset, size);
-}
-
-/* Which bytes of the pinned object does `ref` name? */
-static int resolve(roost_ref ref, const struct table_entry *entry, const uint64_t *ends, uint64_t *begin_out,
-                   uint64_t *size_out)
-{
-    uint64_t begin = ref.offset, size = ref.size;
-    if (ref.size == ROOST_COLUMN) {
-        if (ref.offset >= entry->columns) {
-            return no_such_range(ref, entry->size, entry->columns);
-        }
-        begin = ref.offset == 0 ? 0 : ends[ref.offset - 1];
-        size = ends[ref.offset] - begin; /* a wild value fails below */
-    } else if (ref.size == ROOST_WHOLE && ref.offset <= entry->size) {
-        size = entry->size - ref.offset;
-    }
-    if (!range_is_inside(begin, size, entry->size)) {
-        return no_such_range(ref, entry->size, entry->columns);
-    }
-    *begin_out = begin;
-    *size_out = size;
-    return 0;
-}
-
-/* `ref` of an object that is only another name for `target`. */
-static int take_over(roost_ref ref, roost_ref target, roost_ref *forward_out)
-{
-    if (is_whole(ref)) {
-        *forward_out = target;
-        return 0;
-    }
-    if (is_whole(target)) {
-        *forward_out = (roost_ref){ target.id, ref.offset, ref.size };
-        return 0;
-    }
-    bool has_column = ref.size == ROOST_COLUMN || target.size == ROOST_COLUMN;
-    uint64_t size = ref.size, known = target.size == ROOST_WHOLE ? UINT64_MAX - target.offset : target.size;
-    if (ref.size == ROOST_WHOLE && ref.offset <= known) {
-        size = target.size == ROOST_WHOLE ? ROOST_WHOLE : known - ref.offset;
-    }
-    bool fits = size == ROOST_WHOLE ? ref.offset <= known : range_is_inside(ref.offset, size, known);
-    if (has_column || !fits) {
-        return error_set(ROOST_ERANGE, "a range of an object that is itself a range or a column of another");
-    }
-    *forward_out = (roost_ref){ target.id, target.offset + ref.offset, size };
-    return 0;
-}
-
 static int fill_view(const struct store_map *map, const struct table_entry *entry, roost_ref ref,
                      struct store_view *view)
 {
@@ -235,11 +181,11 @@ static int fill_view(const struct store_map *map, const struct table_entry *entr
             return error_set(ROOST_EIO, "a forward of %" PRIu64 " bytes", entry->size);
         }
         memcpy(&target, payload, sizeof target);
-        int status = take_over(ref, target, &view->forward);
+        int status = range_forward(ref, target, &view->forward);
         return status != 0 ? status : STORE_GET_FORWARD;
     }
-    if (entry->format != TABLE_ERROR) {
-        int status = resolve(ref, entry, (const void *)(segment + trailer), &begin, &size);
+    if (entry->format != TABLE_ERROR && !is_whole(ref)) {
+        int status = range_resolve(ref, entry->size, (const void *)(segment + trailer), entry->columns, &begin, &size);
         if (status != 0) {
             return status;
         }

@@ -31,6 +31,12 @@ uint64_t segment_size_default(const struct memory_facts *facts)
     return bytes > SEGMENT_HUGE_BYTES ? bytes : SEGMENT_HUGE_BYTES;
 }
 
+uint64_t memory_beside_store(const struct memory_facts *facts, uint64_t store_bytes)
+{
+    uint64_t all = facts->total < facts->cgroup_headroom ? facts->total : facts->cgroup_headroom;
+    return all > store_bytes ? all - store_bytes : 0;
+}
+
 /* The file's beginning as text, "" when it cannot be read. */
 static void read_text(char text_out[TEXT_BYTES], const char *root, const char *folder, const char *name)
 {
@@ -128,8 +134,9 @@ int memory_facts_read(struct memory_facts *facts, const char *root)
     char text[TEXT_BYTES];
     read_text(text, root, "/proc", "meminfo");
     uint64_t available_kib = number_after(text, "MemAvailable:", UINT64_MAX);
-    if (available_kib == UINT64_MAX) {
-        return error_set(ROOST_EIO, "%s/proc/meminfo has no MemAvailable", root);
+    uint64_t total_kib = number_after(text, "MemTotal:", UINT64_MAX);
+    if (available_kib == UINT64_MAX || total_kib == UINT64_MAX) {
+        return error_set(ROOST_EIO, "%s/proc/meminfo lacks MemTotal or MemAvailable", root);
     }
     uint64_t headroom = UINT64_MAX;
     read_text(text, root, "/proc/self", "cgroup");
@@ -138,6 +145,7 @@ int memory_facts_read(struct memory_facts *facts, const char *root)
         uint64_t least = headroom_of_line(root, line);
         headroom = least < headroom ? least : headroom;
     }
+    facts->total = total_kib * 1024;
     facts->available = available_kib * 1024;
     facts->cgroup_headroom = headroom;
     return 0;

@@ -48,6 +48,7 @@ int segment_refill(struct segment *segment, uint64_t offset, uint64_t bytes);
 
 /* What the machine says about memory. */
 struct memory_facts {
+    uint64_t total;           /* MemTotal */
     uint64_t available;       /* MemAvailable */
     uint64_t cgroup_headroom; /* what this process's cgroups still grant; UINT64_MAX: no limit */
     uint32_t processes;       /* that will map the store: agent, workers, drivers */
@@ -58,8 +59,11 @@ struct memory_facts {
  * multiple of it. */
 uint64_t segment_size_default(const struct memory_facts *facts);
 
-/* Fill in `available` and `cgroup_headroom` (versions 1 and 2) from the files below `root` ("" for the machine's own).
- * What cannot be read sets no limit; without MemAvailable ROOST_EIO. */
+/* What is left for tasks beside a store of so many bytes, of the machine's or the cgroups' memory. Pure. */
+uint64_t memory_beside_store(const struct memory_facts *facts, uint64_t store_bytes);
+
+/* Fill in `total`, `available` and `cgroup_headroom` (versions 1 and 2) from the files below `root` ("" for the machine's own).
+ * What cannot be read sets no limit; without MemTotal or MemAvailable ROOST_EIO. */
 int memory_facts_read(struct memory_facts *facts, const char *root);
 
 #endif

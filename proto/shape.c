@@ -4,6 +4,7 @@
  * compile when their types do not fit the kind. The order of rows is the order of the .proto file, for the reader's
  * sake.
  */
+#include "common/bytes.h"
 #include "proto/shape_internal.h"
 
 #define ASSERTED_(condition)    (0 * sizeof(char[(condition) ? 1 : -1]))
@@ -578,17 +579,30 @@ static SHAPE(proto_pull, WIRE, roost__v1__pull__descriptor, pull_rule)
 #undef OURS
 #undef WIRE
 
+    /* The trailer of a whole object is its columns' ends and its refs, from the next multiple of 8 on. */
+    static const char *pull_answer_rule(const void *ours)
+{
+    const struct proto_pull_answer *answer = ours;
+    const struct proto_content *content = &answer->content;
+    uint64_t trailer = align_up(content->size, 8) - content->size + content->columns * sizeof(uint64_t) +
+                       answer->refs_count * sizeof(roost_ref);
+    if (answer->trailer_bytes == 0) {
+        return answer->refs_count == 0 ? NULL : "refs without a trailer";
+    }
+    return answer->trailer_bytes == trailer ? NULL : "the trailer is not that of the columns and refs";
+}
+
 #define OURS struct proto_pull_answer
 #define WIRE Roost__V1__PullAnswer
-    static const struct field proto_pull_answer_fields[] = {
-        U64(token, 0, ANY),
-        STATUS(status),
-        PART(content, proto_content),
-        U64(offset, 0, ROOST_OBJECT_BYTES_MAX),
-        U32(refs_count, 0, ROOST_GATHER_MAX),
-        U64(trailer_bytes, 0, PROTO_TRAILER_BYTES_MAX),
-    };
-static SHAPE(proto_pull_answer, WIRE, roost__v1__pull_answer__descriptor, NULL)
+static const struct field proto_pull_answer_fields[] = {
+    U64(token, 0, ANY),
+    STATUS(status),
+    PART(content, proto_content),
+    U64(offset, 0, ROOST_OBJECT_BYTES_MAX),
+    U32(refs_count, 0, ROOST_GATHER_MAX),
+    U64(trailer_bytes, 0, PROTO_TRAILER_BYTES_MAX),
+};
+static SHAPE(proto_pull_answer, WIRE, roost__v1__pull_answer__descriptor, pull_answer_rule)
 #undef OURS
 #undef WIRE
 

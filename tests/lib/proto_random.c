@@ -1,4 +1,5 @@
 #include "tests/lib/proto_random.h"
+#include "common/bytes.h"
 #include "proto/shape_internal.h"
 
 uint64_t proto_random_next(struct proto_random *random) /* splitmix64 */
@@ -188,6 +189,14 @@ static void settle(struct proto_random *random, struct proto_arena *arena, struc
     } else if (message->kind == PROTO_PULL) {
         ref->offset = proto_random_below(random, 1000);
         ref->size = proto_random_below(random, 2) == 0 ? ROOST_COLUMN : proto_random_below(random, 1000);
+    } else if (message->kind == PROTO_PULL_ANSWER) {
+        struct proto_pull_answer *answer = &message->u.pull_answer;
+        bool is_part = proto_random_below(random, 2) == 0;
+        answer->refs_count = is_part ? 0 : answer->refs_count;
+        answer->trailer_bytes = is_part ? 0
+                                        : align_up(answer->content.size, 8) - answer->content.size +
+                                              answer->content.columns * sizeof(uint64_t) +
+                                              answer->refs_count * sizeof(roost_ref);
     } else if (message->kind == PROTO_PULL_STREAM) {
         message->u.pull_stream.offset = proto_random_below(random, 1000);
         message->u.pull_stream.size = proto_random_below(random, ROOST_OBJECT_BYTES_MAX);

@@ -180,24 +180,25 @@ static void publish(struct daemon *daemon, const struct agent_entry *body)
     }
 }
 
-/* An object that found no place in the table has no pins to wait for either. */
-static void never_published(struct daemon *daemon, uint64_t token)
+/* Done already, which the core hears of at the turn's end: an object that found no place in the table has no pins to wait
+ * for. */
+static void done_at_once(struct daemon *daemon, uint64_t token)
 {
-    if (daemon->never_published_count == daemon->never_published_capacity) {
-        size_t capacity = daemon->never_published_capacity * 2 + 64;
-        uint64_t *more = realloc(daemon->never_published, capacity * sizeof *more);
+    if (daemon->done_count == daemon->done_capacity) {
+        size_t capacity = daemon->done_capacity * 2 + 64;
+        uint64_t *more = realloc(daemon->done, capacity * sizeof *more);
         ROOST_INVARIANT(more != NULL);
-        daemon->never_published = more;
-        daemon->never_published_capacity = capacity;
+        daemon->done = more;
+        daemon->done_capacity = capacity;
     }
-    daemon->never_published[daemon->never_published_count++] = token;
+    daemon->done[daemon->done_count++] = token;
 }
 
 static void retire(struct daemon *daemon, const struct agent_entry *body, uint64_t token)
 {
     uint32_t index;
     if (table_find(&daemon->store->table, body->object.id, &index) != TABLE_FOUND) {
-        never_published(daemon, token);
+        done_at_once(daemon, token);
         return;
     }
     int status = store_retire(daemon->store, index, token);
@@ -218,7 +219,7 @@ static void evict(struct daemon *daemon, const struct agent_entry *body, uint64_
 {
     uint32_t index;
     if (table_find(&daemon->store->table, body->object.id, &index) != TABLE_FOUND) {
-        never_published(daemon, token);
+        done_at_once(daemon, token);
         return;
     }
     struct table_entry entry = { .id = body->object.id, .state = TABLE_LOST };
@@ -290,10 +291,12 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
     case CORE_PULL:
         network_pull(daemon->network, command->token, core_body(command));
         break;
+    case CORE_WAKE: /* names of another agent's; no client of this one asks for such, so nobody holds them for longer */
+        done_at_once(daemon, command->token);
+        break;
     case CORE_FILLER:
     case CORE_SPILL:
     case CORE_COMMIT:
-    case CORE_WAKE:
         ROOST_IMPOSSIBLE("the agent's core gives no such command");
     }
 }

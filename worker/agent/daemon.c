@@ -95,14 +95,19 @@ static int make_core(struct daemon *daemon)
                                      .secret = id_random().lo,
                                      .alone = options->head_address == NULL };
     memcpy(config->node_name, daemon->node_name, sizeof config->node_name);
-    if (config->memory_bytes == 0) {
-        struct sysinfo info;
-        sysinfo(&info);
-        config->memory_bytes = (uint64_t)info.totalram * info.mem_unit;
-    }
+    uint64_t store_bytes = 0;
     for (uint32_t i = 0; i < config->segments_count; i++) {
         config->segment_bytes[i] = daemon->store->segments[i].bytes;
         config->segment_is_huge[i] = daemon->store->segments[i].is_huge;
+        store_bytes += config->segment_bytes[i];
+    }
+    if (config->memory_bytes == 0) { /* nothing of the store is populated yet, so no cgroup counts it */
+        struct memory_facts facts = { 0 };
+        int status = memory_facts_read(&facts, "");
+        if (status != 0) {
+            return status;
+        }
+        config->memory_bytes = memory_beside_store(&facts, store_bytes);
     }
     config->prestart_workers = (config->cpus_hundredths + 99) / 100;
     config->workers_max = config->prestart_workers * WORKERS_PER_CPU_MAX;
@@ -273,6 +278,12 @@ static int start(struct daemon *daemon)
         status = loop_create(&daemon->loop);
     }
     if (status == 0) {
+        status = chores_create(daemon->loop, &daemon->removals);
+    }
+    if (status == 0) {
+        status = chores_create(daemon->loop, &daemon->checks);
+    }
+    if (status == 0) {
         status = make_core(daemon);
     }
     if (status != 0) {
@@ -331,17 +342,15 @@ static void end(struct daemon *daemon)
         LIST_EACH_SAFE (at, &daemon->guests) {
             guest_destroy(CONTAINER_OF(at, struct guest, all));
         }
-        LIST_EACH_SAFE (at, &daemon->programs) {
-            struct program *program = CONTAINER_OF(at, struct program, all);
-            program->driver = NULL;
-            program_drop_if_unused(daemon, program);
-        }
+        chores_destroy(daemon->removals);
+        chores_destroy(daemon->checks);
         loop_watch_close(daemon->lifeline);
         loop_watch_close(daemon->parent);
         alarms_destroy(daemon->alarms);
         network_close(daemon->network);
         loop_timer_disarm(&daemon->scan_timer);
         loop_destroy(daemon->loop);
+        programs_fini(daemon); /* the end of a check may have come until here */
         network_destroy(daemon->network);
         nng_threads_end();
     }
@@ -366,7 +375,7 @@ static void end(struct daemon *daemon)
     if (daemon->node_bells_fd >= 0) {
         close(daemon->node_bells_fd);
     }
-    free(daemon->never_published);
+    free(daemon->done);
     free(daemon->slots);
     free(daemon->generations);
     free(daemon->entry);

@@ -7,6 +7,7 @@
 #define ROOST_WORKER_AGENT_DAEMON_INTERNAL_H
 
 #include "common/doorbell.h"
+#include "common/error.h"
 #include "common/io/alarms.h"
 #include "common/io/loop.h"
 #include "common/io/spawn.h"
@@ -18,6 +19,7 @@
 #include "objectstore/client_page.h"
 #include "objectstore/lease_page.h"
 #include "objectstore/store.h"
+#include "worker/agent/chores.h"
 #include "worker/agent/core/agent.h"
 #include "worker/agent/daemon.h"
 #include "worker/agent/network.h"
@@ -33,10 +35,15 @@ struct process;
 struct program {          /* what a job's workers run */
     struct list_node all; /* daemon.programs */
     struct job_id id;
-    struct job_spec *job;        /* owned */
-    struct guest *driver;        /* NULL when it is gone */
-    uint32_t processes_count;    /* that still run it */
-    bool is_foreign, is_checked; /* of a driver on another node; its file here is the same */
+    struct job_spec *job;     /* owned */
+    struct guest *driver;     /* NULL when it is gone */
+    uint32_t processes_count; /* that still run it */
+    bool is_foreign;          /* of a driver on another node: its file here must be the same */
+    bool is_checked, is_checking;
+    struct daemon *daemon; /* of the check */
+    struct chore check;
+    int check_status;
+    char check_text[ERROR_TEXT_BYTES];
 };
 
 struct guest {
@@ -81,7 +88,7 @@ struct process {
     struct list_node all; /* daemon.processes */
     struct daemon *daemon;
     struct program *program;
-    struct spawn *spawn; /* NULL once it has ended */
+    struct spawn *spawn; /* NULL until its program has been looked at, and once it has ended */
     int64_t pid;
     uint64_t token;
     struct guest *guest; /* once it has connected */
@@ -90,6 +97,7 @@ struct process {
     char function[ROOST_NAME_BYTES_MAX + 1]; /* that it ran last */
     char last_words[1024];                   /* the end of its stderr */
     uint32_t dropped;                        /* lines that found the driver's ring full */
+    bool is_waiting;                         /* for its program to be looked at */
     struct loop_task failed;                 /* tells the core that it could not be started */
 };
 
@@ -114,11 +122,13 @@ struct daemon {
     struct loop_timer scan_timer;
     struct agent_config config;
     struct network *network; /* NULL: a node without a head */
+    struct chores *removals; /* of folders that workers have left */
+    struct chores *checks;   /* of programs; apart, as somebody waits for them */
     uint64_t scan_pause_ns;  /* until the next look at pins that were still held */
     bool scan_is_armed, scan_is_due;
-    struct loop_task again;    /* one more turn, at once */
-    uint64_t *never_published; /* tokens of retired objects that the table had no room for; owned */
-    size_t never_published_count, never_published_capacity;
+    struct loop_task again; /* one more turn, at once */
+    uint64_t *done;         /* tokens of what is done already: the core is told at the turn's end; owned */
+    size_t done_count, done_capacity;
     bool drain_wanted, is_stopping;
     bool owns_folder; /* it listens there: what else lies there is its own */
     struct loop_watch *lifeline, *parent;
@@ -158,7 +168,9 @@ void process_kill(struct daemon *daemon, uint64_t token, int signal_number);
 struct process *process_find(struct daemon *daemon, uint64_t token);
 struct program *program_find(struct daemon *daemon, struct job_id job);
 void program_drop_if_unused(struct daemon *daemon, struct program *program);
-void processes_end(struct daemon *daemon); /* kills all; they leave through their exits */
+void processes_end(struct daemon *daemon); /* kills all; those that have begun leave through their exits */
+/* The loop is gone: no check comes back any more. */
+void programs_fini(struct daemon *daemon);
 
 /* output.c */
 struct worker_line {

@@ -4,7 +4,8 @@
  * the agent and then becomes the job's program, with the job's arguments and environment, an empty working directory of
  * its own, and its output in pipes.
  *
- * Happy path: spawn -> the guest says hello (guest.c) -> exit -> output read to its end -> the core is told.
+ * Happy path: (of another node's job, once: the program's file is the driver's) -> spawn -> the guest says hello (guest.c)
+ *             -> exit -> output read to its end -> the core is told, the folder is removed beside the loop.
  * Failures:   cannot be started, or ends before it has connected -> CORE_DONE with its status and last words.
  * Thread: the loop's, which is the main thread: PR_SET_PDEATHSIG follows the thread that spawned.
  */
@@ -23,7 +24,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PROCESS_PATH_BYTES = 256, PROCESS_ARGS_AHEAD = 5 };
+enum {
+    PROCESS_PATH_BYTES = 256,
+    PROCESS_ARGS_AHEAD = 5,
+    PROCESS_NOT_RUN = 127 << 8 /* as a shell says "could not be run" */
+};
 
 struct process *process_find(struct daemon *daemon, uint64_t token)
 {
@@ -50,7 +55,7 @@ struct program *program_find(struct daemon *daemon, struct job_id job)
 void program_drop_if_unused(struct daemon *daemon, struct program *program)
 {
     (void)daemon;
-    if (program->driver == NULL && program->processes_count == 0) {
+    if (program->driver == NULL && program->processes_count == 0 && !program->is_checking) {
         list_remove(&program->all);
         free(program->job);
         free(program);
@@ -71,11 +76,26 @@ static int remove_one(const char *path, const struct stat *about, int kind, stru
     return remove(path);
 }
 
+struct removal {
+    struct chore chore;
+    char path[PROCESS_PATH_BYTES];
+};
+
+static void remove_all(struct chore *chore)
+{
+    struct removal *removal = CONTAINER_OF(chore, struct removal, chore);
+    nftw(removal->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    free(removal);
+}
+
+/* No other worker will have a folder of this name, so nobody waits for that. */
 static void remove_folder(const struct process *process)
 {
-    char path[PROCESS_PATH_BYTES];
-    folder_of(process, path);
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    struct removal *removal = calloc(1, sizeof *removal);
+    ROOST_INVARIANT(removal != NULL);
+    removal->chore.run = remove_all;
+    folder_of(process, removal->path);
+    chores_add(process->daemon->removals, &removal->chore);
 }
 
 /* ------------------------------------------------------------------ ends */
@@ -124,11 +144,30 @@ static void on_exit_(void *arg, pid_t pid, int wait_status)
     destroy(process);
 }
 
+/* The core is told in a later turn, as of every other ending. */
+static void start_failed(void *arg)
+{
+    struct process *process = arg;
+    tell_not_started(process);
+    destroy(process);
+}
+
+static void ends_before_it_began(struct process *process, int wait_status, const char *why)
+{
+    process->is_waiting = false;
+    snprintf(process->last_words, sizeof process->last_words, "%s", why);
+    process->wait_status = wait_status;
+    process->failed = (struct loop_task){ .run = start_failed, .arg = process };
+    loop_post(process->daemon->loop, &process->failed);
+}
+
 void process_kill(struct daemon *daemon, uint64_t token, int signal_number)
 {
     struct process *process = process_find(daemon, token);
     if (process != NULL && process->spawn != NULL) {
         spawn_kill(process->spawn, signal_number);
+    } else if (process != NULL && process->is_waiting) {
+        ends_before_it_began(process, signal_number, "");
     }
 }
 
@@ -138,6 +177,8 @@ void processes_end(struct daemon *daemon)
         struct process *process = CONTAINER_OF(at, struct process, all);
         if (process->spawn != NULL) {
             spawn_kill(process->spawn, SIGKILL);
+        } else if (process->is_waiting) {
+            ends_before_it_began(process, SIGKILL, "");
         }
     }
 }
@@ -194,14 +235,6 @@ end:
     return status;
 }
 
-/* The core is told in a later turn, as of every other ending. */
-static void start_failed(void *arg)
-{
-    struct process *process = arg;
-    tell_not_started(process);
-    destroy(process);
-}
-
 /* Of a job of another node: what the head told about it. */
 static struct program *program_of(struct daemon *daemon, const struct agent_spawn *spawn)
 {
@@ -218,45 +251,30 @@ static struct program *program_of(struct daemon *daemon, const struct agent_spaw
     return program;
 }
 
-/* The program's file on this node must be the one that the driver runs. Looked at once for each job. */
-static int check_program(struct program *program)
+/* On the chores' thread: the job does not change, and stays until the check has come back. */
+static void check(struct chore *chore)
 {
-    if (!program->is_foreign || program->is_checked) {
-        return 0;
-    }
+    struct program *program = CONTAINER_OF(chore, struct program, check);
     const char **strings = calloc(job_strings_count(program->job), sizeof *strings);
     struct id_key hash;
-    if (strings == NULL) {
-        return ROOST_ENOMEM;
+    int status = ROOST_ENOMEM;
+    if (strings != NULL) {
+        job_strings(program->job, strings);
+        status = job_hash_file(strings[1], &hash);
+        if (status == 0 && !id_key_eq(hash, program->job->program_hash)) {
+            status = error_set(ROOST_EVERSION, "%s is another program on this node than on the driver's", strings[1]);
+        }
+        free(strings);
     }
-    job_strings(program->job, strings);
-    int status = job_hash_file(strings[1], &hash);
-    if (status == 0 && !id_key_eq(hash, program->job->program_hash)) {
-        status = error_set(ROOST_EVERSION, "%s is another program on this node than on the driver's", strings[1]);
-    }
-    free(strings);
-    program->is_checked = status == 0;
-    return status;
+    program->check_status = status;
+    snprintf(program->check_text, sizeof program->check_text, "%s", error_text());
 }
 
-void process_start(struct daemon *daemon, uint64_t token, const struct agent_spawn *spawn)
+static void launch(struct process *process)
 {
-    if (daemon->is_stopping) {
-        return; /* the core may still want workers; it ends with this process */
-    }
-    struct process *process = calloc(1, sizeof *process);
-    ROOST_INVARIANT(process != NULL);
-    process->daemon = daemon;
-    process->token = token;
-    process->program = program_of(daemon, spawn);
-    process->program->processes_count++;
-    process->outputs[0].fd = process->outputs[1].fd = -1;
-    list_append(&daemon->processes, &process->all);
     int fds[2] = { -1, -1 };
-    int status = check_program(process->program);
-    if (status == 0) {
-        status = output_open(&process->outputs[0], process, false, &fds[0]);
-    }
+    process->is_waiting = false;
+    int status = output_open(&process->outputs[0], process, false, &fds[0]);
     if (status == 0) {
         status = output_open(&process->outputs[1], process, true, &fds[1]);
     }
@@ -269,9 +287,64 @@ void process_start(struct daemon *daemon, uint64_t token, const struct agent_spa
         }
     }
     if (status != 0) {
-        snprintf(process->last_words, sizeof process->last_words, "%s", error_text());
-        process->wait_status = 127 << 8; /* as a shell says "could not be run" */
-        process->failed = (struct loop_task){ .run = start_failed, .arg = process };
-        loop_post(daemon->loop, &process->failed);
+        ends_before_it_began(process, PROCESS_NOT_RUN, error_text());
+    }
+}
+
+/* A file that was another one may be put right: the next worker has it looked at again. */
+static void checked(void *arg)
+{
+    struct program *program = arg;
+    struct daemon *daemon = program->daemon;
+    program->is_checking = false;
+    program->is_checked = program->check_status == 0;
+    LIST_EACH_SAFE (at, &daemon->processes) {
+        struct process *process = CONTAINER_OF(at, struct process, all);
+        if (!process->is_waiting || process->program != program) {
+            continue;
+        }
+        if (program->is_checked && !daemon->is_stopping) {
+            launch(process);
+        } else {
+            ends_before_it_began(process, PROCESS_NOT_RUN, program->check_text);
+        }
+    }
+    program_drop_if_unused(daemon, program);
+}
+
+void process_start(struct daemon *daemon, uint64_t token, const struct agent_spawn *spawn)
+{
+    if (daemon->is_stopping) {
+        return; /* the core may still want workers; it ends with this process */
+    }
+    struct process *process = calloc(1, sizeof *process);
+    ROOST_INVARIANT(process != NULL);
+    struct program *program = program_of(daemon, spawn);
+    process->daemon = daemon;
+    process->token = token;
+    process->program = program;
+    program->processes_count++;
+    process->outputs[0].fd = process->outputs[1].fd = -1;
+    list_append(&daemon->processes, &process->all);
+    if (!program->is_foreign || program->is_checked) {
+        launch(process);
+        return;
+    }
+    process->is_waiting = true;
+    if (!program->is_checking) {
+        program->is_checking = true;
+        program->daemon = daemon;
+        program->check = (struct chore){ .run = check, .after = { .run = checked, .arg = program } };
+        chores_add(daemon->checks, &program->check);
+    }
+}
+
+void programs_fini(struct daemon *daemon)
+{
+    LIST_EACH_SAFE (at, &daemon->programs) {
+        struct program *program = CONTAINER_OF(at, struct program, all);
+        program->driver = NULL;
+        program->is_checking = false;
+        program_drop_if_unused(daemon, program);
     }
 }

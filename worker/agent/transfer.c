@@ -20,6 +20,7 @@
 #include "common/io/bulk.h"
 #include "common/list.h"
 #include "common/log.h"
+#include "objectstore/range.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -428,29 +429,21 @@ static void change_lanes(struct transfers *transfers, const struct agent_pull *c
 static int resolve(const struct store *store, const struct wire_object *object, roost_ref ref,
                    struct agent_opened *opened_out)
 {
-    uint64_t size = object->size;
-    if (ref.size == ROOST_COLUMN) {
-        struct store_place trailer = { object->place.offset + wire_columns_offset(size), object->columns * 8,
-                                       object->place.segment };
-        const uint64_t *ends = ref.offset < object->columns ? store_bytes(store, trailer) : NULL;
-        uint64_t begin = ends == NULL || ref.offset == 0 ? 0 : ends[ref.offset - 1];
-        if (ends == NULL || begin > ends[ref.offset] || ends[ref.offset] > size) {
-            return ROOST_ERANGE;
-        }
-        *opened_out = (struct agent_opened){ begin, ends[ref.offset] - begin, 0 };
-        return 0;
-    }
+    struct agent_opened opened = { 0 };
     if (ref.offset == 0 && ref.size == ROOST_WHOLE) {
-        uint64_t all = wire_object_bytes(size, object->columns, object->refs);
-        *opened_out = (struct agent_opened){ 0, size, all - size };
+        uint64_t all = wire_object_bytes(object->size, object->columns, object->refs);
+        *opened_out = (struct agent_opened){ 0, object->size, all - object->size };
         return 0;
     }
-    uint64_t wanted = ref.size == ROOST_WHOLE && ref.offset <= size ? size - ref.offset : ref.size;
-    if (!range_is_inside(ref.offset, wanted, size)) {
-        return ROOST_ERANGE;
+    struct store_place trailer = { object->place.offset + wire_columns_offset(object->size),
+                                   object->columns * sizeof(uint64_t), object->place.segment };
+    const uint64_t *ends = store_bytes(store, trailer);
+    uint32_t columns = ends == NULL ? 0 : object->columns;
+    int status = range_resolve(ref, object->size, ends, columns, &opened.offset, &opened.size);
+    if (status == 0) {
+        *opened_out = opened;
     }
-    *opened_out = (struct agent_opened){ ref.offset, wanted, 0 };
-    return 0;
+    return status;
 }
 
 static void open_ref(struct transfers *transfers, uint64_t token, const struct agent_pull *command)

@@ -190,18 +190,23 @@ void guest_is_over(struct guest *guest)
     guest_destroy(guest);
 }
 
-/* Bytes that nobody reads any more go back to the core. A few that are still read are looked at again soon. */
-static void reclaimed(struct daemon *daemon, uint64_t token)
+static void is_done(struct daemon *daemon, uint64_t token)
 {
     struct core_event event = { .kind = CORE_DONE, .u.done.token = token };
     daemon_step(daemon, &event);
 }
 
+static void tell_what_is_done(struct daemon *daemon)
+{
+    while (daemon->done_count > 0) {
+        is_done(daemon, daemon->done[--daemon->done_count]);
+    }
+}
+
+/* Bytes that nobody reads any more go back to the core. A few that are still read are looked at again soon. */
+
 static void scan(struct daemon *daemon)
 {
-    while (daemon->never_published_count > 0) {
-        reclaimed(daemon, daemon->never_published[--daemon->never_published_count]);
-    }
     /* clients ring when they give something up, and what is retired is looked at in every turn */
     store_set_room_wanted(daemon->store, agent_wants_room(daemon->core));
     static uint64_t tokens[TURN_SCAN_MAX];
@@ -210,7 +215,7 @@ static void scan(struct daemon *daemon)
     for (int taken = 0; is_due && taken >= 0; is_due = daemon->store->waiting_next != 0) {
         taken = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
         for (int i = 0; i < taken; i++) {
-            reclaimed(daemon, tokens[i]);
+            is_done(daemon, tokens[i]);
         }
         found += taken > 0;
     }
@@ -286,6 +291,7 @@ void daemon_turn(void *arg)
     agent_bell_awake(&daemon->node_page->bell);
     drain_all(daemon);
     bury(daemon);
+    tell_what_is_done(daemon);
     scan(daemon);
     LIST_EACH (at, &daemon->guests) {
         guest_ring_bells(CONTAINER_OF(at, struct guest, all));

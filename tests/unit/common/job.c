@@ -183,6 +183,25 @@ TEST(job, hash_of_a_file_is_the_hash_of_its_bytes)
     CHECK(unlink(path) == 0 && rmdir(folder) == 0);
 }
 
+TEST(job, hash_of_a_large_file_is_the_hash_of_its_bytes)
+{
+    enum { BYTES = 3 << 20 | 17 };
+    char folder[64], path[128];
+    make_folder(folder);
+    snprintf(path, sizeof path, "%s/program", folder);
+    unsigned char *content = malloc(BYTES);
+    for (size_t i = 0; i < BYTES; i++) {
+        content[i] = (unsigned char)(i * 2654435761u >> 13);
+    }
+    FILE *file = fopen(path, "w");
+    CHECK(file != NULL && fwrite(content, 1, BYTES, file) == BYTES && fclose(file) == 0);
+    struct id_key hash = { 0, 0 };
+    CHECK_EQ(job_hash_file(path, &hash), 0);
+    CHECK(id_key_eq(hash, hash128(content, BYTES, 0)));
+    free(content);
+    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
+}
+
 TEST(job, hash_of_what_is_no_file_fails_with_its_path)
 {
     char folder[64], path[128];

@@ -157,12 +157,22 @@ static void remove_root(void)
     CHECK_EQ(system(command), 0);
 }
 
+TEST(segment, tasks_have_what_the_store_leaves_of_the_machine_or_of_the_cgroup)
+{
+    struct memory_facts facts = { .total = ROOST_GIB(16), .available = 1, .cgroup_headroom = UINT64_MAX };
+    CHECK_EQ(memory_beside_store(&facts, ROOST_GIB(4)), ROOST_GIB(12));
+    facts.cgroup_headroom = ROOST_GIB(6);
+    CHECK_EQ(memory_beside_store(&facts, ROOST_GIB(4)), ROOST_GIB(2));
+    CHECK_EQ(memory_beside_store(&facts, ROOST_GIB(7)), 0);
+}
+
 TEST(segment, facts_of_a_version_2_cgroup_are_the_least_of_all_levels)
 {
     struct memory_facts facts;
     make_root();
     CHECK_EQ(memory_facts_read(&facts, root), 0);
     CHECK_EQ(facts.available, 1000 * 1024);
+    CHECK_EQ(facts.total, 2000 * 1024);
     CHECK(facts.cgroup_headroom == UINT64_MAX);
     make_file("/proc/self/cgroup", "0::/outer/inner\n");
     make_file("/sys/fs/cgroup/outer/inner/memory.max", "max\n");

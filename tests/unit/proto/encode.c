@@ -69,6 +69,30 @@ TEST(encode, what_could_not_be_read_is_refused_and_leaves_the_buffer)
     tear_down();
 }
 
+static int encode_answer(uint64_t size, uint32_t columns, uint32_t refs, uint64_t trailer_bytes)
+{
+    struct proto_buffer buffer = { NULL, 0, 0 };
+    struct proto_message message = { .kind = PROTO_PULL_ANSWER,
+                                     .u.pull_answer = { .content = { .size = size, .columns = columns },
+                                                        .refs_count = refs,
+                                                        .trailer_bytes = trailer_bytes } };
+    int status = proto_encode_message(&scratch, &message, &buffer);
+    proto_buffer_fini(&buffer);
+    return status;
+}
+
+TEST(encode, what_a_pull_is_answered_says_a_trailer_that_holds_its_columns_and_refs_or_none)
+{
+    set_up();
+    CHECK_EQ(encode_answer(100, 2, 3, 4 + 2 * 8 + 3 * sizeof(roost_ref)), 0);
+    CHECK_EQ(encode_answer(100, 2, 0, 0), 0); /* a part, or all of the bytes and nothing else */
+    CHECK_EQ(encode_answer(100, 2, 3, 0), ROOST_EINVAL);
+    CHECK_EQ(encode_answer(100, 2, 3, 4 + 2 * 8), ROOST_EINVAL);
+    CHECK_TEXT(error_text(), "PULL_ANSWER: the trailer is not that of the columns and refs");
+    CHECK_EQ(encode_answer(100, 0, ROOST_GATHER_MAX, 8), ROOST_EINVAL);
+    tear_down();
+}
+
 TEST(encode, a_message_that_is_more_than_a_frame_is_refused)
 {
     set_up();

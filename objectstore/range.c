@@ -1,11 +1,24 @@
-/* range.c - the part of an object that a ref names, for objects that are not in the shared table
+/* range.c - the part of an object that a ref names
  *
- * The same rules as the store's own (objectstore/map.c), for private objects and for run_inline. Pure. */
-#include "api/client.h"
+ * Owns nothing. The same rules for the table's readers, for private objects, and for the agent that serves a pull.
+ *
+ * Failures: there is no such range, or it would be one of a range -> ROOST_ERANGE.
+ * Thread:   any. */
+#include "objectstore/range.h"
+#include "common/bytes.h"
+#include "common/error.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 static bool is_whole(roost_ref ref) { return ref.offset == 0 && ref.size == ROOST_WHOLE; }
+
+/* Relaxed: whoever changes it meanwhile gives up any order; it only must not be read a second time after the check. */
+static uint64_t end_of(const uint64_t *ends, uint64_t column)
+{
+    return atomic_load_explicit((const _Atomic uint64_t *)(const void *)&ends[column], memory_order_relaxed);
+}
 
 int range_resolve(roost_ref ref, uint64_t size, const uint64_t *ends, uint32_t columns, uint64_t *begin_out,
                   uint64_t *size_out)
@@ -15,8 +28,8 @@ int range_resolve(roost_ref ref, uint64_t size, const uint64_t *ends, uint32_t c
         if (ref.offset >= columns) {
             return error_set(ROOST_ERANGE, "column %" PRIu64 " of an object with %u columns", ref.offset, columns);
         }
-        begin = ref.offset == 0 ? 0 : ends[ref.offset - 1];
-        wanted = ends[ref.offset] - begin;
+        begin = ref.offset == 0 ? 0 : end_of(ends, ref.offset - 1);
+        wanted = end_of(ends, ref.offset) - begin; /* a wild value fails below */
     } else if (ref.size == ROOST_WHOLE && ref.offset <= size) {
         wanted = size - ref.offset;
     }
