@@ -183,6 +183,8 @@ static void one_step(struct bench *bench, struct core_event *event)
     event->now_ns = bench->now_ns;
     core_out_clear(&bench->out);
     head_core.step(bench->head, event, &bench->out);
+    size_t room = core_out_left(&bench->out);
+    bench->room_least = room < bench->room_least ? room : bench->room_least;
     CHECK(head_core.touched_are_valid(bench->head));
     CHECK(bench->is_large || head_core.is_valid(bench->head));
     for (const struct core_command *c = core_next(&bench->out, NULL); c != NULL; c = core_next(&bench->out, c)) {
@@ -195,6 +197,7 @@ void bench_turn(struct bench *bench)
     while (bench->timers[HEAD_TIMER_TURN] <= bench->now_ns) {
         struct core_event event = { .kind = CORE_TICK, .u.timer.key = HEAD_TIMER_TURN };
         bench->timers[HEAD_TIMER_TURN] = UINT64_MAX;
+        bench->turns++;
         one_step(bench, &event);
     }
 }
@@ -216,6 +219,7 @@ void bench_start(struct bench *bench, const struct head_config *config)
     bench->config.cluster = (struct cluster_id){ 5, 5 };
     bench->config.epoch = 1;
     bench->now_ns = 1;
+    bench->room_least = SIZE_MAX;
     memset(bench->timers, 0xff, sizeof bench->timers);
     bench->job = (struct job_id){ 11, 12 };
     CHECK_EQ(head_create(&bench->head, &bench->config), 0);

@@ -55,6 +55,8 @@ struct bench {
     struct job_id job;
     uint64_t next_handle, next_put, next_call;
     bool turns_are_held; /* the test runs them by bench_turn() */
+    uint32_t turns;      /* so far */
+    size_t room_least;   /* what a step has left of the arena, at the least */
     bool is_large;       /* too much to check in every step, but for what it has changed, and to remember all of it */
 };
 
