@@ -6,7 +6,7 @@
  * Happy path: frame -> CORE_MESSAGE each -> commands at once, in order; at the end of the turn everything goes out.
  * Failures:   a message for a session that is over  -> dropped: SESSION_LOST is on its way to the core, or was there.
  *             one that cannot be encoded            -> the session is lost, so that both sides list: a gap would not
- *             do. a peer that never says what it saw    -> HEAD_MARKS_MAX, then the session is lost. a fact that cannot
+ *             do. a peer that never says what it saw    -> SESSION_MARKS_MAX, then the session is lost. a fact that cannot
  *             be committed       -> the process ends: what was not kept must not be acknowledged.
  * Invariants: a step runs with an empty arena and never inside another; a peer with a key is one that the core knows.
  * Thread:     the loop's.
@@ -21,7 +21,7 @@
 #include "common/log.h"
 #include "proto/io/peers.h"
 #include "proto/io/record.h"
-#include "scheduler/marks.h"
+#include "proto/marks.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 #include "common/contract.h"
 #include "common/error.h"
 #include "common/hash.h"
-#include "scheduler/marks.h"
+#include "proto/marks.h"
 #include "tests/sim/network.h"
 #include "tests/sim/oracle.h"
 

@@ -4,8 +4,8 @@
 
 #include "common/id_map.h"
 #include "common/list.h"
+#include "proto/marks.h"
 #include "proto/message.h"
-#include "scheduler/marks.h"
 #include "tests/sim/world.h"
 #include "worker/agent/core/agent.h"
 

@@ -286,7 +286,7 @@ void daemon_run_command(struct daemon *daemon, const struct core_command *comman
         break;
     }
     case CORE_SEND:
-        network_send(daemon->network, command->to, core_body(command));
+        network_send(daemon->network, command->to, command->token, core_body(command));
         break;
     case CORE_PULL:
         network_pull(daemon->network, command->token, core_body(command));

@@ -15,6 +15,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "proto/io/peers.h"
+#include "proto/marks.h"
 #include "worker/agent/daemon_internal.h"
 #include "worker/agent/transfer.h"
 
@@ -59,6 +60,7 @@ struct network {
     struct list_node neighbours, ways, unreachable;
     struct loop_task tell;
     int head_status;              /* why it was not reached the last time; 0: it was */
+    struct marks head_marks;      /* of what the core says to the head */
     uint32_t number, incarnation; /* this node's, from WELCOME */
     struct cluster_id cluster;
     uint64_t epoch;
@@ -230,6 +232,9 @@ static void on_head_up(void *arg, struct peer *peer, bool resumed, const struct 
     struct network *network = arg;
     network->epoch = hello->epoch;
     network->head_status = 0;
+    if (!resumed) {
+        marks_fini(&network->head_marks);
+    }
     log_info("event=head_is_there address=%s resumed=%d", peer_address(peer), resumed);
     struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .epoch = hello->epoch, .resumed = resumed } };
     to_core(network, &event);
@@ -309,13 +314,21 @@ static void on_head_message(void *arg, struct peer *peer, uint32_t batch, uint32
     default:
         break;
     }
-    struct core_event event = { .kind = CORE_MESSAGE, .u.message = { .batch = batch, .seen = seen, .body = message } };
+    struct core_event event = { .kind = CORE_MESSAGE,
+                                .u.message = {
+                                    .batch = batch, .seen = marks_at(&network->head_marks, seen), .body = message } };
     to_core(network, &event);
 }
 
-static void on_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
+/* Timers that are armed for now fire in the next turn. Batches say what they have seen in ascending order; only an empty
+ * frame may run ahead of one that waits. */
+static void on_head_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
 {
-    (void)arg, (void)peer, (void)batch, (void)seen; /* timers that are armed for now fire in the next turn */
+    struct network *network = arg;
+    (void)peer;
+    if (batch != 0) {
+        marks_forget_before(&network->head_marks, seen);
+    }
 }
 
 static void on_head_lost(void *arg, struct peer *peer, int status, const char *text)
@@ -350,11 +363,16 @@ static const struct peers_handler head_handler = { .say_hello = hello_to_head,
                                                    .on_hello = on_hello_of_head,
                                                    .on_up = on_head_up,
                                                    .on_message = on_head_message,
-                                                   .on_batch_end = on_batch_end,
+                                                   .on_batch_end = on_head_batch_end,
                                                    .on_lost = on_head_lost,
                                                    .on_down = on_head_down };
 
 /* ------------------------------------------------------------------ agents */
+
+static void on_agent_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
+{
+    (void)arg, (void)peer, (void)batch, (void)seen;
+}
 
 static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct proto_hello *hello)
 {
@@ -439,7 +457,7 @@ static const struct peers_handler agent_handler = { .say_hello = hello_to_agent,
                                                     .on_hello = on_hello_of_agent,
                                                     .on_up = on_agent_up,
                                                     .on_message = on_agent_message,
-                                                    .on_batch_end = on_batch_end,
+                                                    .on_batch_end = on_agent_batch_end,
                                                     .on_lost = on_agent_lost,
                                                     .on_silence = on_agent_silence,
                                                     .on_down = on_agent_down,
@@ -499,7 +517,20 @@ static void send_to_agent(struct network *network, struct core_peer name, const 
     }
 }
 
-void network_send(struct network *network, uint64_t peer_key, const struct proto_message *message)
+static void send_to_head(struct network *network, uint32_t mark, const struct proto_message *message)
+{
+    int status = peers_send(network->head, message);
+    if (status != 0) {
+        log_warn("event=not_sent kind=%s why=\"%.200s\"", proto_kind_name(message->kind), error_text());
+        return;
+    }
+    status = marks_note(&network->head_marks, peer_last_batch(network->head), mark);
+    if (status != 0) { /* an answer would be taken for one to older words */
+        peer_lose(network->head, status, error_text());
+    }
+}
+
+void network_send(struct network *network, uint64_t peer_key, uint64_t mark, const struct proto_message *message)
 {
     struct core_peer peer = core_peer_of(peer_key);
     if (network == NULL) {
@@ -507,8 +538,8 @@ void network_send(struct network *network, uint64_t peer_key, const struct proto
     }
     if (peer.node != 0) {
         send_to_agent(network, peer, message);
-    } else if (peers_send(network->head, message) != 0) {
-        log_warn("event=not_sent kind=%s why=\"%.200s\"", proto_kind_name(message->kind), error_text());
+    } else {
+        send_to_head(network, (uint32_t)mark, message);
     }
 }
 
@@ -599,6 +630,7 @@ void network_destroy(struct network *network)
         free(CONTAINER_OF(at, struct unreachable, all));
     }
     transfers_destroy(network->transfers);
+    marks_fini(&network->head_marks);
     free(network);
 }
 

@@ -21,8 +21,8 @@ void network_close(struct network *network);
 /* After the loop was destroyed. Accepts NULL. */
 void network_destroy(struct network *network);
 
-/* CORE_SEND and CORE_PULL. */
-void network_send(struct network *network, uint64_t peer_key, const struct proto_message *message);
+/* CORE_SEND and CORE_PULL. `mark`: of what goes to the head, with which later events say how far the head has come. */
+void network_send(struct network *network, uint64_t peer_key, uint64_t mark, const struct proto_message *message);
 void network_pull(struct network *network, uint64_t token, const void *body);
 
 /* Lines of a worker whose driver is on another node. False when they cannot go now. */

@@ -1,4 +1,4 @@
-#include "scheduler/marks.h"
+#include "proto/marks.h"
 #include "common/contract.h"
 #include "common/error.h"
 #include "common/limits.h"
@@ -21,7 +21,7 @@ static int make_room(struct marks *marks)
     if (marks->end < marks->capacity) {
         return 0;
     }
-    if (count >= HEAD_MARKS_MAX) {
+    if (count >= SESSION_MARKS_MAX) {
         return error_set(ROOST_ELIMIT, "%zu batches of mentions are not answered", count);
     }
     if (marks->first > marks->capacity / 2) {

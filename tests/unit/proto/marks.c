@@ -1,5 +1,5 @@
 /* marks.c - which mark a batch has */
-#include "scheduler/marks.h"
+#include "proto/marks.h"
 #include "common/limits.h"
 #include "tests/lib/test.h"
 
@@ -43,11 +43,11 @@ TEST(marks, what_may_still_be_asked_for_is_kept)
 TEST(marks, there_is_a_limit)
 {
     struct marks marks = { NULL, 0, 0, 0 };
-    for (uint32_t batch = 1; batch <= HEAD_MARKS_MAX; batch++) {
+    for (uint32_t batch = 1; batch <= SESSION_MARKS_MAX; batch++) {
         CHECK_EQ(marks_note(&marks, batch, batch), 0);
     }
-    CHECK_EQ(marks_note(&marks, HEAD_MARKS_MAX + 1, HEAD_MARKS_MAX + 1), ROOST_ELIMIT);
-    CHECK_EQ(marks_note(&marks, HEAD_MARKS_MAX, HEAD_MARKS_MAX + 1), 0); /* no further batch */
+    CHECK_EQ(marks_note(&marks, SESSION_MARKS_MAX + 1, SESSION_MARKS_MAX + 1), ROOST_ELIMIT);
+    CHECK_EQ(marks_note(&marks, SESSION_MARKS_MAX, SESSION_MARKS_MAX + 1), 0); /* no further batch */
     marks_forget_before(&marks, 2);
     CHECK_EQ(marks_at(&marks, 1), 0);
     marks_fini(&marks);

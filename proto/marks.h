@@ -1,9 +1,9 @@
 /* marks.h - which of the core's marks went out with which batch of a session
  *
- * The core numbers what later answers are compared with (scheduler/core/head.h, marks); the peer answers with numbers
- * of batches. Only batches that raised the mark are kept, and only as long as somebody may still ask for them. */
-#ifndef ROOST_SCHEDULER_MARKS_H
-#define ROOST_SCHEDULER_MARKS_H
+ * A core numbers what later answers are compared with (scheduler/core/head.h, marks; an agent's all that it says to the
+ * head); the peer answers with numbers of batches. Only batches that raised the mark are kept, and only as long as somebody may still ask for them. */
+#ifndef ROOST_PROTO_MARKS_H
+#define ROOST_PROTO_MARKS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +22,7 @@ struct marks {
 void marks_fini(struct marks *marks);
 
 /* A message of `batch`, the newest so far, carries `mark`. A lower mark than before says nothing.
- * Errors: ROOST_ELIMIT  HEAD_MARKS_MAX are kept already
+ * Errors: ROOST_ELIMIT  SESSION_MARKS_MAX are kept already
  *         ROOST_ENOMEM
  * and then it is not known. */
 int marks_note(struct marks *marks, uint32_t batch, uint32_t mark);
