@@ -81,9 +81,6 @@ static void refuse(struct link *link, int status, const char *why)
 static int read_hello(struct link *link, const void *data, size_t size, struct proto_frame *frame_out)
 {
     struct peers *peers = link->peers;
-    if (size > PROTO_HELLO_BYTES_MAX) {
-        return error_set(ROOST_ETOOBIG, "a first frame of %zu bytes, at most %d", size, PROTO_HELLO_BYTES_MAX);
-    }
     proto_arena_clear(&peers->decoded);
     int status = proto_decode(&peers->decoded, data, size, frame_out);
     if (status == 0 && frame_out->kind != PROTO_FRAME_HELLO) {
@@ -199,7 +196,7 @@ static int listen_at(struct peers *peers, const char *text)
     int status = address_parse(text, &address);
     if (status == 0) {
         status = endpoint_listen(peers->loop, address.host, address.port, (unsigned)(peers->hello_ns / NS_PER_MS),
-                                 peers->peers_max, &accepted_handler, peers, &peers->listener);
+                                 PROTO_HELLO_BYTES_MAX, peers->peers_max, &accepted_handler, peers, &peers->listener);
     }
     if (status == 0) {
         address_print(endpoint_listener_address(peers->listener), peers->address);
