@@ -117,6 +117,9 @@ static void greet(struct link *link, const void *data, size_t size)
         endpoint_close(link->endpoint);
         return;
     }
+    if (status == 0 && peer != NULL) { /* before the connection that it has is given up for this one */
+        status = session_check_hello(&peer->session, &frame.hello);
+    }
     if (status == 0 && peer == NULL) {
         peer = peer_create(peers, frame.hello.node, endpoint_peer(link->endpoint), &status);
     }

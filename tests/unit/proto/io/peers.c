@@ -570,6 +570,26 @@ TEST(peers, another_version_is_refused)
     world_end();
 }
 
+static bool b_knows_five(struct world *w) { return w->b.ups == 1; }
+
+TEST(peers, a_connection_is_not_given_up_for_one_that_cannot_stand)
+{
+    world_start_with(&b_options);
+    struct proto_buffer hello = hello_of_five(50, PROTO_VERSION_MAX);
+    dial_stranger(hello.bytes, hello.size);
+    run_until(b_knows_five);
+    struct endpoint *good = stranger.endpoint;
+    struct proto_buffer other = hello_of_five(51, PROTO_VERSION_MAX + 1);
+    dial_stranger(other.bytes, other.size);
+    run_until(stranger_is_closed);
+    CHECK_EQ(stranger.refusal, ROOST_EVERSION);
+    CHECK_EQ(world.b.downs, 0);
+    endpoint_close(good);
+    proto_buffer_fini(&hello);
+    proto_buffer_fini(&other);
+    world_end();
+}
+
 static bool b_found_it_dead(struct world *w) { return w->b.silence == PEER_DEAD && stranger.is_closed; }
 
 TEST(peers, silence_is_reported_and_the_connection_cut)
