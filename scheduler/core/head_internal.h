@@ -103,6 +103,7 @@ struct member {
     struct list_node homed;    /* struct task.of_home */
     struct list_node parked;   /* struct task.waiting: queued, and may run here only */
     struct list_node edges;    /* struct pending_edges */
+    size_t edges_count;        /* their names, and one for each */
     struct object_id *freeing; /* names of the FREE that the step's end sends */
     size_t freeing_count, freeing_capacity;
     struct list_node with_freeing; /* head.with_freeing */
