@@ -42,9 +42,9 @@ void head_job_open(struct head *head, struct member *member, const struct proto_
     numbers_add(&job->told, member->number);
     ROOST_INVARIANT(id_map_put(&head->jobs_by_id, job_id_key(job->id), job) == 0);
     head_record(head, 'j', job->id.lo, member->number);
-    LIST_EACH (at, &head->tasks) { /* of a census: tasks may have been listed by other nodes before */
-        struct task *task = CONTAINER_OF(at, struct task, all);
-        if (head_in_census(head) && task->job == NULL && task->spec != NULL && job_id_eq(task->spec->job, job->id)) {
+    for (struct list_node *at = head->tasks.next; head_in_census(head) && at != &head->tasks; at = at->next) {
+        struct task *task = CONTAINER_OF(at, struct task, all); /* others may have listed it before */
+        if (task->job == NULL && task->spec != NULL && job_id_eq(task->spec->job, job->id)) {
             task->job = job;
             list_append(&job->tasks, &task->of_job);
         }
