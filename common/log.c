@@ -95,9 +95,13 @@ void log_write(const char *topic, enum log_level level, const char *format, ...)
     va_start(args, format);
     int more = vsnprintf(line + used, LOG_LINE_BYTES - used, format, args);
     va_end(args);
+    size_t begun = used;
     used += more > 0 ? (size_t)more : 0;
     if (used >= LOG_LINE_BYTES) {
         used = LOG_LINE_BYTES - 1;
+    }
+    for (char *at = line + begun; at < line + used; at++) { /* no text of a peer begins a line of its own */
+        *at = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
     }
     line[used++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, used);
