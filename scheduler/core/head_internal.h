@@ -1,6 +1,6 @@
 /* head_internal.h - the records of the head's core, and what its files ask of each other
  *
- * Who holds what: the head holds every record. A member record lives for ever (its number may come back), an object
+ * Who holds what: the head holds every record. A member record lives for ever (its number comes back), an object
  * record until it is freed, a task record while it is not done or one of its returns lives, a job record until its
  * JOB_END. Records point at each other; each pointer is cleared by the file that owns the record it leads to. */
 #ifndef ROOST_SCHEDULER_CORE_HEAD_INTERNAL_H
@@ -482,7 +482,7 @@ void query_answer(struct head *head, struct core_peer peer, const struct proto_q
 
 /* ------------------------------------------------------------------ the whole (head.c) */
 
-enum { HEAD_TOUCHED_MAX = 4096, HEAD_DEATHS_KEPT = 1 << 16 };
+enum { HEAD_TOUCHED_MAX = 4096 };
 
 struct head {
     struct head_config config; /* facts are gone */
@@ -492,6 +492,7 @@ struct head {
 
     struct member **members; /* by number, NODES_MAX of them */
     uint32_t members_count;  /* above the highest number in use */
+    uint32_t number_taken;   /* the last one that went from a dead node to another */
     struct id_map members_by_id;
     struct list_node hearing, newcomers;
     struct death *deaths; /* in order; deaths[0] is the deaths_first-th ever */
