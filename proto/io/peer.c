@@ -485,7 +485,6 @@ uint32_t peer_last_batch(const struct peer *peer) { return session_last_number(&
 uint32_t peer_seen(const struct peer *peer) { return session_acknowledged(&peer->session); }
 uint64_t peer_room_bytes(const struct peer *peer) { return session_room_bytes(&peer->session); }
 uint64_t peer_heard_ns(const struct peer *peer) { return session_heard_ns(&peer->session); }
-bool peer_is_up(const struct peer *peer) { return peer->has_session && peer->session.state == SESSION_UP; }
 uint64_t peer_key(const struct peer *peer) { return peer->key; }
 void peer_set_arg(struct peer *peer, void *arg) { peer->arg = arg; }
 void *peer_arg(const struct peer *peer) { return peer->arg; }

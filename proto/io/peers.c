@@ -292,8 +292,6 @@ void peers_flush(struct peers *peers)
     peers_release(peers);
 }
 
-unsigned peers_count(const struct peers *peers) { return peers->count; }
-
 /* 0 is no key; a map takes no zero key either way. */
 static struct id_key map_key(uint64_t key) { return (struct id_key){ key, 1 }; }
 
