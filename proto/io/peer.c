@@ -4,14 +4,16 @@
  *
  * Happy path: (dial | accepted) -> our hello -> its hello -> UP -> (frames both ways) -> down -> dial again -> UP,
  *             resumed.
- * Failures:   dial fails, cut, refused        -> down; the session stands; a dialed peer is tried again after a pause
- *             that doubles; a command is over. session lost (its own reasons)  -> on_lost, the connection is cut; what
- *             it is good for begins anew. no hello in time, or silence    -> the connection is cut, as if the other
- *             side had done it.
+ * Failures:   dial fails, cut, refused     -> down; the session stands; a dialed peer is tried again after a pause that
+ *                                             doubles; a command is over.
+ *             session lost                 -> on_lost, the connection is cut; what it is good for begins anew.
+ *             no hello in time, or silence -> the connection is cut, as if the other side had done it.
+ *             this process stood still     -> the silence of that time is nobody's.
  * Invariants: callbacks are made by peer_announce() and on_timer() only, never inside a call of the owner's; a peer
  *             that is closed is never named to its owner again; nothing is read from a connection that was given up
- *             (link->peer is NULL from then on). Clock:      one timer a peer, never moved for a single frame: it fires
- *             when the nearest deadline was to be, and looks.
+ *             (link->peer is NULL from then on).
+ * Clock:      one timer a peer, never moved for a single frame: it fires when the nearest deadline was to be,
+ *             and looks.
  * Thread:     the loop's.
  */
 #define LOG_TOPIC "peer"

@@ -3,9 +3,9 @@
  * Owns the listener, every connection (struct link), and the books in which peers are found.
  *
  * Happy path: accepted -> first frame is a hello -> on_hello -> the node's peer, or a new one -> peer.c.
- * Failures:   garbage, a refusal, another cluster or version, too many -> a refusal with the reason, then closed. no
- *             first frame in time -> closed by the endpoint. both sides dial at once -> the connection of the node with
- *             the lower id stays, so that both keep the same.
+ * Failures:   garbage, another cluster or version, overtaken, too many -> a refusal with the reason, then closed.
+ *             no first frame in time, or one longer than a hello       -> closed by the endpoint.
+ *             both sides dial at once -> the connection of the node with the lower id stays: both keep the same.
  * Invariants: a link has a peer exactly while that peer has the link; the set is freed with the last link and call.
  * Thread:     the loop's.
  */

@@ -165,7 +165,7 @@ struct holder {
     uint16_t node;
 };
 
-/* A public object. 80 bytes, and 5 to 8 in the index: there are a hundred million of them. */
+/* A public object. 80 bytes, and 5 to 11 in the index: there are a hundred million of them. */
 struct object {
     struct object_id id; /* none: a free record */
     uint64_t size, fingerprint;
@@ -331,10 +331,14 @@ void gather_sum_up(struct head *head, struct gather *gather);
 /* ------------------------------------------------------------------ tasks (task.c, attempt.c) */
 
 /*            +--> REFUSED (over the budget, spec at home)
- *  (SUBMIT) -+--> WAITING --> QUEUED --> PLACED --> DONE     a death, a failure that may be tried again and a HANDBACK
- *            |      |  ^                 ^ |                 lead from EARLY and PLACED back to WAITING.
- *            |      v  |                 | |                 LOCAL (PUBLISH): its home runs it; queued here if that
- * dies. |     EARLY ----------------+ |                 HOME (LIST): who runs it is known when the census ends. */
+ *  (SUBMIT) -+--> WAITING --> QUEUED --> PLACED --> DONE
+ *                   |  ^                   ^
+ *                   v  |                   |
+ *                  EARLY ------------------+
+ *
+ *  A death, a failure that may be tried again and a HANDBACK lead from EARLY and PLACED back to WAITING.
+ *  LOCAL (PUBLISH): its home runs it; queued here if that dies.
+ *  HOME (LIST): who runs it is known when the census ends. */
 enum task_state {
     TASK_WAITING = 1, /* for inputs */
     TASK_QUEUED,

@@ -2,8 +2,8 @@
  *
  * Owns the job records. A node is told of a job (JOB_OPEN) before its first TASK of it.
  *
- * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone -> its tasks fail at once, and at the
- *             step's end every node is told, in several steps if need be: a node that dies may end many jobs.
+ * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone -> its tasks fail at once, and at
+ *             the step's end every node is told, in several steps if need be: a node that dies may end many jobs.
  * Failures:   the driver's node dies, or lists without it -> the same as JOB_END.
  * Invariants: every task that is not done has its job, or is about to fail.
  * Thread:     the core's.

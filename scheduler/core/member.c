@@ -1,7 +1,7 @@
 /* member.c - who is in the cluster
  *
- * Owns the member records: one per node number, for ever; an incarnation is one life of an agent under that number. When
- * all numbers have been given a newcomer gets that of a dead node: the next incarnation tells the two apart.
+ * Owns the member records: one per node number, for ever; an incarnation is one life of an agent under that number.
+ * When all numbers have been given a newcomer gets that of a dead node: the next incarnation tells the two apart.
  *
  * Happy path: HELLO -> WELCOME, NODES, the deaths it has not echoed -> messages keep it ALIVE.
  * Failures:   silence -> SUSPECT (nothing new is placed there) -> DEAD: out of all lists, its attempts go elsewhere,
