@@ -50,39 +50,4 @@ static inline bool range_is_inside(uint64_t offset, uint64_t size, uint64_t limi
     return offset <= limit && size <= limit - offset;
 }
 
-/* Takes fixed-size pieces off a run of bytes that somebody else wrote. Once it has failed it stays failed and gives
- * zeros, so a parser checks once, at its end. */
-struct bytes_reader {
-    const unsigned char *at, *end;
-    bool failed;
-};
-
-static inline struct bytes_reader bytes_reader_of(const void *data, size_t size)
-{
-    /* adding 0 to NULL is not defined */
-    return (struct bytes_reader){ data, size == 0 ? data : (const unsigned char *)data + size, false };
-}
-
-/* `size` bytes in place, or NULL. */
-static inline const void *bytes_take(struct bytes_reader *reader, size_t size)
-{
-    if (reader->failed || (size_t)(reader->end - reader->at) < size) {
-        reader->failed = true;
-        return NULL;
-    }
-    const void *taken = reader->at;
-    reader->at += size;
-    return taken;
-}
-
-static inline void bytes_copy_out(struct bytes_reader *reader, void *to, size_t size)
-{
-    const void *from = bytes_take(reader, size);
-    if (from != NULL) {
-        memcpy(to, from, size);
-    } else {
-        memset(to, 0, size);
-    }
-}
-
 #endif

@@ -117,6 +117,7 @@ enum {
     PEERS_RETRY_MS_MAX = 2000, /* ... up to this; between half of it and all of it */
     PEERS_COMMANDS_MAX = 256,  /* connections of people beside those of nodes; then ROOST_ELIMIT */
     SESSION_MARKS_MAX = 1 << 18, /* batches of one session whose marks are kept; then it is lost, and listed again */
+    HEAD_EDGES_MAX = 4 << 20,  /* names said by PROTO_EDGES whose object has not come; then the agent must list again */
     HEAD_CYCLES_MS = 1000,     /* after the end of a job, objects that only each other name are looked for */
     HEAD_STOP_MS = 5000,       /* an ending head waits so long for its agents */
 

@@ -1,3 +1,13 @@
+/* log.c - lines on stderr, and which of them are wanted
+ *
+ * Owns the levels by topic, read from $ROOST_LOG once in a process, and its name in the lines.
+ *
+ * Happy path: log_start() -> (is it wanted? -> formatted on the stack -> one write(2))*.
+ * Failures:   an item of $ROOST_LOG that cannot be read, a topic too many, a write that fails -> skipped: logging stops no
+ *             program. A line too long -> cut. Control bytes in it -> spaces: no text of a peer begins a line.
+ * Invariants: a line ends with its newline and holds no other; nothing is allocated.
+ * Thread:     any; log_start() before there are others.
+ */
 #include "common/log.h"
 #include "common/limits.h"
 
@@ -95,9 +105,13 @@ void log_write(const char *topic, enum log_level level, const char *format, ...)
     va_start(args, format);
     int more = vsnprintf(line + used, LOG_LINE_BYTES - used, format, args);
     va_end(args);
+    size_t begun = used;
     used += more > 0 ? (size_t)more : 0;
     if (used >= LOG_LINE_BYTES) {
         used = LOG_LINE_BYTES - 1;
+    }
+    for (char *at = line + begun; at < line + used; at++) { /* no text of a peer begins a line of its own */
+        *at = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
     }
     line[used++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, used);

@@ -9,9 +9,9 @@
  * rest of the memory is too short a pad header covers it. Everything is a multiple of 8, so a header always fits.
  *
  * Happy path: reserve* -> commit (one release store) -> take* -> consumed (one release store).
- * Failures:   full           -> ring_reserve() is NULL; the caller has a behaviour for that. other side lies ->
- *             `broken`: the producer gets no more room, the consumer ROOST_EINVAL, for ever. killed         -> the
- *             shared indices are the truth of whoever attaches next.
+ * Failures:   full            -> ring_reserve() is NULL; the caller has a behaviour for that.
+ *             other side lies -> `broken`: the producer gets no more room, the consumer ROOST_EINVAL, for ever.
+ *             killed          -> the shared indices are the truth of whoever attaches next.
  * Invariants: consumed <= committed <= consumed + capacity, both multiples of 8. Checked wherever the other's index is
  *             read.
  * Thread:     one per handle.

@@ -1,3 +1,13 @@
+/* unix_client.c - SOCK_SEQPACKET: connecting, one message with its descriptors, who is at the other end
+ *
+ * Owns nothing; a descriptor is its caller's from the moment it is handed out.
+ *
+ * Happy path: connect (in time, to our own user) -> (send | receive)*.
+ * Failures:   a message or descriptors over their limits -> refused before it is sent; received, it is cut off whole and
+ *             its descriptors are closed. A signal -> goes on. No room, nobody there, another user -> their own codes.
+ * Invariants: what is received is close-on-exec; a call that fails leaves no descriptor open.
+ * Thread:     any, one for each direction of a socket.
+ */
 #include "common/unix_client.h"
 #include "common/error.h"
 
@@ -110,11 +120,19 @@ static void put_fds(struct msghdr *message, union control *control, const int *f
     memcpy(CMSG_DATA(header), fds, sizeof(int) * fds_count);
 }
 
-int unix_message_send(int fd, const void *data, size_t size, const int *fds, size_t fds_count)
+int unix_message_check(size_t size, size_t fds_count)
 {
     if (size == 0 || size > UNIX_MESSAGE_BYTES_MAX || fds_count > UNIX_FDS_MAX) {
         return error_set(ROOST_ETOOBIG, "a message of %zu bytes and %zu descriptors; it may have 1 to %d and %d", size,
                          fds_count, UNIX_MESSAGE_BYTES_MAX, UNIX_FDS_MAX);
+    }
+    return 0;
+}
+
+int unix_message_send(int fd, const void *data, size_t size, const int *fds, size_t fds_count)
+{
+    if (unix_message_check(size, fds_count) != 0) {
+        return ROOST_ETOOBIG;
     }
     struct iovec iov = { (void *)(uintptr_t)data, size };
     struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };

@@ -43,6 +43,9 @@ int unix_client_connect(const char *path, unsigned timeout_ms, int *fd_out);
  *         ROOST_EIO */
 int unix_message_send(int fd, const void *data, size_t size, const int *fds, size_t fds_count);
 
+/* ROOST_ETOOBIG as above, without sending. */
+int unix_message_check(size_t size, size_t fds_count);
+
 /* Receive one message into `data`. Waits up to `timeout_ms` (ROOST_FOREVER: without end; 0: not at all).
  *
  * Errors: ROOST_ETIMEDOUT      nothing came

@@ -1,3 +1,13 @@
+/* arena.c - chunks that are filled from the front and go all at once
+ *
+ * Owns the chunks of one arena, the newest first.
+ *
+ * Happy path: take* -> clear -> take* -> fini.
+ * Failures:   the cap, or no memory -> NULL, and is_full until it is cleared: a decoder looks once, at its end.
+ * Invariants: bytes is the sum of the chunks and at most bytes_max; under the address sanitizer what was not taken is
+ *             poisoned.
+ * Thread:     the owner's.
+ */
 #include "proto/arena.h"
 #include "common/bytes.h"
 

@@ -372,7 +372,7 @@ static bool is_overtaken(const struct session *session, const struct proto_hello
     return session->is_established && is_earlier && (session->received > 0 || session->number_acknowledged > 0);
 }
 
-static int check_hello(const struct session *session, const struct proto_hello *hello)
+int session_check_hello(const struct session *session, const struct proto_hello *hello)
 {
     if (hello->version_min > PROTO_VERSION_MAX || hello->version_max < PROTO_VERSION_MIN) {
         return error_set(ROOST_EVERSION, "%s speaks versions %u to %u of the protocol, this side %d to %d", hello->host,
@@ -408,7 +408,7 @@ static int resume(struct session *session, const struct proto_hello *hello)
 static int take_hello(struct session *session)
 {
     const struct proto_hello *hello = &session->frame.hello;
-    int status = check_hello(session, hello);
+    int status = session_check_hello(session, hello);
     bool resumed = session->is_established && hello->session == session->peer;
     if (status == 0 && resumed) {
         status = resume(session, hello);

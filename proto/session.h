@@ -119,9 +119,9 @@ int session_connected(struct session *session, const struct proto_hello *hello, 
 void session_disconnected(struct session *session);
 
 /* Adds a message to the open batch; everything it points to is borrowed for the call.
- * Errors: ROOST_ESTATE   not before the first UP, not between LOST and UP: nothing was lost that was not announced
- *         ROOST_EBUSY    the peer has left PROTO_CREDIT_BYTES unacknowledged: the session is lost, session_next() says
- * so those of proto_encode_message(); the message is not sent, all else stands. */
+ * Errors: ROOST_ESTATE  not before the first UP, not between LOST and UP: nothing was lost that was not announced
+ *         ROOST_EBUSY   the peer has left PROTO_CREDIT_BYTES unacknowledged: the session is lost, session_next() says so
+ *         those of proto_encode_message(); the message is not sent, all else stands. */
 int session_add(struct session *session, const struct proto_message *message);
 
 /* How many bytes of messages fit before ROOST_EBUSY. Senders of long lists wait while it is below half. */
@@ -134,8 +134,8 @@ bool session_flush(struct session *session, uint64_t now_ns, struct proto_bytes 
 
 /* A frame came. All events of an earlier one have been taken out.
  * On failure the connection must be closed; it counts as closed already. What goes wrong before the hello has been
- * taken leaves the session as it was; what goes wrong later ends it, and a LOST event says so. Errors: those of
- * proto_decode()
+ * taken leaves the session as it was; what goes wrong later ends it, and a LOST event says so.
+ * Errors: those of proto_decode()
  *         ROOST_EVERSION       no common version
  *         ROOST_EAUTH          of another cluster, or this very session
  *         ROOST_ESTATE         a hello that another connection has overtaken
@@ -144,6 +144,10 @@ bool session_flush(struct session *session, uint64_t now_ns, struct proto_bytes 
  *         ROOST_EDISCONNECTED  there is no connection
  *         or what the peer's refusal says. */
 int session_received(struct session *session, const void *bytes, size_t size, uint64_t now_ns);
+
+/* Would session_received() take this hello on a new connection? So a good connection is not given up for one that cannot
+ * stand. Errors: ROOST_EVERSION, ROOST_EAUTH, ROOST_ESTATE as above. */
+int session_check_hello(const struct session *session, const struct proto_hello *hello);
 
 /* The next event, or false. False means that the owner has taken in everything: only then it counts as applied. */
 bool session_next(struct session *session, struct session_event *event_out);

@@ -4,10 +4,10 @@
  * {0, handle} until a WELCOME goes over it, then {number, incarnation}; that name is the peer's key.
  *
  * Happy path: frame -> CORE_MESSAGE each -> commands at once, in order; at the end of the turn everything goes out.
- * Failures:   a message for a session that is over  -> dropped: SESSION_LOST is on its way to the core, or was there.
- *             one that cannot be encoded            -> the session is lost, so that both sides list: a gap would not
- *             do. a peer that never says what it saw    -> SESSION_MARKS_MAX, then the session is lost. a fact that cannot
- *             be committed       -> the process ends: what was not kept must not be acknowledged.
+ * Failures:   a message for a session that is over -> dropped: SESSION_LOST is on its way to the core, or was there.
+ *             one that cannot be encoded         -> the session is lost, so that both sides list: a gap would not do.
+ *             a peer that never says what it saw -> SESSION_MARKS_MAX, then the session is lost.
+ *             a fact that cannot be committed    -> the process ends: what was not kept must not be acknowledged.
  * Invariants: a step runs with an empty arena and never inside another; a peer with a key is one that the core knows.
  * Thread:     the loop's.
  */

@@ -2,8 +2,8 @@
  *
  * Owns each bulk connection: the queue of ranges to send, and the ranges that are arriving.
  *
- * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed. The
- *             wire: frames. A header of 176 bytes, little-endian: magic, how many ranges, then token, offset and size of
+ * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed.
+ * The wire:   frames. A header of 176 bytes, little-endian: magic, how many ranges, then token, offset and size of
  *             seven (what is not used is 0); then the bytes of the ranges, one after the other. A large range has a
  *             frame to itself; small ones that wait share one, and the end of a frame is received together with what has
  *             come of the next header: an operation of nng costs several threads' turns, which 100 KB do not.

@@ -44,6 +44,7 @@ struct endpoint {
     size_t start, end;
     unsigned char *frame; /* one that does not fit the buffer; then the buffer is empty */
     size_t frame_size, frame_got;
+    size_t frame_bytes_max; /* of the next one: less for a stranger's first */
 
     struct endpoint_queue queue;
     bool sending, was_refused;
@@ -59,6 +60,7 @@ struct endpoint_listener {
     const struct endpoint_handler *handler;
     void *arg;
     unsigned first_frame_ms;
+    size_t first_frame_bytes_max;
 };
 
 static void set_state(struct endpoint *endpoint, enum endpoint_state state)
@@ -143,6 +145,7 @@ static bool deliver(struct endpoint *endpoint, const unsigned char *data, size_t
 {
     if (endpoint->state == ENDPOINT_OPEN) {
         loop_timer_disarm(&endpoint->deadline);
+        endpoint->frame_bytes_max = PROTO_FRAME_BYTES_MAX;
         log_trace("event=frame peer=%s bytes=%zu", endpoint->peer, size);
         endpoint->handler->on_frame(endpoint, endpoint->arg, data, size);
     }
@@ -158,9 +161,9 @@ static bool read_length(struct endpoint *endpoint, size_t *length_out)
         end_with(endpoint, error_set(ROOST_EINVAL, "%s sent a frame of no bytes", endpoint->peer));
         return false;
     }
-    if (length > PROTO_FRAME_BYTES_MAX) {
-        end_with(endpoint, error_set(ROOST_ETOOBIG, "%s announced a frame of %zu bytes; the limit is %u",
-                                     endpoint->peer, length, (unsigned)PROTO_FRAME_BYTES_MAX));
+    if (length > endpoint->frame_bytes_max) {
+        end_with(endpoint, error_set(ROOST_ETOOBIG, "%s announced a frame of %zu bytes; the limit is %zu",
+                                     endpoint->peer, length, endpoint->frame_bytes_max));
         return false;
     }
     *length_out = length;
@@ -365,6 +368,7 @@ static struct endpoint *endpoint_create(struct loop *loop, const struct endpoint
     endpoint->handler = handler;
     endpoint->arg = arg;
     endpoint->state = ENDPOINT_CONNECTING;
+    endpoint->frame_bytes_max = PROTO_FRAME_BYTES_MAX;
     loop_timer_init(&endpoint->deadline, loop, on_deadline, endpoint);
     endpoint->buffer = malloc(ENDPOINT_READ_BYTES);
     if (endpoint->buffer == NULL) {
@@ -434,6 +438,7 @@ static void on_accepted(void *arg, struct stream *stream)
         stream_close(stream, ignore_closed, NULL);
         return;
     }
+    endpoint->frame_bytes_max = listener->first_frame_bytes_max;
     if (listener->first_frame_ms > 0) {
         loop_timer_arm(&endpoint->deadline, loop_now_ns() + listener->first_frame_ms * UINT64_C(1000000));
     }
@@ -441,8 +446,8 @@ static void on_accepted(void *arg, struct stream *stream)
 }
 
 int endpoint_listen(struct loop *loop, const char *host, unsigned port, unsigned first_frame_ms,
-                    unsigned connections_max, const struct endpoint_handler *handler, void *arg,
-                    struct endpoint_listener **listener_out)
+                    size_t first_frame_bytes_max, unsigned connections_max, const struct endpoint_handler *handler,
+                    void *arg, struct endpoint_listener **listener_out)
 {
     struct address address;
     int status = address_make(host, port, &address);
@@ -453,7 +458,7 @@ int endpoint_listen(struct loop *loop, const char *host, unsigned port, unsigned
     if (listener == NULL) {
         return error_set(ROOST_ENOMEM, "listening on %s: out of memory", host);
     }
-    *listener = (struct endpoint_listener){ loop, NULL, handler, arg, first_frame_ms };
+    *listener = (struct endpoint_listener){ loop, NULL, handler, arg, first_frame_ms, first_frame_bytes_max };
     status = stream_listen(loop, &address, connections_max, on_accepted, listener, &listener->stream_listener);
     if (status != 0) {
         free(listener);

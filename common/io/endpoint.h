@@ -38,15 +38,16 @@ struct endpoint_handler {
 };
 
 /* Accept connections on a loopback HOST; port 0 takes a free one. A connection that has not sent a whole frame within
- * `first_frame_ms` is closed (0: no deadline). Beyond `connections_max` a new connection is closed at once.
+ * `first_frame_ms` (0: no deadline), or announces a longer first one than `first_frame_bytes_max`, is closed: a
+ * stranger gets no more memory than a greeting needs. Beyond `connections_max` a new connection is closed at once.
  * `handler` and `arg` are borrowed until the last accepted endpoint has closed.
  *
  * Errors: ROOST_EAUTH   HOST is not this machine's loopback
  *         ROOST_EEXIST  the port is taken
  *         ROOST_EINVAL, ROOST_EIO, ROOST_ENOMEM */
 int endpoint_listen(struct loop *loop, const char *host, unsigned port, unsigned first_frame_ms,
-                    unsigned connections_max, const struct endpoint_handler *handler, void *arg,
-                    struct endpoint_listener **listener_out);
+                    size_t first_frame_bytes_max, unsigned connections_max, const struct endpoint_handler *handler,
+                    void *arg, struct endpoint_listener **listener_out);
 
 /* With the port that was bound. Valid as long as the listener. */
 const struct address *endpoint_listener_address(const struct endpoint_listener *listener);

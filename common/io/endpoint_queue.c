@@ -1,3 +1,12 @@
+/* endpoint_queue.c - outgoing frames as a chain of blocks
+ *
+ * Owns the blocks, and with an owned frame the promise to release it.
+ *
+ * Happy path: add* -> gather (the first blocks, as they lie) -> pop (they are sent) -> gather the next.
+ * Failures:   no memory for a block -> ROOST_ENOMEM, and the queue is as it was; owned memory is then not released.
+ * Invariants: bytes is the sum of all blocks; a block that was handed out takes nothing more; one gather at a time.
+ * Thread:     the loop's.
+ */
 #include "common/io/endpoint_queue.h"
 #include "common/contract.h"
 #include "common/error.h"

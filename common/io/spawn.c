@@ -77,13 +77,6 @@ pid_t spawn_pid(const struct spawn *spawn) { return spawn->pid; }
 
 void spawn_kill(struct spawn *spawn, int signal_number) { kill(-spawn->pid, signal_number); }
 
-void spawn_forget(struct spawn *spawn)
-{
-    if (spawn != NULL) {
-        spawn_free(spawn);
-    }
-}
-
 /* ------------------------------------------------------------------------------------------ start */
 
 /* The order matters: dup2 before closefrom, which closes what was duplicated. */

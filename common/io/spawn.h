@@ -25,7 +25,7 @@ struct spawn_options {
 /* `wait_status` as from waitpid(): the child has been reaped, and its spawn is gone. */
 typedef void spawn_exit_fn(void *arg, pid_t pid, int wait_status);
 
-/* Start a program. `on_exit` comes exactly once, after the child has ended, in a later turn, unless spawn_forget().
+/* Start a program. `on_exit` comes exactly once, after the child has ended, in a later turn.
  * The options are borrowed for the call. Blocks until the child has started the program or could not.
  *
  * Errors: ROOST_ENOENT  no such program or directory, or it may not be run
@@ -39,9 +39,6 @@ pid_t spawn_pid(const struct spawn *spawn);
 
 /* Send a signal to the child's process group. No other process can have its number before on_exit. */
 void spawn_kill(struct spawn *spawn, int signal_number);
-
-/* Watch it no longer; on_exit does not come, the child lives on. Accepts NULL. */
-void spawn_forget(struct spawn *spawn);
 
 /* Raise the soft limit of open descriptors to the hard one; what is in force then. */
 uint64_t spawn_raise_files_limit(void);

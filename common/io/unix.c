@@ -226,6 +226,9 @@ int unix_connection_send(struct unix_connection *connection, const void *data, s
     if (connection->closing) {
         return error_set(ROOST_ESTATE, "the connection with pid %d is not open", (int)connection->peer.pid);
     }
+    if (unix_message_check(size, fds_count) != 0) {
+        return ROOST_ETOOBIG;
+    }
     if (connection->queue_count > 0) {
         return wait_in_queue(connection, data, size, fds, fds_count);
     }

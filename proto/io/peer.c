@@ -4,14 +4,16 @@
  *
  * Happy path: (dial | accepted) -> our hello -> its hello -> UP -> (frames both ways) -> down -> dial again -> UP,
  *             resumed.
- * Failures:   dial fails, cut, refused        -> down; the session stands; a dialed peer is tried again after a pause
- *             that doubles; a command is over. session lost (its own reasons)  -> on_lost, the connection is cut; what
- *             it is good for begins anew. no hello in time, or silence    -> the connection is cut, as if the other
- *             side had done it.
+ * Failures:   dial fails, cut, refused     -> down; the session stands; a dialed peer is tried again after a pause that
+ *                                             doubles; a command is over.
+ *             session lost                 -> on_lost, the connection is cut; what it is good for begins anew.
+ *             no hello in time, or silence -> the connection is cut, as if the other side had done it.
+ *             this process stood still     -> the silence of that time is nobody's.
  * Invariants: callbacks are made by peer_announce() and on_timer() only, never inside a call of the owner's; a peer
  *             that is closed is never named to its owner again; nothing is read from a connection that was given up
- *             (link->peer is NULL from then on). Clock:      one timer a peer, never moved for a single frame: it fires
- *             when the nearest deadline was to be, and looks.
+ *             (link->peer is NULL from then on).
+ * Clock:      one timer a peer, never moved for a single frame: it fires when the nearest deadline was to be,
+ *             and looks.
  * Thread:     the loop's.
  */
 #define LOG_TOPIC "peer"
@@ -485,7 +487,6 @@ uint32_t peer_last_batch(const struct peer *peer) { return session_last_number(&
 uint32_t peer_seen(const struct peer *peer) { return session_acknowledged(&peer->session); }
 uint64_t peer_room_bytes(const struct peer *peer) { return session_room_bytes(&peer->session); }
 uint64_t peer_heard_ns(const struct peer *peer) { return session_heard_ns(&peer->session); }
-bool peer_is_up(const struct peer *peer) { return peer->has_session && peer->session.state == SESSION_UP; }
 uint64_t peer_key(const struct peer *peer) { return peer->key; }
 void peer_set_arg(struct peer *peer, void *arg) { peer->arg = arg; }
 void *peer_arg(const struct peer *peer) { return peer->arg; }

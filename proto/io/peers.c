@@ -3,9 +3,9 @@
  * Owns the listener, every connection (struct link), and the books in which peers are found.
  *
  * Happy path: accepted -> first frame is a hello -> on_hello -> the node's peer, or a new one -> peer.c.
- * Failures:   garbage, a refusal, another cluster or version, too many -> a refusal with the reason, then closed. no
- *             first frame in time -> closed by the endpoint. both sides dial at once -> the connection of the node with
- *             the lower id stays, so that both keep the same.
+ * Failures:   garbage, another cluster or version, overtaken, too many -> a refusal with the reason, then closed.
+ *             no first frame in time, or one longer than a hello       -> closed by the endpoint.
+ *             both sides dial at once -> the connection of the node with the lower id stays: both keep the same.
  * Invariants: a link has a peer exactly while that peer has the link; the set is freed with the last link and call.
  * Thread:     the loop's.
  */
@@ -81,9 +81,6 @@ static void refuse(struct link *link, int status, const char *why)
 static int read_hello(struct link *link, const void *data, size_t size, struct proto_frame *frame_out)
 {
     struct peers *peers = link->peers;
-    if (size > PROTO_HELLO_BYTES_MAX) {
-        return error_set(ROOST_ETOOBIG, "a first frame of %zu bytes, at most %d", size, PROTO_HELLO_BYTES_MAX);
-    }
     proto_arena_clear(&peers->decoded);
     int status = proto_decode(&peers->decoded, data, size, frame_out);
     if (status == 0 && frame_out->kind != PROTO_FRAME_HELLO) {
@@ -119,6 +116,9 @@ static void greet(struct link *link, const void *data, size_t size)
     if (peer != NULL && ours_stays(peers, peer)) {
         endpoint_close(link->endpoint);
         return;
+    }
+    if (status == 0 && peer != NULL) { /* before the connection that it has is given up for this one */
+        status = session_check_hello(&peer->session, &frame.hello);
     }
     if (status == 0 && peer == NULL) {
         peer = peer_create(peers, frame.hello.node, endpoint_peer(link->endpoint), &status);
@@ -199,7 +199,7 @@ static int listen_at(struct peers *peers, const char *text)
     int status = address_parse(text, &address);
     if (status == 0) {
         status = endpoint_listen(peers->loop, address.host, address.port, (unsigned)(peers->hello_ns / NS_PER_MS),
-                                 peers->peers_max, &accepted_handler, peers, &peers->listener);
+                                 PROTO_HELLO_BYTES_MAX, peers->peers_max, &accepted_handler, peers, &peers->listener);
     }
     if (status == 0) {
         address_print(endpoint_listener_address(peers->listener), peers->address);
@@ -291,8 +291,6 @@ void peers_flush(struct peers *peers)
     }
     peers_release(peers);
 }
-
-unsigned peers_count(const struct peers *peers) { return peers->count; }
 
 /* 0 is no key; a map takes no zero key either way. */
 static struct id_key map_key(uint64_t key) { return (struct id_key){ key, 1 }; }

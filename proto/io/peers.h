@@ -88,9 +88,6 @@ int peers_dial(struct peers *peers, const char *address, struct node_id node, st
 /* Everything sent since the last call goes out, and what is due is announced. */
 void peers_flush(struct peers *peers);
 
-/* How many there are, accepted and dialed. */
-unsigned peers_count(const struct peers *peers);
-
 /* Queues a message for this turn's flush; what it points to is borrowed for the call.
  * Errors: those of session_add(). After ROOST_EBUSY the session is lost and on_lost comes. */
 int peers_send(struct peer *peer, const struct proto_message *message);
@@ -106,9 +103,6 @@ uint64_t peer_room_bytes(const struct peer *peer);
 
 /* CLOCK_MONOTONIC of the last word of the peer, also of earlier connections. */
 uint64_t peer_heard_ns(const struct peer *peer);
-
-/* Is a message on its way as soon as it is sent (connected, greeted)? */
-bool peer_is_up(const struct peer *peer);
 
 /* The name by which the owner finds it; 0: none. No other peer of these has it. */
 void peer_set_key(struct peer *peer, uint64_t key);

@@ -6,8 +6,8 @@
  * Happy path: the list is sealed -> every object that it names is watched -> the last is sealed -> its tasks are ready.
  * Failures:   one of them fails or is lost -> `failed`; the tasks fail with it. One that was lost comes back -> another
  *             that is still gone takes its place there.
- * Invariants: missing is the number of watches that are not sealed, bad that of those failed or lost; `failed` is one of
- *             them if there is any.
+ * Invariants: missing is the number of watches that are not sealed, bad that of those failed or lost; `failed` is one
+ *             of them if there is any.
  * Thread:     the core's.
  */
 #include "scheduler/core/head_internal.h"

@@ -1,6 +1,6 @@
 /* head_internal.h - the records of the head's core, and what its files ask of each other
  *
- * Who holds what: the head holds every record. A member record lives for ever (its number may come back), an object
+ * Who holds what: the head holds every record. A member record lives for ever (its number comes back), an object
  * record until it is freed, a task record while it is not done or one of its returns lives, a job record until its
  * JOB_END. Records point at each other; each pointer is cleared by the file that owns the record it leads to. */
 #ifndef ROOST_SCHEDULER_CORE_HEAD_INTERNAL_H
@@ -103,6 +103,7 @@ struct member {
     struct list_node homed;    /* struct task.of_home */
     struct list_node parked;   /* struct task.waiting: queued, and may run here only */
     struct list_node edges;    /* struct pending_edges */
+    size_t edges_count;        /* their names, and one for each */
     struct object_id *freeing; /* names of the FREE that the step's end sends */
     size_t freeing_count, freeing_capacity;
     struct list_node with_freeing; /* head.with_freeing */
@@ -164,7 +165,7 @@ struct holder {
     uint16_t node;
 };
 
-/* A public object. 80 bytes, and 5 to 8 in the index: there are a hundred million of them. */
+/* A public object. 80 bytes, and 5 to 11 in the index: there are a hundred million of them. */
 struct object {
     struct object_id id; /* none: a free record */
     uint64_t size, fingerprint;
@@ -330,10 +331,14 @@ void gather_sum_up(struct head *head, struct gather *gather);
 /* ------------------------------------------------------------------ tasks (task.c, attempt.c) */
 
 /*            +--> REFUSED (over the budget, spec at home)
- *  (SUBMIT) -+--> WAITING --> QUEUED --> PLACED --> DONE     a death, a failure that may be tried again and a HANDBACK
- *            |      |  ^                 ^ |                 lead from EARLY and PLACED back to WAITING.
- *            |      v  |                 | |                 LOCAL (PUBLISH): its home runs it; queued here if that
- * dies. |     EARLY ----------------+ |                 HOME (LIST): who runs it is known when the census ends. */
+ *  (SUBMIT) -+--> WAITING --> QUEUED --> PLACED --> DONE
+ *                   |  ^                   ^
+ *                   v  |                   |
+ *                  EARLY ------------------+
+ *
+ *  A death, a failure that may be tried again and a HANDBACK lead from EARLY and PLACED back to WAITING.
+ *  LOCAL (PUBLISH): its home runs it; queued here if that dies.
+ *  HOME (LIST): who runs it is known when the census ends. */
 enum task_state {
     TASK_WAITING = 1, /* for inputs */
     TASK_QUEUED,
@@ -481,7 +486,7 @@ void query_answer(struct head *head, struct core_peer peer, const struct proto_q
 
 /* ------------------------------------------------------------------ the whole (head.c) */
 
-enum { HEAD_TOUCHED_MAX = 4096, HEAD_DEATHS_KEPT = 1 << 16 };
+enum { HEAD_TOUCHED_MAX = 4096 };
 
 struct head {
     struct head_config config; /* facts are gone */
@@ -491,6 +496,7 @@ struct head {
 
     struct member **members; /* by number, NODES_MAX of them */
     uint32_t members_count;  /* above the highest number in use */
+    uint32_t number_taken;   /* the last one that went from a dead node to another */
     struct id_map members_by_id;
     struct list_node hearing, newcomers;
     struct death *deaths; /* in order; deaths[0] is the deaths_first-th ever */

@@ -2,8 +2,8 @@
  *
  * Owns the job records. A node is told of a job (JOB_OPEN) before its first TASK of it.
  *
- * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone -> its tasks fail at once, and at the
- *             step's end every node is told, in several steps if need be: a node that dies may end many jobs.
+ * Happy path: JOB_OPEN -> tasks -> JOB_END, from the agent when the driver is gone -> its tasks fail at once, and at
+ *             the step's end every node is told, in several steps if need be: a node that dies may end many jobs.
  * Failures:   the driver's node dies, or lists without it -> the same as JOB_END.
  * Invariants: every task that is not done has its job, or is about to fail.
  * Thread:     the core's.
@@ -42,9 +42,9 @@ void head_job_open(struct head *head, struct member *member, const struct proto_
     numbers_add(&job->told, member->number);
     ROOST_INVARIANT(id_map_put(&head->jobs_by_id, job_id_key(job->id), job) == 0);
     head_record(head, 'j', job->id.lo, member->number);
-    LIST_EACH (at, &head->tasks) { /* of a census: tasks may have been listed by other nodes before */
-        struct task *task = CONTAINER_OF(at, struct task, all);
-        if (head_in_census(head) && task->job == NULL && task->spec != NULL && job_id_eq(task->spec->job, job->id)) {
+    for (struct list_node *at = head->tasks.next; head_in_census(head) && at != &head->tasks; at = at->next) {
+        struct task *task = CONTAINER_OF(at, struct task, all); /* others may have listed it before */
+        if (task->job == NULL && task->spec != NULL && job_id_eq(task->spec->job, job->id)) {
             task->job = job;
             list_append(&job->tasks, &task->of_job);
         }

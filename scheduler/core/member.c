@@ -1,6 +1,7 @@
 /* member.c - who is in the cluster
  *
- * Owns the member records: one per node number, for ever; an incarnation is one life of the node's agent.
+ * Owns the member records: one per node number, for ever; an incarnation is one life of an agent under that number.
+ * When all numbers have been given a newcomer gets that of a dead node: the next incarnation tells the two apart.
  *
  * Happy path: HELLO -> WELCOME, NODES, the deaths it has not echoed -> messages keep it ALIVE.
  * Failures:   silence -> SUSPECT (nothing new is placed there) -> DEAD: out of all lists, its attempts go elsewhere,
@@ -388,15 +389,36 @@ static void place_member(struct head *head, struct member *member)
     }
 }
 
-/* A number that nobody has had; 0: the cluster has seen NODES_MAX nodes. */
-static uint32_t free_number(struct head *head)
+/* The number of a node that is dead becomes that of another one. */
+static struct member *take_over(struct head *head, struct node_id id)
 {
-    for (uint32_t i = 1; i < NODES_MAX; i++) {
-        if (head->members[i] == NULL) {
-            return i;
+    for (uint32_t i = 0; i < NODES_MAX; i++) {
+        head->number_taken = (head->number_taken + 1) % NODES_MAX; /* the others first: it may come back for its own */
+        struct member *member = head->members[head->number_taken];
+        if (member != NULL && !member_lives(member)) {
+            log_info("event=number_goes_on node=%" PRIu32 " incarnation=%" PRIu32 " from=%s", member->number,
+                     member->incarnation, member_name(head, member->number));
+            id_map_remove(&head->members_by_id, node_id_key(member->id));
+            ROOST_INVARIANT(id_map_put(&head->members_by_id, node_id_key(id), member) == 0);
+            member->id = id;
+            return member;
         }
     }
-    return 0;
+    return NULL;
+}
+
+/* The record of a node that is not known. NULL: NODES_MAX of them live. */
+static struct member *newcomer(struct head *head, struct node_id id)
+{
+    if (head->members_count < NODES_MAX) {
+        return make(head, id, head->members_count > 0 ? head->members_count : 1);
+    }
+    for (uint32_t i = 1; i < NODES_MAX; i++) {
+        if (head->members[i] == NULL) {
+            return make(head, id, i);
+        }
+    }
+    return take_over(head, id);
 }
 
 static void new_life(struct head *head, struct member *member)
@@ -455,14 +477,17 @@ static void tell_stop(struct head *head, struct member *member)
 static void agent_up(struct head *head, struct core_peer handle, const struct proto_hello *hello)
 {
     struct member *member = id_map_get(&head->members_by_id, node_id_key(hello->node));
-    uint32_t number = member != NULL ? member->number : free_number(head);
-    if (number == 0 || node_id_is_none(hello->node)) {
+    member = member != NULL || node_id_is_none(hello->node) ? member : newcomer(head, hello->node);
+    if (member == NULL) {
+        log_warn("event=refused host=%s why=\"%s\" limit=%d", hello->host,
+                 node_id_is_none(hello->node) ? "it names no node" : "there are as many nodes as there may be",
+                 NODES_MAX - 1);
         core_put(head->out, CORE_CLOSE, core_peer_key(handle), 0, 0);
         head->counts.bad_messages++;
         return;
     }
-    member = member != NULL ? member : make(head, hello->node, number);
-    bool is_same_life = member_lives(member) && hello->number == number && hello->incarnation == member->incarnation;
+    bool is_same_life = member_lives(member) && hello->number == member->number &&
+                        hello->incarnation == member->incarnation;
     if (!is_same_life && member_lives(member)) {
         member_die(head, member, "was started again");
     }

@@ -5,8 +5,8 @@
  *
  * Happy path: QUEUED -> the placement chooses -> mentions entered, TASK sent, arguments let go -> PLACED.
  * Failures:   no room -> stays queued (one that may run on one node only is parked there until that has room);
- *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node. Both
- *             are found out when it enters the queue, as a turn judges nothing while every node is busy.
+ *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node.
+ *             Both are found out when it enters the queue, as a turn judges nothing while every node is busy.
  * Invariants: a mention is entered with the mark of its TASK before the TASK is sent.
  * Thread:     the core's.
  */

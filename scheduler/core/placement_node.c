@@ -216,28 +216,33 @@ bool spread_change(struct placement *placement, struct id_key key, uint32_t numb
     return true;
 }
 
-static uint64_t spread_tasks_at(const struct placement *placement, struct id_key key, uint32_t number)
+/* ------------------------------------------------------------------------------------------------ coming and going */
+
+/* Its place in each spread, from the bookings that it has. */
+static void rank_in_spreads(struct placement *placement, uint32_t number)
 {
-    uint64_t tasks = 0;
+    struct ranking_need capacity = capacity_of(&placement->nodes[number]);
+    LIST_EACH (at, &placement->spreads) {
+        ranking_set(&CONTAINER_OF(at, struct spread, all)->fewest, number, 0, capacity);
+    }
+    if (list_is_empty(&placement->spreads)) {
+        return;
+    }
     LIST_EACH (at, &placement->bookings) {
         const struct placement_booking *booking = CONTAINER_OF(at, struct placement_booking, all);
-        tasks += booking->state != PLACEMENT_EARLY && booking->node == number && id_key_eq(booking->spread, key) &&
-                         node_of(placement, booking->node, booking->life) != NULL
-                     ? 1
-                     : 0;
+        bool is_here = booking->state != PLACEMENT_EARLY && booking->node == number &&
+                       node_of(placement, booking->node, booking->life) != NULL;
+        struct spread *spread = is_here ? spread_of(placement, booking->spread) : NULL;
+        if (spread != NULL) {
+            uint64_t tasks = spread_tasks(ranking_key(&spread->fewest, number));
+            ranking_set(&spread->fewest, number, spread_place(tasks + 1, 0), capacity);
+        }
     }
-    return tasks;
 }
-
-/* ------------------------------------------------------------------------------------------------ coming and going */
 
 static void rank(struct placement *placement, uint32_t number)
 {
-    LIST_EACH (at, &placement->spreads) {
-        struct spread *spread = CONTAINER_OF(at, struct spread, all);
-        ranking_set(&spread->fewest, number, spread_place(spread_tasks_at(placement, spread->key, number), 0),
-                    capacity_of(&placement->nodes[number]));
-    }
+    rank_in_spreads(placement, number);
     node_refresh(placement, number);
 }
 

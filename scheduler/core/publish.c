@@ -5,7 +5,8 @@
  * Happy path: PUBLISH enters an object, its names and its maker's spec; HOLD and DROP say which nodes name it.
  * Failures:   HOLD or WANT of what is gone -> GONE. A DROP that has not seen a mention -> void (rule 2). A copy of
  *             another version -> refused; of the same version with other lines -> the object FAILED with
- *             ROOST_ECHANGED. Names that nobody has entered -> left out, counted.
+ *             ROOST_ECHANGED. Names that nobody has entered -> left out, counted. Edges without end -> its session is
+ *             closed, and it lists.
  * Invariants: those of object.c.
  * Thread:     the core's.
  */
@@ -24,6 +25,7 @@ void edges_drop_all(struct member *member)
         free(edges->ids);
         free(edges);
     }
+    member->edges_count = 0;
 }
 
 static struct pending_edges *edges_of(struct member *member, struct object_id id)
@@ -42,6 +44,7 @@ void edges_drop(struct member *member, struct object_id id)
     struct pending_edges *edges = list_is_empty(&member->edges) ? NULL : edges_of(member, id);
     if (edges != NULL) {
         list_remove(&edges->of_member);
+        member->edges_count -= edges->count + 1;
         free(edges->ids);
         free(edges);
     }
@@ -50,10 +53,16 @@ void edges_drop(struct member *member, struct object_id id)
 void publish_edges(struct head *head, struct member *member, const struct proto_edges *said)
 {
     struct pending_edges *edges = edges_of(member, said->object);
+    if (member->edges_count + said->contained.count + 1 > HEAD_EDGES_MAX) {
+        head->counts.bad_messages++;
+        core_put(head->out, CORE_CLOSE, core_peer_key((struct core_peer){ member->number, member->incarnation }), 0, 0);
+        return;
+    }
     if (edges == NULL) {
         edges = head_alloc(sizeof *edges);
         edges->object = said->object;
         list_append(&member->edges, &edges->of_member);
+        member->edges_count++;
     }
     if (edges->count + said->contained.count > ROOST_GATHER_MAX) {
         head->counts.bad_messages++;
@@ -64,6 +73,7 @@ void publish_edges(struct head *head, struct member *member, const struct proto_
         memcpy(edges->ids + edges->count, said->contained.ids, said->contained.count * sizeof *edges->ids);
     }
     edges->count += said->contained.count;
+    member->edges_count += said->contained.count;
 }
 
 static uint32_t look_up(struct head *head, struct member *member, const struct object_id *ids, size_t count,

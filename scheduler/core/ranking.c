@@ -1,3 +1,13 @@
+/* ranking.c - the tournament behind ranking.h
+ *
+ * Owns one array: cell 1 is the root, the children of cell i are 2i and 2i + 1, the leaves are the nodes by number.
+ *
+ * Happy path: reserve -> (set | remove | least)*. A set writes the leaf and goes up until a cell stays as it was; a
+ *             search goes down, the lesser branch first, and leaves out what cannot beat what it has.
+ * Failures:   no memory to grow -> ROOST_ENOMEM, and all is as before.
+ * Invariants: a cell has the least key and the largest room below it; nobody is {UINT64_MAX, no room}.
+ * Thread:     the core's.
+ */
 #include "scheduler/core/ranking.h"
 #include "common/contract.h"
 

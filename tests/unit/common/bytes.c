@@ -39,45 +39,6 @@ TEST(bytes, a_range_is_inside_also_at_the_end_and_never_by_wrapping_around)
     CHECK(range_is_inside(UINT64_MAX - 1, 1, UINT64_MAX));
 }
 
-TEST(bytes, a_reader_gives_its_bytes_piece_by_piece)
-{
-    static const unsigned char data[] = { 1, 2, 3, 4, 5 };
-    struct bytes_reader reader = bytes_reader_of(data, sizeof data);
-    unsigned char copy[2] = { 0 };
-    CHECK(bytes_take(&reader, 3) == data);
-    bytes_copy_out(&reader, copy, 2);
-    CHECK(copy[0] == 4 && copy[1] == 5);
-    CHECK(bytes_take(&reader, 0) == data + 5);
-    CHECK(!reader.failed);
-}
-
-TEST(bytes, a_reader_that_failed_stays_failed_and_gives_zeros)
-{
-    static const unsigned char data[] = { 1, 2, 3, 4, 5 };
-    struct bytes_reader reader = bytes_reader_of(data, sizeof data);
-    unsigned char copy[6] = { 9, 9, 9, 9, 9, 9 };
-    bytes_copy_out(&reader, copy, 6);
-    CHECK(reader.failed && copy[0] == 0 && copy[5] == 0);
-    copy[0] = 9;
-    bytes_copy_out(&reader, copy, 1); /* it would be there */
-    CHECK(reader.failed && copy[0] == 0);
-    CHECK(bytes_take(&reader, 0) == NULL);
-}
-
-TEST(bytes, a_size_that_no_memory_has_is_more_than_there_is)
-{
-    static const unsigned char data[] = { 1, 2, 3 };
-    struct bytes_reader reader = bytes_reader_of(data, sizeof data);
-    CHECK(bytes_take(&reader, SIZE_MAX) == NULL && reader.failed);
-}
-
-TEST(bytes, nothing_at_all_can_be_read_too)
-{
-    struct bytes_reader reader = bytes_reader_of(NULL, 0);
-    CHECK(bytes_take(&reader, 0) == NULL && !reader.failed);
-    CHECK(bytes_take(&reader, 1) == NULL && reader.failed);
-}
-
 TEST(bytes, units_are_powers_of_two)
 {
     CHECK_EQ(ROOST_KIB(3), 3072);

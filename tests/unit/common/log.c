@@ -158,6 +158,16 @@ static void long_lines(void)
     }
 }
 
+static void forged_line(void) { log_error("why=\"%s\"", "x\"\ntime=now level=error\033[2J\r\x7f"); }
+
+TEST(log, no_text_of_a_peer_begins_a_line_of_its_own)
+{
+    unsetenv("ROOST_LOG");
+    const char *text = captured(forged_line);
+    CHECK_EQ(lines_in(text), 1);
+    CHECK(strstr(text, "why=\"x\" time=now level=error [2J  \"\n") != NULL);
+}
+
 TEST(log, a_long_line_is_cut_and_still_ends)
 {
     static char text[200000];

@@ -97,15 +97,23 @@ static void on_closed(struct endpoint *endpoint, void *arg, int status)
 
 static const struct endpoint_handler handler = { on_open, on_frame, on_room, on_closed };
 
-static void net_start(struct net *net, unsigned first_frame_ms, unsigned connections_max)
+enum { FIRST_FRAME = PROTO_FRAME_BYTES_MAX };
+
+static void net_start_with(struct net *net, unsigned first_frame_ms, size_t first_frame_bytes_max,
+                           unsigned connections_max)
 {
     *net = (struct net){ .listener = NULL };
     fixture_start(&net->fixture);
-    CHECK_EQ(endpoint_listen(net->fixture.loop, "localhost", 0, first_frame_ms, connections_max, &handler, &net->server,
-                             &net->listener),
+    CHECK_EQ(endpoint_listen(net->fixture.loop, "localhost", 0, first_frame_ms, first_frame_bytes_max, connections_max,
+                             &handler, &net->server, &net->listener),
              0);
     CHECK(endpoint_listener_address(net->listener)->port != 0);
     address_print(endpoint_listener_address(net->listener), net->address);
+}
+
+static void net_start(struct net *net, unsigned first_frame_ms, unsigned connections_max)
+{
+    net_start_with(net, first_frame_ms, FIRST_FRAME, connections_max);
 }
 
 static void net_end(struct net *net)
@@ -302,6 +310,28 @@ TEST(endpoint, cuts_a_peer_that_announces_too_much)
 {
     static const unsigned char bytes[] = { 1, 0, 0, 1, 'x' }; /* 16 MiB and a byte */
     expect_cut(bytes, sizeof bytes, false, ROOST_ETOOBIG, "announced a frame of 16777217 bytes; the limit is 16777216");
+}
+
+TEST(endpoint, cuts_a_stranger_whose_first_frame_is_longer_than_a_greeting)
+{
+    struct net net;
+    net_start_with(&net, 0, 1000, 10);
+    net.server.frames_wanted = 2;
+    int fd = bare_connect(&net);
+    static unsigned char bytes[1 + 4 + 1001 + 4] = { 0 };
+    CHECK_EQ(write(fd, "\1\0\0\0h\xe9\3\0\0", 9), 9); /* one byte; then it is no stranger any more: 1001 bytes */
+    CHECK_EQ(write(fd, bytes, 1001), 1001);
+    net_wait(&net, &net.server);
+    CHECK_EQ(net.server.last_size, 1001);
+    net.server.frames_wanted = 0;
+    net.server.done = false;
+    int other = bare_connect(&net);
+    CHECK_EQ(write(other, "\xe9\3\0\0", 4), 4);
+    net_wait(&net, &net.server);
+    CHECK_EQ(net.server.status, ROOST_ETOOBIG);
+    close(fd);
+    close(other);
+    net_end(&net);
 }
 
 TEST(endpoint, cuts_a_peer_that_speaks_something_else)
@@ -639,10 +669,10 @@ TEST(endpoint, listens_on_loopback_only)
     struct endpoint_listener *listener;
     static const char *const hosts[] = { "0.0.0.0", "::", "192.168.1.1", "example.com", "*" };
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
-        int status = endpoint_listen(fixture.loop, hosts[i], 0, 0, 1, &handler, NULL, &listener);
+        int status = endpoint_listen(fixture.loop, hosts[i], 0, 0, FIRST_FRAME, 1, &handler, NULL, &listener);
         CHECK_EQ(status, hosts[i][0] == '*' ? ROOST_EINVAL : ROOST_EAUTH);
     }
-    CHECK_EQ(endpoint_listen(fixture.loop, "0.0.0.0", 0, 0, 1, &handler, NULL, &listener), ROOST_EAUTH);
+    CHECK_EQ(endpoint_listen(fixture.loop, "0.0.0.0", 0, 0, FIRST_FRAME, 1, &handler, NULL, &listener), ROOST_EAUTH);
     CHECK(strstr(error_text(), "refusing to listen on 0.0.0.0") != NULL &&
           strstr(error_text(), "use 127.0.0.1") != NULL);
     fixture_end(&fixture);
@@ -653,8 +683,8 @@ TEST(endpoint, says_that_a_port_is_taken)
     struct net net;
     net_start(&net, 0, 10);
     struct endpoint_listener *second;
-    CHECK_EQ(endpoint_listen(net.fixture.loop, "127.0.0.1", endpoint_listener_address(net.listener)->port, 0, 1,
-                             &handler, NULL, &second),
+    CHECK_EQ(endpoint_listen(net.fixture.loop, "127.0.0.1", endpoint_listener_address(net.listener)->port, 0,
+                             FIRST_FRAME, 1, &handler, NULL, &second),
              ROOST_EEXIST);
     CHECK(strstr(error_text(), "127.0.0.1") != NULL);
     net_end(&net);

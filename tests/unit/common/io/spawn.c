@@ -197,21 +197,6 @@ TEST(spawn, what_a_child_leaves_running_can_end_with_it)
     fixture_end(&fixture);
 }
 
-TEST(spawn, a_forgotten_child_lives_on_unwatched)
-{
-    struct fixture fixture;
-    fixture_start(&fixture);
-    struct child child = { .exits = 0 };
-    start_shell(&fixture, "exec tail -f /dev/null", -1, NULL, NULL, false, &child);
-    pid_t pid = spawn_pid(child.spawn);
-    spawn_forget(child.spawn);
-    fixture_end(&fixture);
-    CHECK_EQ(kill(pid, 0), 0);
-    kill(pid, SIGKILL);
-    CHECK_EQ(waitpid(pid, NULL, 0), pid);
-    CHECK_EQ(child.exits, 0);
-}
-
 TEST(spawn, many_children_at_once_are_each_told_once)
 {
     enum { CHILDREN = 40 };

@@ -195,11 +195,14 @@ TEST(unix_socket, queues_for_a_slow_client_up_to_a_limit)
     int fd = connect_client(&server), passed = memfd_create("test", MFD_CLOEXEC), sent = 0, status;
     ino_t inode = inode_of(passed);
     static char bytes[30000];
+    int too_many[UNIX_FDS_MAX + 1] = { 0 };
     while ((status = unix_connection_send(server.connection, bytes, sizeof bytes, &passed, 1)) == 0) {
         CHECK(++sent < 10000);
     }
     CHECK_EQ(status, ROOST_EBUSY);
     CHECK(sent > UNIX_QUEUE_MAX);
+    CHECK_EQ(unix_connection_send(server.connection, bytes, 0, NULL, 0), ROOST_ETOOBIG); /* also while others wait */
+    CHECK_EQ(unix_connection_send(server.connection, bytes, 1, too_many, UNIX_FDS_MAX + 1), ROOST_ETOOBIG);
     close(passed); /* the queue has its own */
     CHECK_EQ(unix_message_send(fd, "go", 3, NULL, 0), 0);
     for (int i = 0; i < sent; i++) {

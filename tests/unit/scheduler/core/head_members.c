@@ -83,6 +83,26 @@ TEST(head_members, a_node_that_was_dead_comes_back_as_another_incarnation)
     bench_end(&bench);
 }
 
+TEST(head_members, when_all_numbers_have_been_given_those_of_dead_nodes_go_on)
+{
+    static struct head_fact facts[NODES_MAX - 1];
+    for (uint32_t i = 0; i < NODES_MAX - 1; i++) {
+        facts[i] = (struct head_fact){ .node = { 500, i + 1 }, .number = i + 1, .incarnation = 3, .is_dead = true };
+    }
+    struct head_config config = { .is_fixed = true, .facts = facts, .facts_count = NODES_MAX - 1 };
+    bench_start(&bench, &config);
+    for (uint32_t i = 0; i < 2; i++) {
+        bench_agent(&bench, i, 4);
+        CHECK_EQ(bench.agents[i].number, i + 1);
+        CHECK_EQ(bench.agents[i].incarnation, 4); /* what is still said to or by the dead one does not fit */
+    }
+    bench_agent_again(&bench, 0);
+    CHECK_EQ(bench.agents[0].number, 1);
+    CHECK_EQ(bench.agents[0].incarnation, 4);
+    CHECK_EQ(head_counts(bench.head).members, 2);
+    bench_end(&bench);
+}
+
 TEST(head_members, what_a_dead_incarnation_still_says_is_dropped)
 {
     start(2);

@@ -396,6 +396,22 @@ TEST(head_objects, edges_said_before_count_with_the_object_that_comes_next)
     bench_end(&bench);
 }
 
+TEST(head_objects, edges_whose_object_never_comes_end_the_session_at_a_limit)
+{
+    static struct object_id ids[PROTO_OBJECTS_MAX];
+    start(2);
+    uint64_t said = 0;
+    for (; bench.closed_count == 0 && said <= HEAD_EDGES_MAX / PROTO_OBJECTS_MAX; said++) {
+        struct proto_message edges = { .kind = PROTO_EDGES,
+                                       .u.edges = { .object = { 8000, said / 8 + 1 },
+                                                    .contained = { ids, PROTO_OBJECTS_MAX } } };
+        bench_say(&bench, 1, &edges);
+    }
+    CHECK_EQ(bench.closed_count, 1);
+    CHECK_EQ(said, HEAD_EDGES_MAX / PROTO_OBJECTS_MAX);
+    bench_end(&bench);
+}
+
 TEST(head_objects, a_hold_that_came_too_late_is_answered_with_gone)
 {
     start(2);
