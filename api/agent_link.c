@@ -441,6 +441,7 @@ void link_close(struct agent_link *link)
     leases_fini(link);
     client_core_destroy(link->core);
     leases_free(link);
+    copies_fini(&link->copies);
     core_out_fini(&link->out);
     free(link->entry);
     if (link->page != NULL) {

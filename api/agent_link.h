@@ -22,6 +22,12 @@ enum {
     LINK_ROOM_MS = STORE_PATIENCE_MS + 5000,
 };
 
+/* Copies of values that users look at (agent_copies.c). */
+struct link_copies {
+    struct link_copy *of; /* owned */
+    uint32_t count, free;
+};
+
 struct agent_link {
     struct roost *rt;
     enum client_role role;
@@ -50,6 +56,7 @@ struct agent_link {
     struct list_node outputs;
     uint32_t outputs_count, outputs_dropped;
     struct list_node watches; /* struct agent_watch */
+    struct link_copies copies;
 
     /* a worker's: the memory of its leases, and its ends of the rings once one stood */
     struct lease_page_head *lease_page;
@@ -192,6 +199,15 @@ static inline struct store_place link_place(const struct wire_place *place)
 {
     return (struct store_place){ place->offset, place->bytes, place->segment };
 }
+
+/* ---- agent_copies.c; under the link's lock ---- */
+
+/* `bytes`, from malloc(), belong to the book until they are taken. The pin leaves bits 62 and 63 alone. ROOST_ENOMEM,
+ * ROOST_ELIMIT: they are still the caller's. */
+int copies_add_locked(struct link_copies *copies, void *bytes, uint64_t *pin_out);
+/* The caller's from now on; NULL: the pin is no more, or never was one. */
+void *copies_take_locked(struct link_copies *copies, uint64_t pin);
+void copies_fini(struct link_copies *copies);
 
 /* ---- agent_find.c, agent_start.c ---- */
 

@@ -22,7 +22,7 @@
 #include <time.h>
 
 #define PIN_IS_PRIVATE (UINT64_C(1) << 63)
-#define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is the address of what was malloc()ed */
+#define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
 enum { SPEC_ON_STACK = 4096 };
 
 static struct agent_link *link_of(const struct roost *rt) { return rt->agent; }
@@ -233,7 +233,10 @@ static void agent_release(struct roost *rt, uint64_t pin)
 {
     struct agent_link *link = link_of(rt);
     if ((pin & PIN_IS_PRIVATE) == 0 && (pin & PIN_IS_COPY) != 0) {
-        free((void *)(uintptr_t)(pin & ~PIN_IS_COPY));
+        pthread_mutex_lock(&link->lock);
+        void *copy = copies_take_locked(&link->copies, pin & ~PIN_IS_COPY);
+        pthread_mutex_unlock(&link->lock);
+        free(copy);
     } else if ((pin & PIN_IS_PRIVATE) != 0) {
         pthread_mutex_lock(&link->lock);
         client_object_unview(link->core, pin);
@@ -250,12 +253,18 @@ static bool agent_is_copy(const struct store_view *view)
 }
 
 /* A value that came back with its call. */
-static int view_copy(roost_ref ref, void *copy, uint32_t bytes, uint32_t format, struct store_view *view_out)
+static int view_copy(struct agent_link *link, roost_ref ref, void *copy, uint32_t bytes, uint32_t format,
+                     struct store_view *view_out)
 {
-    uint64_t begin = 0, size = bytes;
+    uint64_t begin = 0, size = bytes, pin = 0;
     int status = copy == NULL ? no_memory("a value") : 0;
     if (status == 0 && format != TABLE_ERROR) {
         status = range_resolve(ref, bytes, NULL, 0, &begin, &size);
+    }
+    if (status == 0) {
+        pthread_mutex_lock(&link->lock);
+        status = copies_add_locked(&link->copies, copy, &pin);
+        pthread_mutex_unlock(&link->lock);
     }
     if (status != 0) {
         free(copy);
@@ -263,7 +272,7 @@ static int view_copy(roost_ref ref, void *copy, uint32_t bytes, uint32_t format,
     }
     *view_out = (struct store_view){ .data = (unsigned char *)copy + begin,
                                      .size = size,
-                                     .pin = PIN_IS_COPY | (uint64_t)(uintptr_t)copy,
+                                     .pin = PIN_IS_COPY | pin,
                                      .format = (enum table_format)format };
     return format == TABLE_ERROR ? STORE_GET_ERROR : 0;
 }
@@ -313,7 +322,7 @@ static int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_o
         bool is_private = own == CLIENT_OWN_NOT && client_object_view(link->core, object_id_of(ref), &object, &pin);
         pthread_mutex_unlock(&link->lock);
         if (own != CLIENT_OWN_NOT) {
-            return own == CLIENT_OWN_PENDING ? STORE_GET_ASK : view_copy(ref, copy, bytes, format, view_out);
+            return own == CLIENT_OWN_PENDING ? STORE_GET_ASK : view_copy(link, ref, copy, bytes, format, view_out);
         }
         if (is_private) {
             int status = view_private(link, ref, &object, pin, view_out);

@@ -146,23 +146,26 @@ void daemon_again(struct daemon *daemon);
 /* daemon.c: the loop ends with this turn. */
 void daemon_stop(struct daemon *daemon, const char *why);
 
-/* command.c */
+/* command.c. The command and what it points to are borrowed from daemon->out. */
 void daemon_run_command(struct daemon *daemon, const struct core_command *command);
 /* A reply to the guest: into its ring, or behind what is late. False when it does not fit and is `droppable`. */
 bool guest_say(struct guest *guest, struct ring_producer *ring, const void *entry, size_t bytes, bool droppable);
 void guest_say_late(struct guest *guest);
 void guest_ring_bells(struct guest *guest);
 
-/* guest.c */
+/* guest.c. Guests are the daemon's: found anew by their keys after every turn.
+ * guests_listen: 0, or the status of making the socket, with a text; nothing is left then. */
 int guests_listen(struct daemon *daemon);
 struct guest *guest_find(struct daemon *daemon, struct core_client key);
 /* Its end brings guest_is_over(); until then it is neither listened nor spoken to. */
 void guest_kill(struct guest *guest);
-void guest_destroy(struct guest *guest);
+void guest_destroy(struct guest *guest); /* also one that was met half-way; the core is told by others */
 /* Its process has ended (and, of a worker, been reaped): everything it committed is read, then the core is told. */
 void guest_is_over(struct guest *guest);
 
-/* process.c */
+/* process.c. Processes and programs are the daemon's.
+ * process_start: `spawn` is borrowed. A failure is told to the core from the loop, as CORE_DONE of the token.
+ * process_kill: a token whose process has ended is passed over. */
 void process_start(struct daemon *daemon, uint64_t token, const struct agent_spawn *spawn);
 void process_kill(struct daemon *daemon, uint64_t token, int signal_number);
 struct process *process_find(struct daemon *daemon, uint64_t token);
@@ -173,7 +176,7 @@ void processes_end(struct daemon *daemon); /* kills all; those that have begun l
 void programs_fini(struct daemon *daemon);
 
 /* output.c */
-struct worker_line {
+struct worker_line { /* everything is borrowed for the call */
     struct guest *driver;
     struct node_id node; /* where the worker runs; none when that is not known yet */
     int64_t pid;
@@ -183,6 +186,7 @@ struct worker_line {
 };
 /* A line, its newline included, to the driver's terminal. False: its ring is full. */
 bool output_say(const struct worker_line *line, const char *text, size_t bytes);
+/* `*write_fd_out` is the caller's, for the child. A status and nothing open when there is no pipe, or no watch of it. */
 int output_open(struct output *output, struct process *process, bool is_stderr, int *write_fd_out);
 void output_close(struct output *output); /* reads what is left first */
 

@@ -141,6 +141,30 @@ TEST(tasks, a_call_is_known_to_whoever_asks_where_its_result_is)
     }
 }
 
+TEST(tasks, a_view_that_is_released_again_through_a_copy_ends_no_other_one)
+{
+    enum { COUNT = 40 };
+    roost_ref refs[COUNT];
+    roost_view seen[COUNT], copies[COUNT];
+    for (uint64_t i = 0; i < COUNT; i++) {
+        OK(roost_call(rt, echo, &refs[i], i));
+        OK(roost_get(rt, refs[i], &seen[i], LONG_MS));
+        copies[i] = seen[i];
+        roost_release(rt, &seen[i]);
+        roost_view stale = copies[i];
+        roost_release(rt, &stale);
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        OK(roost_get(rt, refs[i], &seen[i], LONG_MS));
+        roost_release(rt, &copies[i]); /* its slot may be the one of what was seen just now */
+        roost_free(rt, refs[i]);
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(*(const uint64_t *)seen[i].data, i);
+        roost_release(rt, &seen[i]);
+    }
+}
+
 ROOST_TASK(pass_gate);
 int pass_gate(struct roost_task *task)
 {
