@@ -124,6 +124,7 @@ static void enqueue(struct agent *agent, const struct room_request *request)
     }
     list_insert_before(place->next, &queued->waiting);
     request->client->room_requests++;
+    agent_deadline(agent, request->deadline_ns);
 }
 
 static void dequeue(struct agent *agent, struct room_request *request)
