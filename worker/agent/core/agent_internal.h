@@ -132,6 +132,8 @@ struct object *object_behind(struct object *object, roost_ref *ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
 void object_unpin(struct agent *agent, struct object *object);
+/* Readers have used them: of the copies, these go last. */
+void objects_touched(struct agent *agent, const struct agent_names *names);
 /* The copy here goes, the value stays elsewhere. */
 void object_evict(struct agent *agent, struct object *object);
 /* It has a value, on other nodes. UNKNOWN, PENDING -> ELSEWHERE. */
