@@ -191,7 +191,6 @@ struct room_request {
     uint32_t purpose, bell;
 };
 
-void room_init(struct agent *agent);
 void room_fini(struct agent *agent);
 void room_ask(struct agent *agent, struct client *client, const struct wire_room_request *request);
 void room_give_back(struct agent *agent, struct client *client, const struct wire_place *place);
