@@ -62,8 +62,6 @@ static struct slab *slab_of(const struct slab_book *book, struct store_place pla
     return is_inside ? slab : NULL;
 }
 
-bool slab_holds(const struct slab_book *book, struct store_place place) { return slab_of(book, place) != NULL; }
-
 void slab_close_current(struct slab_book *book)
 {
     if (book->current != NULL) {

@@ -61,7 +61,4 @@ void slab_close_current(struct slab_book *book);
  * there is none. */
 bool slab_next_empty(struct slab_book *book, struct store_place *place_out);
 
-/* Does the book hold a slab in which this place lies? */
-bool slab_holds(const struct slab_book *book, struct store_place place);
-
 #endif

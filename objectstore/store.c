@@ -87,18 +87,6 @@ static int open_segments(struct store *store, const struct store_options *option
     return 0;
 }
 
-/* pins_grow_fn of the agent's own pins. */
-static int grow_self(void *context, uint32_t page, struct pins_page **page_out)
-{
-    struct store *store = context;
-    int fd = -1, status = store_client_grow(store->self, &fd);
-    if (status == 0) {
-        close(fd);
-        *page_out = store->self->pages[page];
-    }
-    return status;
-}
-
 int store_open(struct store **store_out, const struct store_options *options)
 {
     uint32_t entries = options->entries != 0 ? options->entries : table_capacity_for(options->bytes);
@@ -112,10 +100,7 @@ int store_open(struct store **store_out, const struct store_options *options)
     }
     store->table_rw = store->table_ro = -1;
     int status = open_segments(store, options);
-    if (status != 0 || (status = open_table(store, entries)) != 0 ||
-        (status = pins_init(&store->pins, grow_self, store)) != 0 ||
-        (status = pins_thread_start(&store->pins, &store->thread)) != 0 ||
-        (status = store_client_create(store, &store->self)) != 0) {
+    if (status != 0 || (status = open_table(store, entries)) != 0) {
         store_close(store);
         return status;
     }
@@ -127,9 +112,6 @@ void store_close(struct store *store)
 {
     if (store == NULL) {
         return;
-    }
-    if (store->pins.grow != NULL) {
-        pins_fini(&store->pins);
     }
     while (store->clients != NULL) {
         store_client_destroy(store->clients);
@@ -338,26 +320,9 @@ int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
 
 void store_set_room_wanted(struct store *store, bool wanted) { table_set_room_wanted(&store->table, wanted); }
 
-int store_pin(struct store *store, uint32_t index, uint64_t *pin_out)
-{
-    struct table_entry entry = table_peek(&store->table, index);
-    if (entry.state != TABLE_SEALED) {
-        return error_set(ROOST_ESTATE, "an object in state %u cannot be pinned", entry.state);
-    }
-    int status = pins_pin(store->thread, &store->table, index, entry.generation, pin_out);
-    ROOST_INVARIANT(status != PINS_STALE); /* this thread is the table's only writer */
-    return status;
-}
-
-void store_unpin(struct store *store, uint64_t pin)
-{
-    bool was_held = pins_unpin(&store->pins, store->thread, pin);
-    ROOST_PRE(was_held);
-}
-
 int store_client_create(struct store *store, struct store_client **client_out)
 {
-    if (store->clients_count > CLIENTS_MAX) { /* one of them is the agent itself */
+    if (store->clients_count == CLIENTS_MAX) {
         return error_set(ROOST_ELIMIT, "the agent serves %d clients, the limit", CLIENTS_MAX);
     }
     struct store_client *client = calloc(1, sizeof *client);

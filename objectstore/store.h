@@ -33,9 +33,6 @@ struct store {
     int table_rw, table_ro;
     struct store_client *clients; /* owned */
     uint32_t clients_count;
-    struct store_client *self; /* the agent's own pins; one of `clients` */
-    struct pins pins;
-    struct pins_thread *thread;
     struct store_waiting *waiting; /* owned */
     uint32_t waiting_count, waiting_capacity;
     uint32_t waiting_next; /* where the next scan begins; 0: the last one has looked at the end */
@@ -88,10 +85,6 @@ int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity);
 
 /* Ask every client to ring the agent when it releases something. */
 void store_set_room_wanted(struct store *store, bool wanted);
-
-/* The agent reads or sends the object itself: its bytes stay until store_unpin. ROOST_ESTATE when it is not sealed. */
-int store_pin(struct store *store, uint32_t index, uint64_t *pin_out);
-void store_unpin(struct store *store, uint64_t pin);
 
 /* ---- clients ---- */
 

@@ -112,7 +112,6 @@ static void write_fields(struct table_slot *slot, const struct table_entry *entr
     set(&slot->kind, (uint64_t)entry->state | (uint64_t)entry->format << 8 | (uint64_t)entry->segment << 16 |
                          (uint64_t)entry->version << 32);
     set(&slot->parts, (uint64_t)entry->columns | (uint64_t)entry->refs << 32);
-    atomic_store_explicit(&slot->touched, entry->touched, memory_order_relaxed);
 }
 
 static void set_id(struct table_slot *slot, struct object_id id)
@@ -215,11 +214,6 @@ void table_remove(struct table *table, uint32_t index)
     count_add(table, UINT32_MAX);
 }
 
-void table_touch(struct table *table, uint32_t index, uint32_t when)
-{
-    atomic_store_explicit(&used_slot(table, index)->touched, when, memory_order_relaxed);
-}
-
 void table_set_room_wanted(struct table *table, bool wanted)
 {
     atomic_store_explicit(&table->header->room_wanted, wanted, memory_order_relaxed);
@@ -235,7 +229,6 @@ static struct table_entry read_fields(const struct table_slot *slot)
     entry.version = (uint32_t)(kind >> 32);
     entry.columns = (uint32_t)parts;
     entry.refs = (uint32_t)(parts >> 32);
-    entry.touched = atomic_load_explicit(&slot->touched, memory_order_relaxed);
     return entry;
 }
 

@@ -49,7 +49,6 @@ struct table_entry {
     uint64_t offset, size;
     uint32_t columns, refs;
     uint32_t version; /* the attempt that made it */
-    uint32_t touched; /* last use as the agent saw it, in its own unit; not under the generation */
     uint16_t segment;
     uint8_t state, format;
 };
@@ -60,7 +59,7 @@ struct table_slot {
     _Atomic uint64_t offset, size;
     _Atomic uint64_t kind;  /* state, format << 8, segment << 16, version << 32 */
     _Atomic uint64_t parts; /* columns, refs << 32 */
-    _Atomic uint32_t touched;
+    uint32_t reserved;
     _Atomic uint32_t passed; /* entries that lie behind this slot although their home is here or before it */
 };
 _Static_assert(sizeof(struct table_slot) == 64, "one cache line");
@@ -112,7 +111,6 @@ uint64_t table_retire(struct table *table, uint32_t index);
 /* Forget the entry: the slot is free. Only when no pin names the generation that was retired. */
 void table_remove(struct table *table, uint32_t index);
 
-void table_touch(struct table *table, uint32_t index, uint32_t when);
 void table_set_room_wanted(struct table *table, bool wanted);
 
 /* The writer's own look at an entry. The index is one that insert gave. */

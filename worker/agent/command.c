@@ -2,8 +2,8 @@
  *
  * One function per kind of command; none of them steps the core, so a step's commands all run before the next event.
  * Failures: a client that does not read its answers gets them later, up to CLIENT_LATE_BYTES_MAX, then it is ended.
- *           an object that the table has no entry for is an error, of which not every one is logged: gets of it ask the
- *           agent again.
+ *           an entry that the table does not take is an error, of which not every one is logged; how many there may be is
+ *           the core's to know.
  * Thread: the loop's.
  */
 #define LOG_TOPIC "command"

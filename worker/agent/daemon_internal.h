@@ -126,8 +126,9 @@ struct daemon {
     struct chores *checks;   /* of programs; apart, as somebody waits for them */
     uint64_t scan_pause_ns;  /* until the next look at pins that were still held */
     bool scan_is_armed, scan_is_due;
-    struct loop_task again; /* one more turn, at once */
-    uint64_t *done;         /* tokens of what is done already: the core is told at the turn's end; owned */
+    uint64_t touches_due_ns; /* the next look at what clients have read */
+    struct loop_task again;  /* one more turn, at once */
+    uint64_t *done;          /* tokens of what is done already: the core is told at the turn's end; owned */
     size_t done_count, done_capacity;
     bool drain_wanted, is_stopping;
     bool owns_folder; /* it listens there: what else lies there is its own */

@@ -228,6 +228,44 @@ static void scan(struct daemon *daemon)
     daemon->scan_is_due = false;
 }
 
+/* What clients have noted of their reading; a note may be old, or of an entry that is another object's by now. */
+static uint32_t take_touched(struct daemon *daemon, struct guest *guest, struct agent_names *names)
+{
+    uint32_t indices[CLIENT_TOUCHED], count = store_client_touched(guest->store_client, indices);
+    names->count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct table_entry entry;
+        if (table_read(&daemon->store->table, indices[i], &entry) == TABLE_FOUND) {
+            names->ids[names->count++] = entry.id;
+        }
+    }
+    return names->count;
+}
+
+static void tell_touched(struct daemon *daemon)
+{
+    uint64_t now_ns = loop_now_ns();
+    if (now_ns < daemon->touches_due_ns || !agent_wants_touches(daemon->core)) {
+        return;
+    }
+    daemon->touches_due_ns = now_ns + TURN_LOOK_NS;
+    static struct {
+        struct agent_names names;
+        struct object_id ids[CLIENT_TOUCHED];
+    } touched;
+    LIST_EACH (at, &daemon->guests) {
+        struct guest *guest = CONTAINER_OF(at, struct guest, all);
+        if (guest->store_client != NULL && take_touched(daemon, guest, &touched.names) > 0) {
+            struct core_event event = { .kind = CORE_DONE,
+                                        .u.done = { .token = agent_token(AGENT_TOKEN_TOUCHED, 0),
+                                                    .data = &touched.names,
+                                                    .bytes = sizeof touched.names +
+                                                             touched.names.count * sizeof touched.ids[0] } };
+            daemon_step(daemon, &event);
+        }
+    }
+}
+
 static bool anybody_is_late(const struct daemon *daemon)
 {
     LIST_EACH (at, (struct list_node *)(uintptr_t)&daemon->guests) {
@@ -289,6 +327,7 @@ void daemon_turn(void *arg)
 {
     struct daemon *daemon = arg;
     agent_bell_awake(&daemon->node_page->bell);
+    tell_touched(daemon);
     drain_all(daemon);
     bury(daemon);
     tell_what_is_done(daemon);

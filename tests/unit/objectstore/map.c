@@ -272,10 +272,10 @@ TEST(map, the_agents_own_pins_count_too)
     uint64_t tokens[8], pin;
     setup();
     uint32_t index = publish(1, 0, 100, TABLE_RAW, NULL, 0);
-    CHECK_EQ(store_pin(store, index, &pin), 0);
+    CHECK_EQ(pins_pin(thread, &map.table, index, table_peek(&store->table, index).generation, &pin), 0);
     CHECK_EQ(store_retire(store, index, 12), 0);
     CHECK_EQ(store_scan(store, tokens, 8), 0);
-    store_unpin(store, pin);
+    CHECK(pins_unpin(&pins, thread, pin));
     CHECK_EQ(store_scan(store, tokens, 8), 1);
     teardown();
 }

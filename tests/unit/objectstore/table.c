@@ -44,7 +44,6 @@ TEST(table, an_entry_reads_as_it_was_written)
     struct table table = table_new(1024), reader;
     uint32_t index, found;
     struct table_entry entry = entry_of(1, 77), copy;
-    entry.touched = 9;
     CHECK_EQ(table_attach(&reader, table.header, table_bytes(1024)), 0);
     CHECK_EQ(table_look_up(&reader, entry.id, &found, &copy), TABLE_ABSENT);
     CHECK_EQ(table_insert(&table, &entry, &index), 0);
@@ -52,11 +51,7 @@ TEST(table, an_entry_reads_as_it_was_written)
     CHECK_EQ(found, index);
     CHECK(is_whole(&copy));
     CHECK_EQ(copy.state, TABLE_SEALED);
-    CHECK_EQ(copy.touched, 9);
     CHECK_EQ(copy.generation % 2, 0);
-    table_touch(&table, index, 10);
-    CHECK(table_is_current(&reader, index, copy.generation)); /* a touch is no change */
-    CHECK_EQ(table_peek(&table, index).touched, 10);
     free(table.header);
 }
 

@@ -34,7 +34,7 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
     }
     agent->config = *config;
     agent->cpus_free = config->cpus_hundredths;
-    agent->recall_ns = UINT64_MAX;
+    agent->recall_ns = agent->deadline_ns = agent->armed_ns = UINT64_MAX;
     list_init(&agent->task_leases);
     struct list_node *lists[] = { &agent->holds,         &agent->drops,   &agent->idle,    &agent->leaving,
                                   &agent->members,       &agent->pulls,   &agent->serves,  &agent->objects,
@@ -113,18 +113,41 @@ static void done(struct agent *agent, const struct core_event *event)
             transit_taken(agent, serial);
         }
         break;
+    case AGENT_TOKEN_TOUCHED:
+        objects_touched(agent, event->u.done.data);
+        break;
     case AGENT_TIMER:
         ROOST_IMPOSSIBLE("nothing was asked for under this token");
     }
 }
 
-/* One timer serves every deadline: the earliest of them. Others are armed by link.c. */
-static void arm(struct agent *agent)
+/* One timer serves every deadline: the earliest of them. Others are armed by link.c. What is kept may be too early, as some
+ * are met before their time: then the tick finds nothing, and looks for the next. */
+void agent_deadline(struct agent *agent, uint64_t at_ns)
+{
+    agent->deadline_ns = at_ns < agent->deadline_ns ? at_ns : agent->deadline_ns;
+}
+
+static uint64_t next_deadline(const struct agent *agent)
 {
     uint64_t room = room_next_deadline(agent), worker = worker_next_deadline(agent);
-    uint64_t next = room < worker ? room : worker;
-    next = agent->recall_ns < next ? agent->recall_ns : next;
-    if (next != UINT64_MAX) {
+    return room < worker ? room : worker;
+}
+
+static void expire(struct agent *agent)
+{
+    room_expire(agent);
+    worker_expire(agent);
+    agent->dispatch_due = agent->dispatch_due || agent->recall_ns <= agent->now_ns;
+    agent->deadline_ns = next_deadline(agent);
+    agent->armed_ns = UINT64_MAX;
+}
+
+static void arm(struct agent *agent)
+{
+    uint64_t next = agent->recall_ns < agent->deadline_ns ? agent->recall_ns : agent->deadline_ns;
+    if (next != UINT64_MAX && next != agent->armed_ns) {
+        agent->armed_ns = next;
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_DEADLINES), next);
     }
 }
@@ -179,9 +202,7 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
     switch (event->kind) {
     case CORE_TICK:
         if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_DEADLINES) {
-            room_expire(agent);
-            worker_expire(agent);
-            agent->dispatch_due = agent->dispatch_due || agent->recall_ns <= agent->now_ns;
+            expire(agent);
         } else if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_PULLS) {
             agent->pull_due = true;
         } else if (agent_token_serial(event->u.timer.key) == AGENT_TIMER_NAMES) {
@@ -228,7 +249,7 @@ static bool is_valid(const void *core)
         }
         used += agent->segments[i].bytes - agent->segments[i].free_bytes;
     }
-    if (used != agent->counts.bytes_used) {
+    if (used != agent->counts.bytes_used || agent->deadline_ns > next_deadline(agent)) {
         return false;
     }
     LIST_EACH (at, &agent->objects) {

@@ -26,6 +26,9 @@
  * messages is, as on its own side, the mark (the token of a CORE_SEND) of the last batch that it had applied, and a body of
  * NULL only says what was seen.
  *
+ * What clients have read lately, as far as their notes tell, is told by CORE_DONE, token AGENT_TOKEN_TOUCHED, data: struct
+ * agent_names, while agent_wants_touches().
+ *
  * Thread: the agent's loop. */
 #ifndef ROOST_WORKER_AGENT_CORE_AGENT_H
 #define ROOST_WORKER_AGENT_CORE_AGENT_H
@@ -42,7 +45,8 @@ enum agent_token_kind {
     AGENT_TOKEN_PULL,
     AGENT_TOKEN_SERVE,
     AGENT_TIMER,
-    AGENT_TOKEN_NAMES
+    AGENT_TOKEN_NAMES,
+    AGENT_TOKEN_TOUCHED
 };
 
 static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
@@ -171,6 +175,8 @@ struct agent_counts {
     int64_t cpus_hundredths_free;
 };
 struct agent_counts agent_counts(const struct agent *agent);
+/* Copies may have to go before long: what is read meanwhile should not be the first of them. */
+bool agent_wants_touches(const struct agent *agent);
 /* Somebody waits for room: what is given up should be said, and looked at, at once. */
 bool agent_wants_room(const struct agent *agent);
 

@@ -132,6 +132,8 @@ struct object *object_behind(struct object *object, roost_ref *ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
 void object_unpin(struct agent *agent, struct object *object);
+/* Readers have used them: of the copies, these go last. */
+void objects_touched(struct agent *agent, const struct agent_names *names);
 /* The copy here goes, the value stays elsewhere. */
 void object_evict(struct agent *agent, struct object *object);
 /* It has a value, on other nodes. UNKNOWN, PENDING -> ELSEWHERE. */
@@ -189,7 +191,6 @@ struct room_request {
     uint32_t purpose, bell;
 };
 
-void room_init(struct agent *agent);
 void room_fini(struct agent *agent);
 void room_ask(struct agent *agent, struct client *client, const struct wire_room_request *request);
 void room_give_back(struct agent *agent, struct client *client, const struct wire_place *place);
@@ -673,6 +674,8 @@ struct agent {
     struct id_map task_leases_by_number;
     struct list_node task_leases; /* in the order in which they were asked for */
     uint64_t recall_ns;           /* when somebody may be asked to give one back; UINT64_MAX: nobody waits */
+    uint64_t deadline_ns;         /* of room requests and workers: the earliest, or earlier */
+    uint64_t armed_ns;            /* what the timer of deadlines is armed for */
     struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
         clients, tasks, ready, jobs, room_requests;
@@ -723,6 +726,9 @@ static inline uint64_t memory_free(const struct agent *agent)
 /* May the step at hand say more? Marks wait for the next one otherwise; a list is said whole. */
 enum { AGENT_OUT_BYTES_MAX = 8 << 20, AGENT_OUT_RESERVE = 4 << 20 };
 static inline bool agent_has_room(const struct agent *agent) { return core_out_left(agent->out) > AGENT_OUT_RESERVE; }
+
+/* Somebody may not wait beyond `at_ns`: a tick looks at that. */
+void agent_deadline(struct agent *agent, uint64_t at_ns);
 
 /* Memory for a small record, zeroed; a node without memory for that cannot go on. */
 void *agent_alloc(size_t bytes);

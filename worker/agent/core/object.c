@@ -395,6 +395,17 @@ void object_unpin(struct agent *agent, struct object *object)
     }
 }
 
+void objects_touched(struct agent *agent, const struct agent_names *names)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        struct object *object = object_find(agent, names->ids[i]);
+        if (object != NULL && !list_is_empty(&object->idle)) {
+            list_remove(&object->idle);
+            list_append(&agent->idle, &object->idle);
+        }
+    }
+}
+
 /* ------------------------------------------------------------------ endings */
 
 static void destroy(struct agent *agent, struct object *object)

@@ -85,6 +85,11 @@ static void answer(struct agent *agent, const struct room_request *request, int3
     }
 }
 
+bool agent_wants_touches(const struct agent *agent)
+{
+    return !list_is_empty(&agent->idle) && agent->counts.bytes_used > agent->counts.bytes_total / 4 * 3;
+}
+
 /* Copies that nobody reads go, the longest unused first, until so many bytes are on their way back. */
 static void make_room(struct agent *agent, uint64_t bytes)
 {
@@ -124,6 +129,7 @@ static void enqueue(struct agent *agent, const struct room_request *request)
     }
     list_insert_before(place->next, &queued->waiting);
     request->client->room_requests++;
+    agent_deadline(agent, request->deadline_ns);
 }
 
 static void dequeue(struct agent *agent, struct room_request *request)

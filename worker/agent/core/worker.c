@@ -33,6 +33,24 @@ static const uint32_t allowed_moves[] = {
     [WORKER_ENDING] = 0,
 };
 
+static uint64_t deadline_of(const struct agent *agent, const struct worker *worker)
+{
+    if (worker->state == WORKER_IDLE && worker->job->idle_count > agent->config.prestart_workers) {
+        return worker->since_ns + (uint64_t)WORKER_IDLE_MS * 1000000;
+    }
+    return worker->state == WORKER_STARTING ? worker->since_ns + (uint64_t)WORKER_START_MS * 1000000 : UINT64_MAX;
+}
+
+static uint64_t next_deadline_of(const struct agent *agent, const struct job *job)
+{
+    uint64_t next = UINT64_MAX;
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&job->workers) {
+        uint64_t deadline = deadline_of(agent, CONTAINER_OF(at, struct worker, of_job));
+        next = deadline < next ? deadline : next;
+    }
+    return next;
+}
+
 static void set_state(struct agent *agent, struct worker *worker, enum worker_state state)
 {
     ROOST_PRE((allowed_moves[worker->state] >> state & 1) != 0);
@@ -44,6 +62,11 @@ static void set_state(struct agent *agent, struct worker *worker, enum worker_st
     worker->state = state;
     worker->since_ns = agent->now_ns;
     agent->dispatch_due = true;
+    if (state == WORKER_STARTING) {
+        agent_deadline(agent, deadline_of(agent, worker));
+    } else if (state == WORKER_IDLE && job->idle_count > agent->config.prestart_workers) {
+        agent_deadline(agent, next_deadline_of(agent, job)); /* of those that idled before it, too */
+    }
 }
 
 /* ------------------------------------------------------------------ jobs */
@@ -344,22 +367,12 @@ void worker_dispatch(struct agent *agent)
     leases_recall(agent);
 }
 
-static uint64_t deadline_of(const struct agent *agent, const struct worker *worker)
-{
-    if (worker->state == WORKER_IDLE && worker->job->idle_count > agent->config.prestart_workers) {
-        return worker->since_ns + (uint64_t)WORKER_IDLE_MS * 1000000;
-    }
-    return worker->state == WORKER_STARTING ? worker->since_ns + (uint64_t)WORKER_START_MS * 1000000 : UINT64_MAX;
-}
-
 uint64_t worker_next_deadline(const struct agent *agent)
 {
     uint64_t next = UINT64_MAX;
-    LIST_EACH (job_at, (struct list_node *)(uintptr_t)&agent->jobs) {
-        LIST_EACH (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
-            uint64_t deadline = deadline_of(agent, CONTAINER_OF(at, struct worker, of_job));
-            next = deadline < next ? deadline : next;
-        }
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&agent->jobs) {
+        uint64_t deadline = next_deadline_of(agent, CONTAINER_OF(at, struct job, all));
+        next = deadline < next ? deadline : next;
     }
     return next;
 }

@@ -493,6 +493,26 @@ static void starting_worker_ends(int32_t wait_status)
     }
 }
 
+TEST(agent_jobs, a_step_that_changes_no_deadline_arms_no_timer)
+{
+    uint64_t *timer = &bench.timers[0]; /* of the deadlines */
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    CHECK_EQ(*timer, UINT64_MAX);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    CHECK_EQ(*timer, bench.now_ns + (uint64_t)WORKER_START_MS * 1000000); /* of the worker that was started */
+    uint64_t due = *timer;
+    *timer = UINT64_MAX;
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    CHECK_EQ(*timer, UINT64_MAX);
+    *timer = due;
+    bench_time(&bench, due);
+    CHECK_EQ(bench.killed_count, 1);
+    CHECK_EQ(*timer, due + (uint64_t)WORKER_START_MS * 1000000); /* of the next one */
+    bench_end(&bench, false);
+}
+
 TEST(agent_jobs, a_worker_that_somebody_kills_before_it_connects_is_started_again_but_not_for_ever)
 {
     bench_start(&bench, ROOST_MIB(1), 1);

@@ -515,3 +515,27 @@ TEST(agent_pull, a_holder_lets_a_transfer_change_lanes_when_it_is_asked_for_agai
     bench_names(&bench, driver, WIRE_FREE, 0, id);
     bench_end(&bench, true);
 }
+
+TEST(agent_pull, of_the_copies_that_could_go_one_that_was_read_lately_goes_last)
+{
+    enum { SIZE = 300 << 10 };
+    struct core_client driver = begin(ROOST_MIB(1));
+    for (uint64_t i = 1; i <= 3; i++) {
+        CHECK(!agent_wants_touches(bench.agent));
+        bench_names(&bench, driver, WIRE_HOLD, 0, nth(i));
+        bench_drain(&bench);
+        get_offered(driver, nth(i), SIZE);
+        arrives(nth(i));
+    }
+    CHECK(agent_wants_touches(bench.agent));
+    struct {
+        struct agent_names names;
+        struct object_id ids[2];
+    } touched = { .names.count = 2, .ids = { nth(1), nth(99) } };
+    bench_done(&bench, agent_token(AGENT_TOKEN_TOUCHED, 0), 0, 0, &touched, sizeof touched);
+    get_offered(driver, nth(4), SIZE);
+    CHECK_EQ(bench_find(&bench, nth(1))->op, AGENT_ENTRY_PUBLISH);
+    CHECK_EQ(bench_find(&bench, nth(2))->op, AGENT_ENTRY_EVICT);
+    CHECK_EQ(bench_find(&bench, nth(3))->op, AGENT_ENTRY_PUBLISH);
+    bench_end(&bench, false);
+}
