@@ -412,7 +412,7 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
     for (uint32_t i = 0; i < returns; i++) {
         struct object *object = task->results[i];
         items[i].object = result_id(task->id, i);
-        if (object == NULL || object->state != OBJECT_HERE) {
+        if (object == NULL || object->state != OBJECT_HERE || object->says_nothing) {
             continue;
         }
         for (uint32_t r = 0; object->contains != NULL && r < object->value.refs; r++) {

@@ -79,7 +79,9 @@ static void list_objects(struct agent *agent)
         memcpy(copy, items + at, part * sizeof *copy);
         link_say(agent, PROTO_LIST_OBJECTS)->u.list_objects = (struct proto_list_objects){ copy, part };
         for (size_t i = 0; i < part; i++) {
-            object_find(agent, items[at + i].object)->said = agent->said_mark;
+            bool makes_known = copy[i].stored || !task_id_is_none(copy[i].task); /* else the answer may be GONE */
+            struct object *object = object_find(agent, copy[i].object);
+            object->said = makes_known ? agent->said_mark : object->said;
         }
     }
     free(items);

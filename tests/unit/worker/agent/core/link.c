@@ -990,3 +990,21 @@ TEST(agent_link, the_calls_of_a_later_attempt_of_the_head_s_go_to_the_head_which
     CHECK_EQ(submits_of_attempt(1), 0);
     CHECK_EQ(submits_of_attempt(2), 1);
 }
+
+TEST(agent_link, a_name_in_the_list_that_is_neither_here_nor_to_be_made_here_may_be_gone)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = { 77, 1 };
+    bench_names(&bench, driver, WIRE_HOLD, 0, id);
+    bench_drain(&bench);
+    found(id, 100, 0);
+    bench_session(&bench, head, false);
+    bench_head_comes(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, id));
+    bench.head_mark = 0; /* the answer to the list is said while the list is taken in */
+    names(PROTO_GONE, id);
+    CHECK_EQ(bench_find(&bench, id)->status, ROOST_EFREED);
+    bench_end(&bench, false);
+}
