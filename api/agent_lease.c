@@ -72,12 +72,9 @@ static bool push(struct agent_link *link, struct link_lease *lease, const struct
 {
     _Alignas(8) unsigned char payload[TASK_PAYLOAD_BYTES_MAX];
     uint32_t attempt;
-    const struct spec *spec = client_call_spec(call, &attempt);
-    const struct lease_task head = { .spec_bytes = spec->bytes };
-    memcpy(payload, &head, sizeof head);
-    memcpy(payload + sizeof head, spec, spec->bytes);
-    int status = task_ring_push(&lease->tasks, lease->core.number, attempt, payload, sizeof head + spec->bytes,
-                                ticket_out);
+    client_call_spec(call, &attempt);
+    size_t bytes = client_call_write(link->core, call, payload);
+    int status = task_ring_push(&lease->tasks, lease->core.number, attempt, payload, bytes, ticket_out);
     if (status == ROOST_EINVAL) {
         break_lease(link, lease);
     }
@@ -112,8 +109,22 @@ static void need_ticks(struct agent_link *link)
     }
 }
 
+/* What a task reads, the agent has been told of before its worker may ask. */
+static bool all_is_said(struct agent_link *link)
+{
+    bool is_said = link->unsent == NULL && !client_core_is_urgent(link->core);
+    return is_said || link_flush_locked(link);
+}
+
 void leases_push_locked(struct agent_link *link)
 {
+    bool is_said = all_is_said(link);
+    if (!is_said || client_calls_leave(link->core)) {
+        need_ticks(link);
+    }
+    if (!is_said) {
+        return;
+    }
     struct client_lease *core;
     struct client_call *call;
     uint64_t ticket;
@@ -140,13 +151,25 @@ void leases_push_locked(struct agent_link *link)
     }
 }
 
-/* Is every input a value on this node, as far as this process sees? What is private is. */
+static bool is_own(struct agent_link *link, roost_ref ref)
+{
+    uint32_t bytes, format;
+    if (!atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
+        return false;
+    }
+    pthread_mutex_lock(&link->lock);
+    enum client_own own = client_own_look(link->core, object_id_of(ref), NULL, &bytes, &format);
+    pthread_mutex_unlock(&link->lock);
+    return own != CLIENT_OWN_NOT;
+}
+
+/* Is every input a value on this node, as far as this process sees, or will it be this process's own? What is private is. */
 static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 {
     for (uint32_t i = 0; i < spec->args_count; i++) {
         const struct spec_arg *arg = &spec_args(spec)[i];
         struct store_view view;
-        if (!spec_arg_is_input(arg)) {
+        if (!spec_arg_is_input(arg) || is_own(link, arg->as.ref)) {
             continue;
         }
         int answer = link->rt->world->look(link->rt, arg->as.ref, &view);
@@ -521,20 +544,24 @@ static bool is_late(struct agent_link *link, uint64_t now_ns)
            (progress_ns + PATIENCE_NS <= now_ns || client_calls_queued_ns(link->core) > most_ns);
 }
 
-/* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way. */
+/* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way, and all that need what went there
+ * before. */
 static void send_impatient(struct agent_link *link)
 {
-    for (int sent = 0; sent < IMPATIENT_MAX; sent++) {
+    for (int late = 0;;) {
         struct client_call *call = NULL;
         pthread_mutex_lock(&link->lock);
-        if (is_late(link, link_now_ns()) && link_gone(link) == 0) {
-            call = link_submit_call_locked(link);
+        bool is_leaving = client_calls_leave(link->core);
+        bool is_next = is_leaving || (late < IMPATIENT_MAX && is_late(link, link_now_ns()));
+        if (is_next && link_gone(link) == 0) {
+            call = link_submit_call_locked(link, !is_leaving);
         }
         pthread_mutex_unlock(&link->lock);
         if (call == NULL) {
             return;
         }
         client_call_forget(call);
+        late += !is_leaving;
     }
 }
 
@@ -555,7 +582,7 @@ uint64_t leases_work(struct agent_link *link)
     take_back_late(link, now_ns);
     give_back_locked(link, now_ns);
     link_flush_locked(link);
-    link->lease_ticks = client_calls_queued(link->core) > 0;
+    link->lease_ticks = client_calls_queued(link->core) > 0 || client_calls_leave(link->core);
     LIST_EACH (at, &link->leases) {
         link->lease_ticks = link->lease_ticks || CONTAINER_OF(at, struct link_lease, of_link)->core.depth > 1;
     }

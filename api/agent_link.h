@@ -187,9 +187,9 @@ uint64_t link_now_ns(void);
 
 /* ---- agent_world.c ---- */
 
-/* Under the lock, which it gives up while it waits: the oldest queued call of no lease is published for the agent. NULL:
- * none, or it could not be. */
-struct client_call *link_submit_call_locked(struct agent_link *link);
+/* Under the lock, which it gives up while it waits: a call of no lease is published for the agent, as client_call_submit()
+ * says. NULL: none, or it could not be. */
+struct client_call *link_submit_call_locked(struct agent_link *link, bool is_late);
 
 extern const struct world world_agent;
 void agent_watches_free(struct agent_link *link);

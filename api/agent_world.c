@@ -646,14 +646,14 @@ static int send(struct agent_link *link, uint64_t scope, const struct spec *spec
     return status;
 }
 
-struct client_call *link_submit_call_locked(struct agent_link *link)
+struct client_call *link_submit_call_locked(struct agent_link *link, bool is_late)
 {
     struct client_call *call;
     struct client_flight *flight;
     uint64_t ticket;
     uint32_t attempt;
     struct letter letter = { .has_place = false };
-    if (client_call_submit(link->core, &call, &flight) != 0 || call == NULL) {
+    if (client_call_submit(link->core, is_late, &call, &flight) != 0 || call == NULL) {
         return NULL;
     }
     const struct spec *spec = client_call_spec(call, &attempt);

@@ -16,7 +16,7 @@
 #include "common/task_ring.h"
 #include "objectstore/wire.h"
 
-enum { LEASE_PAGE_LAYOUT = 1 };
+enum { LEASE_PAGE_LAYOUT = 2 };
 #define LEASE_PAGE_MAGIC UINT64_C(0x65736165746f6f72)
 
 struct lease_page_head {
@@ -43,9 +43,13 @@ int lease_page_check(const void *memory, size_t bytes);
 /* Who claims in the task ring; the agent is TASK_TAKER_AGENT. */
 enum { LEASE_TAKER_WORKER = 1, LEASE_TAKER_HOLDER = 2 };
 
-/* In a slot of `tasks`: the spec follows. What it reads is here, and stays until it is done. */
+/* In a slot of `tasks`: the spec follows, padded to 8, then the values of arguments that came back with calls of the holder's
+ * and that nobody else knows. What it reads otherwise is here, and stays until it is done. */
 struct lease_task {
-    uint32_t spec_bytes, reserved;
+    uint32_t spec_bytes, values;
+};
+struct lease_value { /* its bytes follow, padded to 8 */
+    uint32_t arg, bytes;
 };
 enum { LEASE_SPEC_BYTES_MAX = WIRE_TASK_INLINE_BYTES }; /* it may have to go the agent's way, inline too */
 

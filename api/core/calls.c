@@ -2,13 +2,14 @@
  *
  * Owns such calls and their results. Until a result's name leaves, nobody but this process knows of it.
  *
- *              a ring has room               completed
- *     QUEUED ------------------> PUSHED ------------------> DONE: its results are sealed, here or (ADOPT) with the agent
- *      | ^                         |
- *      | '--taken back, or tried again after its worker's death
- *      '--nobody takes it for too long--> gone the agent's way
+ *              needs are met         a ring has room               completed
+ *     WAITING ------------> QUEUED ------------------> PUSHED ------------------> DONE: its results are sealed, here or
+ *        |                   | ^                         |                              (ADOPT) with the agent
+ *        |                   | '--taken back, or tried again after its worker's death
+ *        |                   '--nobody takes it for too long--> gone the agent's way
+ *        '--what it needs is not to be had here (needs.c)--> LEAVING --> gone the agent's way
  *
- * Happy path: add -> next -> pushed -> done -> (a look copies the value, or it is settled in the store) -> freed.
+ * Happy path: add -> (needs.c) -> next -> pushed -> done -> (a look copies the value, or it is settled in the store) -> freed.
  * Failures:   the worker dies -> what it had not claimed is taken back; what it ran is tried again, or fails.
  *             the result is freed first -> it is dropped when it comes; stored ones are said to be unwanted.
  * Invariants: a pending or sealed own result has one name, not registered with the agent. A queued call is in `queued`, a
@@ -29,24 +30,13 @@ enum {
     PACE_SHIFT = 3 /* a new duration weighs an eighth */
 };
 
-enum call_state { CALL_QUEUED = 1, CALL_PUSHED, CALL_DONE, CALL_GONE };
-
-struct client_call {
-    struct list_node of_queue;
-    enum call_state state;
-    uint64_t scope;
-    struct client_lease *lease;
-    uint64_t ticket, queued_ns, expected_ns;
-    uint32_t attempt, results_left; /* results with a name */
-    bool is_escaped;                /* the agent has it among its tasks, and waits for the values */
-    struct spec *spec;              /* behind the results */
-    struct own_result results[];
-};
-
 void calls_init(struct client_core *core)
 {
-    list_init(&core->calls_queued);
-    list_init(&core->leases);
+    struct list_node *lists[] = { &core->calls_waiting, &core->calls_met, &core->calls_queued, &core->calls_leaving,
+                                  &core->leases };
+    for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
+        list_init(lists[i]);
+    }
 }
 
 static void call_free(struct client_call *call)
@@ -57,15 +47,20 @@ static void call_free(struct client_call *call)
     free(call);
 }
 
-void calls_fini(struct client_core *core)
+static void free_all(struct list_node *calls)
 {
-    LIST_EACH_SAFE (at, &core->calls_queued) {
+    LIST_EACH_SAFE (at, calls) {
         call_free(CONTAINER_OF(at, struct client_call, of_queue));
     }
-    LIST_EACH (lease_at, &core->leases) {
-        LIST_EACH_SAFE (at, &CONTAINER_OF(lease_at, struct client_lease, of_core)->pushed) {
-            call_free(CONTAINER_OF(at, struct client_call, of_queue));
-        }
+}
+
+void calls_fini(struct client_core *core)
+{
+    free_all(&core->calls_waiting);
+    free_all(&core->calls_queued);
+    free_all(&core->calls_leaving);
+    LIST_EACH (at, &core->leases) {
+        free_all(&CONTAINER_OF(at, struct client_lease, of_core)->pushed);
     }
 }
 
@@ -88,20 +83,34 @@ bool client_call_may_lease(const struct spec *spec)
 
 /* ---- arguments: tied until the call is done, so that frees wait for it ---- */
 
-/* The scope holds it, and the agent knows that it does, or will be told: then it stays while it is tied. */
-static struct client_name *name_that_stays(const struct client_scope *scope, roost_ref ref)
+/* The scope holds it, and it is this process's own to give along, or the agent knows of it, or will be told: then it stays
+ * while it is tied. */
+static bool arg_stays(const struct client_scope *scope, const struct spec_arg *arg, roost_ref ref)
 {
     struct client_name *name = name_find(scope, object_id_of(ref));
-    bool stays = name != NULL && name->holds > 0 && name->result == NULL &&
-                 (name->is_registered || (name->object != NULL && name->object->state == OBJECT_PRIVATE));
-    return stays ? name : NULL;
+    if (name == NULL || name->holds == 0) {
+        return false;
+    }
+    return name->result != NULL
+               ? need_is_own_value(name, arg)
+               : name->is_registered || (name->object != NULL && name->object->state == OBJECT_PRIVATE);
+}
+
+static uint32_t count_refs(const struct spec *spec)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        roost_ref ref;
+        count += spec_arg_ref(&spec_args(spec)[i], &ref);
+    }
+    return count;
 }
 
 static bool args_stay(const struct client_scope *scope, const struct spec *spec)
 {
     for (uint32_t i = 0; i < spec->args_count; i++) {
         roost_ref ref;
-        if (spec_arg_ref(&spec_args(spec)[i], &ref) && name_that_stays(scope, ref) == NULL) {
+        if (spec_arg_ref(&spec_args(spec)[i], &ref) && !arg_stays(scope, &spec_args(spec)[i], ref)) {
             return false;
         }
     }
@@ -137,18 +146,14 @@ static uint64_t ties_of(const struct list_node *calls)
 {
     uint64_t ties = 0;
     LIST_EACH (at, calls) {
-        const struct spec *spec = CONTAINER_OF(at, struct client_call, of_queue)->spec;
-        for (uint32_t i = 0; i < spec->args_count; i++) {
-            roost_ref ref;
-            ties += spec_arg_ref(&spec_args(spec)[i], &ref);
-        }
+        ties += count_refs(CONTAINER_OF(at, struct client_call, of_queue)->spec);
     }
     return ties;
 }
 
 uint64_t calls_ties(const struct client_core *core)
 {
-    uint64_t ties = ties_of(&core->calls_queued);
+    uint64_t ties = ties_of(&core->calls_waiting) + ties_of(&core->calls_queued) + ties_of(&core->calls_leaving);
     LIST_EACH (at, &core->leases) {
         ties += ties_of(&CONTAINER_OF(at, struct client_lease, of_core)->pushed);
     }
@@ -180,6 +185,8 @@ static void queue(struct client_core *core, struct client_call *call, bool is_fi
     core->calls_queued_count++;
     core->calls_queued_ns += call->expected_ns;
 }
+
+void call_queue(struct client_core *core, struct client_call *call) { queue(core, call, false); }
 
 static void unqueue(struct client_core *core, struct client_call *call)
 {
@@ -214,15 +221,17 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    if (!args_stay(scope, spec)) {
+    if (!args_stay(scope, spec) || core->calls_waiting_count == CLIENT_CALLS_QUEUED_MAX) {
         return ROOST_EEXIST;
     }
-    size_t head = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
+    size_t needs = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
+    size_t head = needs + count_refs(spec) * sizeof(struct need);
     struct client_call *call = malloc(head + spec->bytes);
     if (call == NULL) {
         return ROOST_ENOMEM;
     }
     memset(call, 0, head);
+    call->needs = (struct need *)(void *)((unsigned char *)call + needs);
     call->spec = (struct spec *)(void *)((unsigned char *)call + head);
     memcpy(call->spec, spec, spec->bytes);
     call->scope = number;
@@ -233,6 +242,7 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
         struct own_result *result = &call->results[i];
         result->call = call;
         list_init(&result->waits);
+        list_init(&result->needs);
         result->name = name_need(scope, result_id(spec->task, i));
         if (result->name == NULL || result->name->holds + result->name->ties > 0) {
             bool is_known = result->name != NULL; /* a call made again by a later attempt: the agent's way knows how */
@@ -244,7 +254,8 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
         result->name->result = result;
     }
     tie_args(core, scope, spec);
-    queue(core, call, false);
+    needs_begin(core, scope, call);
+    needs_settle(core);
     return 0;
 }
 
@@ -322,8 +333,10 @@ bool client_call_try_again(struct client_core *core, struct client_call *call, u
 
 /* ---- results ---- */
 
-static void tell_waits(struct own_result *result, bool is_moved)
+/* Whoever waits for it, and the calls that need it. */
+static void tell(struct client_core *core, struct own_result *result, bool is_moved)
 {
+    needs_tell(core, result, is_moved);
     LIST_EACH_SAFE (at, &result->waits) {
         struct client_own_node *node = CONTAINER_OF(at, struct client_own_node, of_result);
         struct client_own_wait *wait = node->wait;
@@ -350,10 +363,9 @@ static void drop_if_over(struct client_call *call)
 
 void own_result_unwanted(struct client_core *core, struct own_result *result)
 {
-    (void)core;
     struct client_call *call = result->call;
     result->name = NULL;
-    tell_waits(result, true);
+    tell(core, result, true);
     free(result->data);
     result->data = NULL;
     call->results_left--;
@@ -436,7 +448,7 @@ static void let_go(struct own_result *result)
     call->results_left--;
 }
 
-static void seal(struct own_result *result, const void *data, uint32_t bytes, uint32_t format)
+static void seal(struct client_core *core, struct own_result *result, const void *data, uint32_t bytes, uint32_t format)
 {
     result->data = malloc(bytes == 0 ? 1 : bytes);
     ROOST_INVARIANT(result->data != NULL); /* at most ROOST_SMALL_BYTES: a process without them cannot go on */
@@ -446,7 +458,7 @@ static void seal(struct own_result *result, const void *data, uint32_t bytes, ui
     result->bytes = bytes;
     result->format = format;
     result->is_sealed = true;
-    tell_waits(result, false);
+    tell(core, result, false);
 }
 
 /* It lies in the store, staged: it is the scope's from now on, or nobody's. */
@@ -504,12 +516,12 @@ static void take_results(struct client_core *core, struct client_call *call, con
         }
         if (is_stored || call->is_escaped) {
             result->name->is_registered = true;
-            tell_waits(result, true); /* the agent says when it is there */
+            tell(core, result, true); /* the agent says when it is there */
             let_go(result);
         } else if (!is_error) {
-            seal(result, done->result[i].data, done->result[i].bytes, TABLE_RAW);
+            seal(core, result, done->result[i].data, done->result[i].bytes, TABLE_RAW);
         } else {
-            seal(result, done->failure, (uint32_t)error_bytes, TABLE_ERROR);
+            seal(core, result, done->failure, (uint32_t)error_bytes, TABLE_ERROR);
         }
     }
 }
@@ -534,6 +546,18 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
     unpush(call);
     call->state = CALL_DONE;
     take_results(core, call, done);
+    untie_args(core, call->scope, call->spec);
+    drop_if_over(call);
+    needs_settle(core);
+}
+
+void call_fail_by(struct client_core *core, struct client_call *call, const struct own_result *failed)
+{
+    struct wire_failure failure = { .status = ROOST_EFAILED };
+    memcpy(&failure, failed->data, failed->bytes < sizeof failure ? failed->bytes : sizeof failure);
+    const struct client_done done = { .status = failure.status, .failure = &failure };
+    call->state = CALL_DONE;
+    take_results(core, call, &done);
     untie_args(core, call->scope, call->spec);
     drop_if_over(call);
 }
@@ -572,6 +596,9 @@ int client_own_settle(struct client_core *core, const struct wire_object *wire, 
     }
     object->task = call->spec->task;
     object->index = (uint32_t)(result - call->results);
+    if (result->name->ties > 0) { /* a call that has not begun may need it */
+        object_announce(core, object);
+    }
     let_go(result);
     drop_if_over(call);
     return 0;
@@ -591,23 +618,31 @@ void client_own_leave(struct client_own_node *node) { list_remove(&node->of_resu
 
 /* ---- the agent's way ---- */
 
-int client_call_submit(struct client_core *core, struct client_call **call_out, struct client_flight **flight_out)
+bool client_calls_leave(const struct client_core *core) { return !list_is_empty(&core->calls_leaving); }
+
+int client_call_submit(struct client_core *core, bool is_late, struct client_call **call_out,
+                       struct client_flight **flight_out)
 {
+    struct list_node *from = client_calls_leave(core) ? &core->calls_leaving : &core->calls_queued;
     *call_out = NULL;
-    if (list_is_empty(&core->calls_queued)) {
+    if (list_is_empty(from) || (from == &core->calls_queued && !is_late)) {
         return 0;
     }
-    struct client_call *call = CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue);
+    struct client_call *call = CONTAINER_OF(from->next, struct client_call, of_queue);
     int status = client_submit(core, call->scope, call->spec, NULL, flight_out);
     if (status == ROOST_ENOMEM) {
         return status;
     }
-    unqueue(core, call);
+    if (call->state == CALL_QUEUED) {
+        unqueue(core, call);
+    } else {
+        list_remove(&call->of_queue);
+    }
     call->state = CALL_GONE;
     for (uint32_t i = 0; i < call->spec->returns; i++) {
         struct own_result *result = &call->results[i];
         if (result->name != NULL) {
-            tell_waits(result, true);
+            tell(core, result, true);
             result->name->holds--; /* client_submit() has taken one for the agent's results */
             let_go(result);
         } else {
@@ -615,6 +650,7 @@ int client_call_submit(struct client_core *core, struct client_call **call_out, 
         }
     }
     untie_args(core, call->scope, call->spec);
+    needs_settle(core);
     *call_out = call;
     return 0;
 }

@@ -191,14 +191,17 @@ struct client_done {
  * here. One function, for all who ask. */
 bool client_call_may_lease(const struct spec *spec);
 
-/* The call waits for a lease; its results are held by the scope, pending, this process's own. ROOST_EEXIST:
- * it has to go the agent's way (a call made again, an argument that the scope does not hold, or that is such a result
- * itself). ROOST_ESTATE, ROOST_ENOMEM. Nothing has changed then. */
+/* The call waits for a lease, and before that for those of its arguments that are pending results of such calls; its own
+ * results are held by the scope, pending, this process's own. ROOST_EEXIST: it has to go the agent's way (a call made again,
+ * an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ESTATE, ROOST_ENOMEM.
+ * Nothing has changed then. */
 int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, uint64_t now_ns);
 /* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two below. */
 struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out);
 void client_call_pushed(struct client_core *core, struct client_call *call, struct client_lease *lease, uint64_t ticket,
                         uint64_t now_ns);
+/* What goes into the slot: struct lease_task and what follows it; at most TASK_PAYLOAD_BYTES_MAX. */
+size_t client_call_write(const struct client_core *core, const struct client_call *call, void *to);
 const struct spec *client_call_spec(const struct client_call *call, uint32_t *attempt_out);
 /* How many wait for a lease. */
 uint32_t client_calls_queued(const struct client_core *core);
@@ -218,9 +221,12 @@ void client_call_taken_back(struct client_core *core, struct client_call *call);
 /* Its attempt died with its worker: it waits again, as its next attempt. False: it has none left; the host says why it
  * failed. `attempts_out`: how many there were. */
 bool client_call_try_again(struct client_core *core, struct client_call *call, uint32_t *attempts_out);
-/* The oldest queued call goes the agent's way: as client_submit() of it. NULL: none is queued. The host frees the spec's
- * memory with client_call_forget() once it is published. ROOST_ENOMEM: it stays. */
-int client_call_submit(struct client_core *core, struct client_call **call_out, struct client_flight **flight_out);
+/* A call goes the agent's way, as client_submit() of it: one whose argument went there, or, when `is_late`, the oldest that is
+ * queued. NULL: there is none. The host frees the spec's memory with client_call_forget() once it is published.
+ * ROOST_ENOMEM: it stays. */
+int client_call_submit(struct client_core *core, bool is_late, struct client_call **call_out,
+                       struct client_flight **flight_out);
+bool client_calls_leave(const struct client_core *core); /* is there one of the first kind? */
 void client_call_forget(struct client_call *call);
 
 void client_lease_add(struct client_core *core, struct client_lease *lease, uint64_t number);

@@ -109,6 +109,28 @@ struct own_result {
     uint32_t bytes, format;
     void *data;             /* owned */
     struct list_node waits; /* struct client_own_node */
+    struct list_node needs; /* struct need: calls that wait for it */
+};
+
+struct need { /* of one argument */
+    struct list_node of_result;
+    struct client_call *call;
+};
+
+enum call_state { CALL_WAITING = 1, CALL_QUEUED, CALL_PUSHED, CALL_LEAVING, CALL_DONE, CALL_GONE };
+
+struct client_call {
+    struct list_node of_queue;
+    enum call_state state;
+    uint64_t scope;
+    struct client_lease *lease;
+    uint64_t ticket, queued_ns, expected_ns;
+    uint32_t attempt, results_left; /* results with a name */
+    uint32_t needs_left;            /* while WAITING */
+    bool is_escaped;                /* the agent has it among its tasks, and waits for the values */
+    struct need *needs;             /* an item for each argument that names something */
+    struct spec *spec;              /* behind the results and the needs */
+    struct own_result results[];
 };
 
 /* How long a function takes, as seen here. */
@@ -119,8 +141,8 @@ struct pace {
 enum { PACES = 256 }; /* a later function takes the place of one with the same remainder */
 
 struct client_core {
-    struct list_node calls_queued, leases;
-    uint32_t calls_queued_count;
+    struct list_node calls_waiting, calls_met, calls_queued, calls_leaving, leases;
+    uint32_t calls_waiting_count, calls_queued_count;
     uint64_t calls_queued_ns;
     struct pace paces[PACES];
     struct list_node scopes, objects, flights, sayings, doomed;
@@ -174,6 +196,20 @@ uint64_t calls_ties(const struct client_core *core); /* of arguments of calls th
 void own_let_out(struct client_core *core, struct object_id id);
 /* Its name has gone. */
 void own_result_unwanted(struct client_core *core, struct own_result *result);
+void call_queue(struct client_core *core, struct client_call *call);
+/* It fails without having run: each result is what `failed` is. */
+void call_fail_by(struct client_core *core, struct client_call *call, const struct own_result *failed);
+
+/* needs.c */
+/* May the call read this through a lease although it is, or will be, a result of this process's own? */
+bool need_is_own_value(const struct client_name *name, const struct spec_arg *arg);
+/* A new call, its arguments tied: it waits, or needs_settle() finds it. */
+void needs_begin(struct client_core *core, struct client_scope *scope, struct client_call *call);
+/* The result has got its value, or (is_moved) will get it from the agent. */
+void needs_tell(struct client_core *core, struct own_result *result, bool is_moved);
+/* Calls whose last need was met are queued, leave, or fail. */
+void needs_settle(struct client_core *core);
+
 /* The bytes are the object's; it belongs to the name, and ties nothing. NULL: no memory. */
 struct client_object *object_adopt(struct client_core *core, const struct wire_object *wire, bool in_slab,
                                    struct client_name *name);

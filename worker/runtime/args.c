@@ -8,6 +8,7 @@
  * Thread:     the one that runs the task.
  */
 #include "common/bytes.h"
+#include "objectstore/range.h"
 #include "worker/runtime/task.h"
 
 #include <inttypes.h>
@@ -71,6 +72,48 @@ static int open_ref(struct roost_task *task, roost_ref ref)
     return status;
 }
 
+/* The bytes of argument `index` that came along with the task, if they did. */
+static bool find_value(const struct roost_task *task, uint32_t index, const void **data_out, uint32_t *bytes_out)
+{
+    const unsigned char *at = task->values.at;
+    for (uint32_t i = 0; i < task->values.count; i++) {
+        struct lease_value value;
+        if ((size_t)(task->values.end - at) < sizeof value) {
+            return false;
+        }
+        memcpy(&value, at, sizeof value);
+        at += sizeof value;
+        if (align_up(value.bytes, 8) > (size_t)(task->values.end - at)) {
+            return false;
+        }
+        if (value.arg == index) {
+            *data_out = at;
+            *bytes_out = value.bytes;
+            return true;
+        }
+        at += align_up(value.bytes, 8);
+    }
+    return false;
+}
+
+/* Laid out as an object in the store is. */
+static int open_value(struct roost_task *task, roost_ref ref, const void *data, uint32_t bytes)
+{
+    uint64_t begin, size;
+    void *copy = roost_scratch(task, bytes == 0 ? 1 : bytes);
+    int status = copy == NULL ? ROOST_ENOMEM : range_resolve(ref, bytes, NULL, 0, &begin, &size);
+    if (status == 0) {
+        memcpy(copy, data, bytes);
+        task->args[task->args_count++] = (struct task_arg){ .kind = ROOST_IN_REF,
+                                                            .data = (unsigned char *)copy + begin,
+                                                            .size = size,
+                                                            .ref = ref,
+                                                            .whole = copy,
+                                                            .whole_size = bytes };
+    }
+    return status;
+}
+
 static int open_items(struct roost_task *task, const roost_ref *items, size_t count, uint64_t column)
 {
     int status = need_room(task, count);
@@ -106,12 +149,18 @@ static int open_gather(struct roost_task *task, roost_ref gather)
     return status;
 }
 
-static int open_arg(struct roost_task *task, const struct spec_arg *in)
+static int open_arg(struct roost_task *task, uint32_t index)
 {
+    const struct spec_arg *in = &spec_args(task->spec)[index];
+    const void *value;
+    uint32_t bytes;
     if (in->kind == ROOST_IN_GATHER) {
         return open_gather(task, in->as.ref);
     }
     int status = need_room(task, 1);
+    if (status == 0 && in->kind == ROOST_IN_REF && find_value(task, index, &value, &bytes)) {
+        return open_value(task, in->as.ref, value, bytes);
+    }
     if (status != 0 || in->kind == ROOST_IN_REF) {
         return status != 0 ? status : open_ref(task, in->as.ref);
     }
@@ -136,7 +185,7 @@ int task_args_open(struct roost_task *task)
 {
     int status = need_room(task, task->spec->args_count);
     for (uint32_t i = 0; i < task->spec->args_count && status == 0; i++) {
-        status = open_arg(task, &spec_args(task->spec)[i]);
+        status = open_arg(task, i);
         if (status != 0) {
             return error_prefix(status, "argument %u", i);
         }
@@ -294,9 +343,26 @@ const char *roost_arg_text(struct roost_task *task, size_t index)
     return arg == NULL ? "" : arg->data;
 }
 
+/* A name that leaves the task must be one that others know: the value that came along becomes an object of the task's own. */
+static void name_value(struct roost_task *task, struct task_arg *arg)
+{
+    struct object_id id;
+    int status = client_put(task->rt, task->run, arg->whole, arg->whole_size, NULL, 0, TABLE_RAW, &id);
+    if (status != 0) {
+        task_misused(task, status, "%s", error_text());
+        arg->ref = (roost_ref){ { 0, 0 }, 0, 0 };
+        return;
+    }
+    arg->ref = (roost_ref){ object_ref(id).id, arg->ref.offset, arg->ref.size };
+    arg->whole = NULL;
+}
+
 roost_ref roost_arg_ref(struct roost_task *task, size_t index)
 {
     const struct task_arg *arg = arg_at(task, index);
+    if (arg != NULL && arg->whole != NULL) {
+        name_value(task, &task->args[index]);
+    }
     if (arg != NULL && arg->kind != ROOST_IN_REF && arg->kind != ROOST_IN_HANDLE) {
         wrong_kind(task, index, arg, "a ref");
         arg = NULL;

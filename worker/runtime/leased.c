@@ -169,8 +169,12 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     struct lease_done done = { .lease = item->lease, .ticket = item->ticket, .attempt = item->attempt };
     uint64_t started_ns = leased_now_ns();
     int status = ROOST_EINVAL;
-    if (item->bytes >= sizeof *task && task->spec_bytes <= item->bytes - sizeof *task) {
-        memcpy(copy, task + 1, task->spec_bytes);
+    struct task_values values = { .at = copy, .end = copy };
+    if (item->bytes >= sizeof *task && align_up(task->spec_bytes, 8) <= item->bytes - sizeof *task) {
+        memcpy(copy, task + 1, item->bytes - sizeof *task);
+        values.at = copy + align_up(task->spec_bytes, 8);
+        values.end = copy + (item->bytes - sizeof *task);
+        values.count = task->values;
         status = spec_check(copy, task->spec_bytes);
         if (status == 0 && spec->returns > LEASE_RETURNS_MAX) {
             status = error_set(ROOST_EINVAL, "a leased task of %u results, at most %d", spec->returns,
@@ -187,7 +191,7 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     pthread_mutex_unlock(&link->lock);
     if (status == 0) {
         note_function(link, spec);
-        body(rt, spec, done.run, run_prefix(spec->task, item->attempt), item->attempt, &kept, &end);
+        body(rt, spec, done.run, run_prefix(spec->task, item->attempt), item->attempt, &kept, &values, &end);
     } else {
         end.status = status;
         snprintf(end.text, sizeof end.text, "%s", status == ROOST_EINVAL ? error_text() : error_name(status));

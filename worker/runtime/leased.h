@@ -17,7 +17,7 @@ bool leased_has_more(struct agent_link *link);
 
 /* Runs one attempt on this thread. */
 typedef void task_body(struct roost *rt, const struct spec *spec, uint64_t run, uint64_t prefix, uint32_t attempt,
-                       struct kept_results *kept, struct task_end *end);
+                       struct kept_results *kept, const struct task_values *values, struct task_end *end);
 
 /* Run what was claimed, say how it ended. The link's status when it is gone. */
 int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *body);

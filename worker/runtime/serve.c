@@ -103,9 +103,12 @@ static struct spec *copy_spec(struct agent_link *link, const struct wire_task *t
 }
 
 static void run_spec(struct roost *rt, const struct spec *spec, uint64_t run, uint64_t prefix, uint32_t attempt,
-                     struct kept_results *kept, struct task_end *end)
+                     struct kept_results *kept, const struct task_values *values, struct task_end *end)
 {
     struct roost_task task = { .rt = rt, .spec = spec, .run = run, .attempt = attempt, .kept = kept };
+    if (values != NULL) {
+        task.values = *values;
+    }
     atomic_store_explicit(&rt->agent->run_prefix, prefix, memory_order_relaxed);
     atomic_store_explicit(&rt->run, run, memory_order_relaxed);
     task_run(&task, end);
@@ -129,7 +132,7 @@ static void run_item(struct roost *rt, const struct task_ring_item *item)
     int status = spec == NULL ? ROOST_EINVAL : client_scope_begin(link->core, wire->run, spec->task, wire->prefix);
     pthread_mutex_unlock(&link->lock);
     if (status == 0) {
-        run_spec(rt, spec, wire->run, wire->prefix, wire->attempt, NULL, &end);
+        run_spec(rt, spec, wire->run, wire->prefix, wire->attempt, NULL, NULL, &end);
     } else {
         end.status = status;
         snprintf(end.text, sizeof end.text, "%s", spec == NULL ? error_text() : error_name(status));

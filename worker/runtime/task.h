@@ -13,7 +13,10 @@ struct task_arg {
     enum roost_kind kind;
     const void *data; /* any kind's bytes */
     uint64_t size;
-    uint64_t pin;  /* of REF; 0: none */
+    uint64_t pin; /* of REF; 0: none */
+    const void
+        *whole; /* of REF whose value came along: all of it, of whole_size bytes; nobody else knows it by the ref */
+    uint64_t whole_size;
     roost_ref ref; /* of REF and HANDLE */
     union {
         int64_t i;
@@ -36,6 +39,12 @@ struct kept_results {
     _Alignas(8) unsigned char data[LEASE_INLINE_BYTES_MAX];
 };
 
+/* Of arguments that came along with the task: struct lease_value and its bytes, one behind the other, inside `end`. */
+struct task_values {
+    const unsigned char *at, *end;
+    uint32_t count;
+};
+
 struct roost_task {
     struct roost *rt;
     const struct spec *spec;
@@ -53,6 +62,7 @@ struct roost_task {
     char fail_text[WIRE_TEXT_BYTES_MAX];
     void *world;               /* inline.c: what the attempt has given so far */
     struct kept_results *kept; /* of a leased task: what goes back in the completion; else NULL */
+    struct task_values values; /* of a leased task */
 };
 
 /* How an attempt ended. */

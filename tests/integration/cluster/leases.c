@@ -166,6 +166,97 @@ TEST(leases, arguments_that_are_here_stay_until_the_call_is_done)
     roost_free_many(rt, sums, CALLS);
 }
 
+TEST(leases, a_chain_of_calls_takes_its_values_along)
+{
+    enum { LINKS = 2000, FAN = 4 };
+    static roost_ref refs[LINKS];
+    warm_up();
+    for (int round = 0; round < 3; round++) {
+        OK(roost_call(rt, add_one, &refs[0], UINT64_C(0)));
+        for (uint64_t i = 1; i < LINKS; i++) {
+            OK(roost_call(rt, add_one, &refs[i], refs[i - 1]));
+            roost_free(rt, refs[i - 1]);
+        }
+        CHECK_EQ(number_of(refs[LINKS - 1]), LINKS);
+        roost_free(rt, refs[LINKS - 1]);
+    }
+    roost_ref parts[FAN], sum, more;
+    for (uint64_t i = 0; i < FAN; i++) {
+        OK(roost_call(rt, add_one, &parts[i], i));
+    }
+    OK(roost_call(rt, sum_all, &sum, parts[0], parts[1], parts[2], parts[3]));
+    OK(roost_call(rt, sum_all, &more, roost_slice(sum, 0, 8), UINT64_C(5), parts[1]));
+    CHECK_EQ(number_of(more), 1 + 2 + 3 + 4 + 5 + 2);
+    CHECK_EQ(number_of(sum), 10);
+    roost_free(rt, sum);
+    roost_free(rt, more);
+    roost_free_many(rt, parts, FAN);
+}
+
+ROOST_TASK(size_of);
+int size_of(struct roost_task *task)
+{
+    uint64_t size = roost_arg(task, 0).size;
+    return roost_return_value(task, 0, size);
+}
+
+TEST(leases, arguments_of_every_size_that_were_results_arrive)
+{
+    static const uint64_t sizes[] = { 0, 1, 8, 100, 300, 500, 4096, 4097, 200000 };
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    roost_ref made[COUNT], told[COUNT];
+    warm_up();
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            OK(roost_call(rt, make_bytes, &made[i], sizes[i]));
+            OK(roost_call(rt, size_of, &told[i], made[i]));
+        }
+        for (size_t i = 0; i < COUNT; i++) {
+            CHECK_EQ(number_of(told[i]), sizes[i]);
+        }
+        roost_free_many(rt, made, COUNT);
+        roost_free_many(rt, told, COUNT);
+    }
+}
+
+ROOST_TASK(hand_on);
+int hand_on(struct roost_task *task) { return roost_return_ref(task, 0, roost_arg_ref(task, 0)); }
+
+TEST(leases, a_value_that_came_along_can_be_named_by_the_task)
+{
+    roost_ref first, same, next;
+    warm_up();
+    OK(roost_call(rt, add_one, &first, UINT64_C(41)));
+    OK(roost_call(rt, hand_on, &same, first));
+    OK(roost_call(rt, add_one, &next, same));
+    roost_free(rt, first);
+    CHECK_EQ(number_of(same), 42);
+    CHECK_EQ(number_of(next), 43);
+    roost_free(rt, same);
+    roost_free(rt, next);
+}
+
+ROOST_TASK(fail_with_words);
+int fail_with_words(struct roost_task *task) { return roost_fail(task, 7, "the first of the chain"); }
+
+TEST(leases, a_chain_fails_by_its_first_failure)
+{
+    enum { LINKS = 500 };
+    static roost_ref refs[LINKS];
+    warm_up();
+    OK(roost_call(rt, fail_with_words, &refs[0]));
+    for (uint64_t i = 1; i < LINKS; i++) {
+        OK(roost_call(rt, add_one, &refs[i], refs[i - 1]));
+    }
+    uint64_t value;
+    CHECK_EQ(roost_get_value(rt, refs[LINKS - 1], &value, LONG_MS), ROOST_EFAILED);
+    CHECK_HAS(roost_last_error(), "the first of the chain");
+    struct roost_error error = ROOST_ERROR_INIT;
+    OK(roost_explain(rt, refs[LINKS - 1], &error));
+    CHECK_TEXT(error.function, "fail_with_words");
+    roost_free_many(rt, refs, LINKS);
+}
+
 ROOST_TASK(die_first);
 int die_first(struct roost_task *task)
 {

@@ -231,7 +231,7 @@ TEST(calls, a_call_that_was_tried_goes_the_agents_way_with_the_number_of_its_att
     CHECK(client_call_try_again(core, client_call_at(lease.pushed.next), &attempts));
     struct client_call *gone;
     struct client_flight *flight;
-    CHECK_EQ(client_call_submit(core, &gone, &flight), 0);
+    CHECK_EQ(client_call_submit(core, true, &gone, &flight), 0);
     CHECK(gone != NULL);
     client_call_spec(gone, &attempt);
     CHECK_EQ(attempt, 1);
@@ -329,6 +329,152 @@ TEST(calls, an_argument_that_the_scope_does_not_hold_goes_the_agents_way)
     struct spec *spec = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
     CHECK_EQ(client_call_add(core, 0, spec, 1), ROOST_EEXIST);
     CHECK_EQ(client_core_count(core).names, 0);
+    free(spec);
+    finish();
+}
+
+static struct object_id call_on(struct object_id id)
+{
+    const roost_in arg = roost_in_ref(object_ref(id));
+    return call((struct spec_draft){ .args = &arg, .args_count = 1, .max_retries = 3 });
+}
+
+/* The value that the call in front of the ring takes along. */
+static uint64_t value_that_goes_along(void)
+{
+    _Alignas(8) unsigned char payload[TASK_PAYLOAD_BYTES_MAX];
+    size_t bytes = client_call_write(core, client_call_at(lease.pushed.next), payload);
+    const struct lease_task *head = (const struct lease_task *)(const void *)payload;
+    struct lease_value value;
+    uint64_t found;
+    size_t at = sizeof *head + (head->spec_bytes + 7) / 8 * 8;
+    CHECK_EQ(head->values, 1);
+    CHECK_EQ(bytes, at + sizeof value + sizeof found);
+    memcpy(&value, payload + at, sizeof value);
+    CHECK_EQ(value.arg, 0);
+    CHECK_EQ(value.bytes, sizeof found);
+    memcpy(&found, payload + at + sizeof value, sizeof found);
+    return found;
+}
+
+TEST(calls, a_call_waits_for_results_that_it_needs_and_takes_their_values_along_without_a_message)
+{
+    start();
+    struct object_id first = call((struct spec_draft){ .max_retries = 3 }), next = call_on(first);
+    struct object_id last = call_on(next);
+    CHECK_EQ(client_free(core, 0, first), 0);
+    CHECK_EQ(client_free(core, 0, next), 0);
+    CHECK_EQ(push(), 1);
+    complete(7, false);
+    CHECK_EQ(push(), 1);
+    CHECK_EQ(value_that_goes_along(), 7);
+    complete(8, false);
+    CHECK_EQ(push(), 1);
+    CHECK_EQ(value_that_goes_along(), 8);
+    complete(9, false);
+    CHECK_EQ(value_of(last), 9);
+    CHECK_TEXT(said(), "");
+    CHECK_EQ(client_core_count(core).names, 1);
+    finish();
+}
+
+TEST(calls, the_value_goes_along_again_with_the_next_attempt)
+{
+    start();
+    struct object_id first = call((struct spec_draft){ .max_retries = 3 });
+    call_on(first);
+    push();
+    complete(7, false);
+    CHECK_EQ(client_free(core, 0, first), 0);
+    push();
+    uint32_t attempts;
+    CHECK(client_call_try_again(core, client_call_at(lease.pushed.next), &attempts));
+    CHECK_EQ(push(), 1);
+    CHECK_EQ(value_that_goes_along(), 7);
+    complete(8, false);
+    CHECK_TEXT(said(), "");
+    finish();
+}
+
+TEST(calls, who_needs_a_failed_result_fails_by_it_and_so_on_without_a_run)
+{
+    start();
+    struct object_id first = call((struct spec_draft){ .max_retries = 0 }), last = first;
+    for (int i = 0; i < 1000; i++) {
+        last = call_on(last);
+    }
+    CHECK_EQ(push(), 1);
+    struct wire_failure failure = { .status = ROOST_EFAILED, .text = "the first" };
+    const struct client_done done = { .run = WIRE_RUN_OWN | 1, .status = ROOST_EFAILED, .failure = &failure };
+    client_call_done(core, client_call_at(lease.pushed.next), &done, 2);
+    CHECK_EQ(push(), 0);
+    void *copy;
+    uint32_t bytes, format;
+    CHECK_EQ(client_own_look(core, last, &copy, &bytes, &format), CLIENT_OWN_SEALED);
+    CHECK_EQ(format, TABLE_ERROR);
+    CHECK_TEXT((const char *)copy + offsetof(struct wire_failure, text), "the first");
+    free(copy);
+    finish();
+}
+
+/* Who needs a call that went the agent's way, or lies in its store, follows it. */
+static void follow(const char *wanted)
+{
+    struct client_call *gone;
+    struct client_flight *flight;
+    CHECK(client_calls_leave(core));
+    CHECK_EQ(push(), 0);
+    CHECK_EQ(client_call_submit(core, false, &gone, &flight), 0);
+    CHECK(gone != NULL);
+    client_submitted(core, flight, 9);
+    client_call_forget(gone);
+    CHECK(!client_calls_leave(core));
+    CHECK_TEXT(said(), wanted);
+}
+
+TEST(calls, who_needs_a_stored_result_goes_the_agents_way)
+{
+    start();
+    call_on(call((struct spec_draft){ .max_retries = 3 }));
+    CHECK_EQ(push(), 1);
+    complete(0, true);
+    follow("ADOPT");
+    finish();
+}
+
+TEST(calls, who_needs_a_call_that_went_the_agents_way_follows_it)
+{
+    start();
+    call_on(call((struct spec_draft){ .max_retries = 3 }));
+    struct client_call *gone;
+    struct client_flight *flight;
+    CHECK_EQ(client_call_submit(core, true, &gone, &flight), 0);
+    client_submitted(core, flight, 8);
+    client_call_forget(gone);
+    follow("");
+    finish();
+}
+
+TEST(calls, values_that_do_not_fit_into_a_slot_go_the_agents_way)
+{
+    start();
+    call_on(call((struct spec_draft){ .max_retries = 3 }));
+    CHECK_EQ(push(), 1);
+    static const unsigned char large[TASK_PAYLOAD_BYTES_MAX];
+    struct client_done done = { .run = WIRE_RUN_OWN | 1, .results = 1, .duration_ns = 1000 };
+    done.result[0].bytes = sizeof large;
+    done.result[0].data = large;
+    client_call_done(core, client_call_at(lease.pushed.next), &done, 2);
+    follow("ESCAPE SETTLE");
+    finish();
+}
+
+TEST(calls, a_handle_of_an_own_result_goes_the_agents_way)
+{
+    start();
+    const roost_in arg = roost_in_handle(object_ref(call((struct spec_draft){ .max_retries = 3 })));
+    struct spec *spec = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_EQ(client_call_add(core, 0, spec, 1), ROOST_EEXIST);
     free(spec);
     finish();
 }
