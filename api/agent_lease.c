@@ -185,7 +185,7 @@ static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
 {
-    if (!link->leases_are_on || scope != CLIENT_SCOPE || !client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
+    if (!link->leases_are_on || !client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
@@ -352,6 +352,35 @@ static void take_back(struct agent_link *link, struct link_lease *lease)
             return;
         }
         at = previous;
+    }
+}
+
+void leases_scope_ends(struct agent_link *link, uint64_t scope)
+{
+    static struct task_ring_item item; /* under the lock */
+    LIST_EACH (lease_at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(lease_at, struct link_lease, of_link);
+        for (struct list_node *at = lease->core.pushed.previous, *previous; at != &lease->core.pushed; at = previous) {
+            struct client_call *call = client_call_at(at);
+            previous = at->previous;
+            if (client_call_scope(call) == scope &&
+                task_ring_take_back(&lease->tasks, client_call_ticket(call), &item) == 1) {
+                client_call_taken_back(link->core, call);
+            }
+        }
+    }
+    client_calls_scope_ends(link->core, scope);
+    for (unsigned tries = 0; link_gone(link) == 0; tries++) {
+        struct client_call *call = link_submit_call_locked(link, false);
+        if (call != NULL) {
+            client_call_forget(call);
+        } else if (!client_calls_leave(link->core) && link->calls_under_way == 0) {
+            return;
+        } else { /* another thread is at it */
+            pthread_mutex_unlock(&link->lock);
+            link_back_off(link, tries);
+            pthread_mutex_lock(&link->lock);
+        }
     }
 }
 

@@ -71,6 +71,7 @@ struct agent_link {
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;
     struct client_ask lease_ask;
+    uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
     _Atomic bool has_own; /* a call has gone through a lease: a hash may name a result of this process's own */
 
@@ -174,6 +175,8 @@ void leases_push_locked(struct agent_link *link);
 void leases_drain_locked(struct agent_link *link);
 bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);
+/* Under the lock, which it gives up while it waits: a scope is about to end, and what it has called goes on without it. */
+void leases_scope_ends(struct agent_link *link, uint64_t scope);
 /* The library thread's part; for how long it may sleep then. */
 uint64_t leases_work(struct agent_link *link);
 /* Around a wait for own results. */

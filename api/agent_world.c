@@ -23,7 +23,7 @@
 
 #define PIN_IS_PRIVATE (UINT64_C(1) << 63)
 #define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
-enum { SPEC_ON_STACK = 4096 };
+enum { SPEC_ON_STACK = 4096, BLOCK_MS = 1 };
 
 static struct agent_link *link_of(const struct roost *rt) { return rt->agent; }
 
@@ -450,6 +450,7 @@ static int wait_mixed(struct agent_link *link, const struct wait_request *reques
                       struct split *split, uint32_t flags, uint32_t wanted, int timeout_ms)
 {
     struct agent_ask ask = { .ask = { .kind = WIRE_WAIT,
+                                      .scope = client_scope(link->rt),
                                       .refs = split->refs,
                                       .total = split->others_count,
                                       .wanted = wanted,
@@ -462,6 +463,27 @@ static int wait_mixed(struct agent_link *link, const struct wait_request *reques
     }
     take_why(request, split->which, &ask);
     return status == ROOST_ETIMEDOUT && wait != NULL && own_is_over(wait) ? 0 : status;
+}
+
+/* As wait_own(), in a task: a wait that lasts gives its CPU back to whoever makes what it waits for. */
+static int wait_own_in_task(struct agent_link *link, const struct wait_request *request, struct own_wait *wait,
+                            struct split *split, uint32_t flags, int timeout_ms)
+{
+    bool is_short = timeout_ms >= 0 && timeout_ms <= BLOCK_MS;
+    int status = wait_own(link, wait, is_short ? timeout_ms : BLOCK_MS);
+    if (status != ROOST_ETIMEDOUT || is_short) {
+        return status;
+    }
+    status = wait_mixed(link, request, wait, split, flags | (uint32_t)WIRE_WAIT_OWN, 1,
+                        timeout_ms < 0 ? timeout_ms : timeout_ms - BLOCK_MS);
+    if (status == 0 && !own_is_over(wait)) { /* nobody on this node can go on */
+        pthread_mutex_lock(&link->lock);
+        for (uint32_t i = 0; i < split->own_count; i++) {
+            *split->own[i].ready = *split->own[i].ready == 0 ? ROOST_ELIMIT : *split->own[i].ready;
+        }
+        pthread_mutex_unlock(&link->lock);
+    }
+    return status;
 }
 
 /* 0: look again, something has changed, or enough are ready. */
@@ -484,7 +506,9 @@ static int wait_round(struct agent_link *link, const struct wait_request *reques
     pthread_mutex_unlock(&link->lock);
     if (left > 0 && split.own_count == 0) {
         status = wait_mixed(link, request, NULL, &split, flags, left, timeout_ms);
-    } else if (left > 0 && wants_all_own) {
+    } else if (left > 0 && wants_all_own && split.others_count == 0 && (flags & WIRE_WAIT_BLOCKS) != 0) {
+        status = wait_own_in_task(link, request, &wait, &split, flags, timeout_ms);
+    } else if (left > 0 && wants_all_own && (flags & WIRE_WAIT_BLOCKS) == 0) {
         status = wait_own(link, &wait, timeout_ms);
     } else if (left > 0) {
         status = wait_mixed(link, request, &wait, &split, flags, 1, timeout_ms);
@@ -499,10 +523,9 @@ static int wait_round(struct agent_link *link, const struct wait_request *reques
 }
 
 /* Some of the refs may be this process's own. */
-static int wait_with_own(struct agent_link *link, const struct wait_request *request)
+static int wait_with_own(struct agent_link *link, const struct wait_request *request, uint32_t flags)
 {
     uint64_t deadline = client_deadline(request->timeout_ms);
-    uint32_t flags = request->fetch ? (uint32_t)WIRE_WAIT_FETCH : 0u;
     int status = link_gone(link);
     while (status == 0 && count_ready(request) < request->wanted) {
         status = wait_round(link, request, flags, client_time_left(deadline));
@@ -513,11 +536,11 @@ static int wait_with_own(struct agent_link *link, const struct wait_request *req
 static int agent_wait(struct roost *rt, const struct wait_request *request)
 {
     struct agent_link *link = link_of(rt);
-    if (client_task == NULL && atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
-        return wait_with_own(link, request);
-    }
     uint32_t flags = (request->fetch ? (uint32_t)WIRE_WAIT_FETCH : 0u) |
                      (client_task != NULL && client_task->rt == rt ? (uint32_t)WIRE_WAIT_BLOCKS : 0u);
+    if (atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
+        return wait_with_own(link, request, flags);
+    }
     struct agent_ask ask = { .ask = { .kind = WIRE_WAIT,
                                       .scope = client_scope(rt),
                                       .refs = request->refs,
@@ -650,7 +673,7 @@ struct client_call *link_submit_call_locked(struct agent_link *link, bool is_lat
 {
     struct client_call *call;
     struct client_flight *flight;
-    uint64_t ticket;
+    uint64_t ticket, scope;
     uint32_t attempt;
     struct letter letter = { .has_place = false };
     if (client_call_submit(link->core, is_late, &call, &flight) != 0 || call == NULL) {
@@ -658,13 +681,16 @@ struct client_call *link_submit_call_locked(struct agent_link *link, bool is_lat
     }
     const struct spec *spec = client_call_spec(call, &attempt);
     ROOST_PRE(spec->bytes <= WIRE_TASK_INLINE_BYTES);
-    letter_write(link, CLIENT_SCOPE, spec, attempt, &letter);
+    scope = client_call_scope(call);
+    letter_write(link, scope, spec, attempt, &letter);
+    link->calls_under_way++;
     if (publish(link, &letter.slot.head, letter.bytes, &ticket) == 0) {
         client_submitted(link->core, flight, ticket);
         agent_bell_ring(&link->ringer);
     } else {
         client_submit_undo(link->core, flight); /* the agent is gone: so is everything */
     }
+    link->calls_under_way--;
     return call;
 }
 

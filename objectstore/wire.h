@@ -145,10 +145,12 @@ struct wire_names {
 enum wire_wait_flag {
     WIRE_WAIT_FETCH = 1 << 0,  /* ready means: on this node */
     WIRE_WAIT_BLOCKS = 1 << 1, /* the scope's attempt does nothing else meanwhile: its CPU goes back */
+    WIRE_WAIT_OWN = 1 << 2,    /* of no refs: for results of leases that come by themselves; UNWAIT ends it */
     WIRE_WAIT_FOLLOW = 1 << 3, /* with FETCH: of what is only another name, that which it names is waited for */
 };
 
-/* `total` refs in as many entries of one token as it takes; answered once, by READY, when `wanted` are ready, none
+/* OWN: `total` is 0 and `wanted` 1; READY without an UNWAIT says that nothing will come: all that could run waits.
+ * `total` refs in as many entries of one token as it takes; answered once, by READY, when `wanted` are ready, none
  * that is missing can become ready, or UNWAIT asks. */
 struct wire_wait {
     struct wire_entry head;
@@ -310,7 +312,6 @@ struct wire_run {
     struct wire_entry head;
     uint64_t run;
     struct task_id task;
-    uint32_t attempt, reserved;
 };
 struct wire_run_end {
     struct wire_entry head;

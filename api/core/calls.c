@@ -142,20 +142,22 @@ static void untie_args(struct client_core *core, uint64_t number, const struct s
     }
 }
 
-static uint64_t ties_of(const struct list_node *calls)
+static uint64_t ties_of(const struct client_core *core, const struct list_node *calls)
 {
     uint64_t ties = 0;
     LIST_EACH (at, calls) {
-        ties += count_refs(CONTAINER_OF(at, struct client_call, of_queue)->spec);
+        const struct client_call *call = CONTAINER_OF(at, struct client_call, of_queue);
+        ties += core_scope(core, call->scope) == NULL ? 0 : count_refs(call->spec);
     }
     return ties;
 }
 
 uint64_t calls_ties(const struct client_core *core)
 {
-    uint64_t ties = ties_of(&core->calls_waiting) + ties_of(&core->calls_queued) + ties_of(&core->calls_leaving);
+    uint64_t ties = ties_of(core, &core->calls_waiting) + ties_of(core, &core->calls_queued) +
+                    ties_of(core, &core->calls_leaving);
     LIST_EACH (at, &core->leases) {
-        ties += ties_of(&CONTAINER_OF(at, struct client_lease, of_core)->pushed);
+        ties += ties_of(core, &CONTAINER_OF(at, struct client_lease, of_core)->pushed);
     }
     return ties;
 }
@@ -221,7 +223,7 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    if (!args_stay(scope, spec) || core->calls_waiting_count == CLIENT_CALLS_QUEUED_MAX) {
+    if (scope->is_again || !args_stay(scope, spec) || core->calls_waiting_count == CLIENT_CALLS_QUEUED_MAX) {
         return ROOST_EEXIST;
     }
     size_t needs = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
@@ -403,13 +405,9 @@ static void settle(struct client_core *core, const struct client_call *call, uin
 static void let_go(struct own_result *result);
 
 /* The other results of the call go along: the agent knows tasks, and a task has all of them. */
-void own_let_out(struct client_core *core, struct object_id id)
+static void escape(struct client_core *core, struct client_call *call)
 {
-    struct own_result *wanted = own_find(core, id);
-    struct client_call *call = wanted == NULL ? NULL : wanted->call;
-    if (call == NULL || call->is_escaped) {
-        return;
-    }
+    scope_tell(core, core_scope(core, call->scope));
     size_t size = align_up(offsetof(struct wire_escape, spec) + call->spec->bytes, 8);
     struct say_entry *entry = say_entry_new(WIRE_ESCAPE, size);
     ROOST_INVARIANT(entry != NULL);
@@ -436,6 +434,34 @@ void own_let_out(struct client_core *core, struct object_id id)
     }
     drop_if_over(call);
 }
+
+/* What a call needs goes out before it: whoever has to make its attempt without us finds it. A list, no recursion. */
+static void let_out(struct client_core *core, struct client_call *call)
+{
+    call->above = NULL;
+    call->args_visited = 0;
+    for (struct client_call *top = call; top != NULL;) {
+        struct client_call *below = need_below(core, top), *above = top->above;
+        if (below != NULL) {
+            below->above = top;
+            below->args_visited = 0;
+            top = below;
+        } else {
+            escape(core, top);
+            top = above;
+        }
+    }
+}
+
+void own_let_out(struct client_core *core, struct object_id id)
+{
+    const struct own_result *wanted = own_find(core, id);
+    if (wanted != NULL && !wanted->call->is_escaped) {
+        let_out(core, wanted->call);
+    }
+}
+
+uint64_t client_call_scope(const struct client_call *call) { return call->is_orphan ? CLIENT_SCOPE : call->scope; }
 
 /* The result is nobody's own any more: its name goes on without it. */
 static void let_go(struct own_result *result)
@@ -616,6 +642,40 @@ bool client_own_attend(struct client_core *core, struct object_id id, struct cli
 
 void client_own_leave(struct client_own_node *node) { list_remove(&node->of_result); }
 
+/* ---- the end of a scope ---- */
+
+static void leave_of(struct client_core *core, struct list_node *calls, uint64_t scope)
+{
+    LIST_EACH_SAFE (at, calls) {
+        struct client_call *call = CONTAINER_OF(at, struct client_call, of_queue);
+        if (call->scope != scope) {
+            continue;
+        }
+        if (call->state == CALL_QUEUED) {
+            unqueue(core, call);
+            call->state = CALL_LEAVING;
+            list_append(&core->calls_leaving, &call->of_queue);
+        } else {
+            call_leave(core, call);
+        }
+    }
+}
+
+void client_calls_scope_ends(struct client_core *core, uint64_t scope)
+{
+    leave_of(core, &core->calls_queued, scope);
+    leave_of(core, &core->calls_waiting, scope);
+    LIST_EACH (lease_at, &core->leases) {
+        LIST_EACH (at, &CONTAINER_OF(lease_at, struct client_lease, of_core)->pushed) {
+            struct client_call *call = CONTAINER_OF(at, struct client_call, of_queue);
+            if (call->scope == scope && !call->is_escaped) {
+                let_out(core, call);
+            }
+            call->is_orphan = call->is_orphan || call->scope == scope;
+        }
+    }
+}
+
 /* ---- the agent's way ---- */
 
 bool client_calls_leave(const struct client_core *core) { return !list_is_empty(&core->calls_leaving); }
@@ -629,8 +689,15 @@ int client_call_submit(struct client_core *core, bool is_late, struct client_cal
         return 0;
     }
     struct client_call *call = CONTAINER_OF(from->next, struct client_call, of_queue);
-    int status = client_submit(core, call->scope, call->spec, NULL, flight_out);
-    if (status == ROOST_ENOMEM) {
+    *flight_out = NULL;
+    int status = 0;
+    if (call->is_orphan) { /* the agent has it, and what it reads: this only says whose turn it is */
+        *flight_out = flight_orphan(core);
+        status = *flight_out == NULL ? ROOST_ENOMEM : 0;
+    } else {
+        status = client_submit(core, call->scope, call->spec, NULL, flight_out);
+    }
+    if (status != 0) {
         return status;
     }
     if (call->state == CALL_QUEUED) {
@@ -645,7 +712,7 @@ int client_call_submit(struct client_core *core, bool is_late, struct client_cal
             tell(core, result, true);
             result->name->holds--; /* client_submit() has taken one for the agent's results */
             let_go(result);
-        } else {
+        } else if (!call->is_orphan) {
             client_free(core, call->scope, result_id(call->spec->task, i)); /* nobody wants it: once it is taken */
         }
     }

@@ -89,17 +89,17 @@ int client_scope_begin(struct client_core *core, uint64_t number, struct task_id
     return 0;
 }
 
-int client_run_begin(struct client_core *core, uint64_t run, struct task_id task, uint32_t attempt)
+int client_run_begin(struct client_core *core, uint64_t run, struct task_id task)
 {
     struct say_entry *untold = say_entry_new(WIRE_RUN, sizeof untold->u.run);
-    int status = untold == NULL ? ROOST_ENOMEM : client_scope_begin(core, run, task, run_prefix(task, attempt));
+    int status = untold == NULL ? ROOST_ENOMEM
+                                : client_scope_begin(core, run, task, run_prefix(task, core->root.prefix, run));
     if (status != 0) {
         free(untold);
         return status;
     }
     untold->u.run.run = run;
     untold->u.run.task = task;
-    untold->u.run.attempt = attempt;
     core_scope(core, run)->untold = untold;
     return 0;
 }
@@ -108,6 +108,14 @@ bool client_run_is_told(const struct client_core *core, uint64_t run)
 {
     const struct client_scope *scope = core_scope(core, run);
     return scope != NULL && scope->untold == NULL;
+}
+
+void client_scope_is_again(struct client_core *core, uint64_t number)
+{
+    struct client_scope *scope = core_scope(core, number);
+    if (scope != NULL) {
+        scope->is_again = true;
+    }
 }
 
 void scope_tell(struct client_core *core, struct client_scope *scope)

@@ -50,9 +50,11 @@ int client_scope_begin(struct client_core *core, uint64_t scope, struct task_id 
 
 /* The scope of a task of a lease: the agent hears of it (WIRE_RUN) before the first entry that needs it, and only then.
  * Before anything is said under it. ROOST_EEXIST, ROOST_ENOMEM. */
-int client_run_begin(struct client_core *core, uint64_t run, struct task_id task, uint32_t attempt);
+int client_run_begin(struct client_core *core, uint64_t run, struct task_id task);
 /* Has the agent heard of it? Then it is to be told of the end, too. */
 bool client_run_is_told(const struct client_core *core, uint64_t run);
+/* The scope is of a later attempt: calls that it makes may be known, so they all go the agent's way. */
+void client_scope_is_again(struct client_core *core, uint64_t scope);
 
 /* Everything it holds goes; nothing is said, as the agent ends its side with the attempt. Its calls in flight go on. */
 void client_scope_end(struct client_core *core, uint64_t scope);
@@ -227,6 +229,10 @@ bool client_call_try_again(struct client_core *core, struct client_call *call, u
 int client_call_submit(struct client_core *core, bool is_late, struct client_call **call_out,
                        struct client_flight **flight_out);
 bool client_calls_leave(const struct client_core *core); /* is there one of the first kind? */
+/* The scope is about to end, and what is unclaimed of its calls has been taken back: all but those that run go the agent's
+ * way, as client_calls_leave() says; of these the agent hears, and keeps what they read. */
+void client_calls_scope_ends(struct client_core *core, uint64_t scope);
+uint64_t client_call_scope(const struct client_call *call); /* 0: also when it has ended */
 void client_call_forget(struct client_call *call);
 
 void client_lease_add(struct client_core *core, struct client_lease *lease, uint64_t number);

@@ -82,6 +82,7 @@ struct client_scope {
     struct task_id task;
     struct id_map names;
     struct say_entry *untold; /* its WIRE_RUN, until something is said under it; else NULL; owned */
+    bool is_again;            /* of a later attempt: others may have made its calls before */
 };
 
 struct client_flight {
@@ -127,9 +128,12 @@ struct client_call {
     uint64_t ticket, queued_ns, expected_ns;
     uint32_t attempt, results_left; /* results with a name */
     uint32_t needs_left;            /* while WAITING */
-    bool is_escaped;                /* the agent has it among its tasks, and waits for the values */
-    struct need *needs;             /* an item for each argument that names something */
-    struct spec *spec;              /* behind the results and the needs */
+    struct client_call *above;      /* while it is let out: the call that needs it */
+    uint32_t args_visited;
+    bool is_orphan;     /* its scope has ended */
+    bool is_escaped;    /* the agent has it among its tasks, and waits for the values */
+    struct need *needs; /* an item for each argument that names something */
+    struct spec *spec;  /* behind the results and the needs */
     struct own_result results[];
 };
 
@@ -200,7 +204,16 @@ void call_queue(struct client_core *core, struct client_call *call);
 /* It fails without having run: each result is what `failed` is. */
 void call_fail_by(struct client_core *core, struct client_call *call, const struct own_result *failed);
 
+/* flights.c */
+/* Of a call whose scope has ended, and that the agent knows. NULL: no memory. */
+struct client_flight *flight_orphan(struct client_core *core);
+
 /* needs.c */
+/* WAITING -> LEAVING: the agent's way. */
+void call_leave(struct client_core *core, struct client_call *call);
+/* An argument that is a result of a call that the agent has not heard of and that is not done, from args_visited on; NULL:
+ * there is none. */
+struct client_call *need_below(struct client_core *core, struct client_call *call);
 /* May the call read this through a lease although it is, or will be, a result of this process's own? */
 bool need_is_own_value(const struct client_name *name, const struct spec_arg *arg);
 /* A new call, its arguments tied: it waits, or needs_settle() finds it. */

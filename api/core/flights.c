@@ -108,6 +108,16 @@ int client_submit(struct client_core *core, uint64_t number, const struct spec *
     return 0;
 }
 
+struct client_flight *flight_orphan(struct client_core *core)
+{
+    struct client_flight *flight = calloc(1, sizeof *flight);
+    if (flight != NULL) {
+        list_init(&flight->node);
+        list_append(&core->flights, &flight->node);
+    }
+    return flight;
+}
+
 void client_submitted(struct client_core *core, struct client_flight *flight, uint64_t ticket)
 {
     ROOST_PRE(flight->ticket == 0 && ticket != 0);

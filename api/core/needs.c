@@ -53,6 +53,18 @@ void needs_begin(struct client_core *core, struct client_scope *scope, struct cl
     core->calls_waiting_count++;
 }
 
+struct client_call *need_below(struct client_core *core, struct client_call *call)
+{
+    const struct client_scope *scope = core_scope(core, call->scope);
+    while (call->state != CALL_DONE && call->args_visited < call->spec->args_count) {
+        const struct own_result *own = own_of(scope, &spec_args(call->spec)[call->args_visited++]);
+        if (own != NULL && !own->call->is_escaped) {
+            return own->call;
+        }
+    }
+    return NULL;
+}
+
 static void unneed(struct client_call *call)
 {
     for (uint32_t i = 0, refs = 0; i < call->spec->args_count; i++) {
@@ -64,7 +76,7 @@ static void unneed(struct client_call *call)
     call->needs_left = 0;
 }
 
-static void leave(struct client_core *core, struct client_call *call)
+void call_leave(struct client_core *core, struct client_call *call)
 {
     ROOST_PRE(call->state == CALL_WAITING);
     unneed(call);
@@ -80,7 +92,7 @@ void needs_tell(struct client_core *core, struct own_result *result, bool is_mov
         struct need *need = CONTAINER_OF(result->needs.next, struct need, of_result);
         struct client_call *call = need->call;
         if (is_moved) {
-            leave(core, call);
+            call_leave(core, call);
             continue;
         }
         list_remove(&need->of_result);
@@ -144,7 +156,7 @@ void needs_settle(struct client_core *core)
         struct client_call *call = CONTAINER_OF(core->calls_met.next, struct client_call, of_queue);
         const struct own_result *failed = failed_of(core, call);
         if (failed == NULL && measure(core, call) > TASK_PAYLOAD_BYTES_MAX) {
-            leave(core, call);
+            call_leave(core, call);
             continue;
         }
         list_remove(&call->of_queue);

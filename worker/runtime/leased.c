@@ -187,16 +187,20 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     end.text[0] = '\0';
     done.run = WIRE_RUN_OWN | ++link->leased_runs;
     pthread_mutex_lock(&link->lock);
-    status = status != 0 ? status : client_run_begin(link->core, done.run, spec->task, item->attempt);
+    status = status != 0 ? status : client_run_begin(link->core, done.run, spec->task);
+    if (item->attempt > 0) {
+        client_scope_is_again(link->core, done.run);
+    }
     pthread_mutex_unlock(&link->lock);
     if (status == 0) {
         note_function(link, spec);
-        body(rt, spec, done.run, run_prefix(spec->task, item->attempt), item->attempt, &kept, &values, &end);
+        body(rt, spec, done.run, run_prefix(spec->task, link->prefix, done.run), item->attempt, &kept, &values, &end);
     } else {
         end.status = status;
         snprintf(end.text, sizeof end.text, "%s", status == ROOST_EINVAL ? error_text() : error_name(status));
     }
     pthread_mutex_lock(&link->lock);
+    leases_scope_ends(link, done.run);
     int said = client_run_is_told(link->core, done.run) ? say_run_end(link, done.run, end.status) : 0;
     client_scope_end(link->core, done.run);
     link_flush_locked(link);

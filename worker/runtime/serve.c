@@ -68,6 +68,7 @@ static int publish(struct agent_link *link, uint64_t run, const struct task_end 
 static void complete(struct agent_link *link, uint64_t run, const struct task_end *end, uint64_t duration_ns)
 {
     pthread_mutex_lock(&link->lock);
+    leases_scope_ends(link, run);
     int status = publish(link, run, end, duration_ns);
     client_scope_end(link->core, run);
     link_flush_locked(link);
@@ -130,6 +131,9 @@ static void run_item(struct roost *rt, const struct task_ring_item *item)
     end = (struct task_end){ .status = 0 };
     pthread_mutex_lock(&link->lock);
     int status = spec == NULL ? ROOST_EINVAL : client_scope_begin(link->core, wire->run, spec->task, wire->prefix);
+    if (wire->attempt > 0) {
+        client_scope_is_again(link->core, wire->run);
+    }
     pthread_mutex_unlock(&link->lock);
     if (status == 0) {
         run_spec(rt, spec, wire->run, wire->prefix, wire->attempt, NULL, NULL, &end);

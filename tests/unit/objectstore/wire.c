@@ -118,9 +118,8 @@ AT(wire_leased, slot, 32);
 SIZE_IS(wire_lease_back, 24);
 SIZE_IS(wire_lease_news, 32);
 AT(wire_lease_news, what, 24);
-SIZE_IS(wire_run, 48);
+SIZE_IS(wire_run, 40);
 AT(wire_run, task, 24);
-AT(wire_run, attempt, 40);
 SIZE_IS(wire_run_end, 32);
 AT(wire_escape, attempt, 24);
 ENDS_IN(wire_escape, spec, 32);
@@ -156,7 +155,7 @@ static const struct form forms[] = {
     { WIRE_PREFETCH, 56, 0, 0, 0 },       { WIRE_LOCATE, 56, 0, 0, 0 },
     { WIRE_NODES, 56, 0, 0, 0 },          { WIRE_RESULT, 96, 0, 0, 0 },
     { WIRE_LEASE, 32, 0, 0, 0 },          { WIRE_LEASE_BACK, 24, 0, 0, 0 },
-    { WIRE_LEASE_BROKEN, 24, 0, 0, 0 },   { WIRE_RUN, 48, 0, 0, 0 },
+    { WIRE_LEASE_BROKEN, 24, 0, 0, 0 },   { WIRE_RUN, 40, 0, 0, 0 },
     { WIRE_ESCAPE, 32, 28, 1, 384 },      { WIRE_SETTLE, 48, 44, 1, 4096 },
     { WIRE_ADOPT, 64, 0, 0, 0 },          { WIRE_COMPLETE, 48, 40, 1, 1024 },
     { WIRE_RUN_END, 32, 0, 0, 0 },        { WIRE_ROOM_GIVEN, 48, 0, 0, 0 },

@@ -257,6 +257,9 @@ struct client {
     uint32_t room_requests; /* not answered yet */
     enum worker_state worker;
     struct worker *as_worker; /* NULL for a driver */
+    bool has_escaped;         /* a call of its leases is known here, or was */
+    bool is_gone;             /* dead, but workers that ran its calls are not yet */
+    int32_t gone_status;
 };
 
 struct client *client_find(struct agent *agent, struct core_client key);
@@ -268,6 +271,8 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status);
  * broken. */
 bool client_take_refs(struct agent *agent, struct client *client, const struct wire_object *object,
                       roost_ref **refs_out);
+/* Nothing runs any more that it had called. */
+void client_gone_at_last(struct agent *agent, struct client *client);
 void clients_fini(struct agent *agent);
 /* A client that broke the protocol: logged, killed; what it did so far stands. */
 void client_broken(struct agent *agent, struct client *client, const char *why);
@@ -389,6 +394,8 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
 /* A call that runs under a lease of `client`: others may wait for its results. */
 void task_escape(struct agent *agent, struct client *client, const struct wire_escape *escape);
 void task_settle(struct agent *agent, struct client *client, const struct wire_settle *settle);
+/* The holder is dead, and nothing runs that it had called: calls that others know of are the agent's. */
+void tasks_holder_gone(struct agent *agent, struct client *client);
 /* A result of an escaped call has got its value. */
 void task_settled(struct agent *agent, struct task *task);
 /* The object that `input` waits for has a value, or never will. */
@@ -474,6 +481,8 @@ void worker_freed(struct agent *agent, struct worker *worker);
 /* The idle one to take next, or NULL. */
 struct worker *worker_idle(struct job *job);
 void worker_leased(struct agent *agent, struct worker *worker); /* IDLE -> LEASED */
+/* It is dead, and its end is still to be worked off. */
+void worker_is_dead(struct agent *agent, struct worker *worker);
 /* A lease of the job waits for a worker: one is started unless one is starting. */
 void worker_lack(struct agent *agent, struct job *job);
 void worker_expire(struct agent *agent);
@@ -518,7 +527,7 @@ struct task_lease {
     struct list_node all, of_holder; /* agent.task_leases; client.task_leases */
     uint64_t number;
     enum task_lease_state state;
-    struct client *holder; /* NULL: gone, and the worker is being killed */
+    struct client *holder; /* is_gone: the worker is being killed */
     struct worker *worker; /* while it stands */
     uint64_t token;        /* of the request, for its answer */
     uint32_t bell;
@@ -546,7 +555,8 @@ struct leased_run *leased_run_find(const struct client *client, uint64_t number)
 void lease_block(struct agent *agent, struct task_lease *lease);
 void lease_unblock(struct agent *agent, struct task_lease *lease);
 void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status);
-void leases_holder_gone(struct agent *agent, struct client *holder);
+/* Its workers are killed. True: some have to die yet, and then the client is gone: client_gone_at_last(). */
+bool leases_holder_gone(struct agent *agent, struct client *holder);
 /* Every ring was read, in turn `drain`. */
 void leases_drained(struct agent *agent, uint32_t drain);
 /* To whom it can be granted now; whom to ask for one because others wait. */

@@ -423,14 +423,27 @@ void client_up(struct agent *agent, const struct core_event *event)
 void client_gone(struct agent *agent, struct core_client key, int32_t status)
 {
     struct client *client = client_find(agent, key);
-    ROOST_PRE(client != NULL);
+    ROOST_PRE(client != NULL && !client->is_gone);
+    client->is_gone = true;
+    client->gone_status = status;
     wait_drop_all(agent, client);
     if (client->as_worker != NULL) {
-        worker_gone(agent, client->as_worker, status);
+        worker_is_dead(agent, client->as_worker);
     } else if (client->job != NULL) {
         job_end(agent, client->job);
     }
-    leases_holder_gone(agent, client);
+    if (!leases_holder_gone(agent, client)) {
+        client_gone_at_last(agent, client);
+    }
+}
+
+void client_gone_at_last(struct agent *agent, struct client *client)
+{
+    ROOST_PRE(client->is_gone && list_is_empty(&client->task_leases));
+    if (client->as_worker != NULL) {
+        worker_gone(agent, client->as_worker, client->gone_status);
+    }
+    tasks_holder_gone(agent, client);
     scope_fini(agent, &client->base);
     room_client_gone(agent, client);
     id_map_fini(&client->waits_by_token);
@@ -439,7 +452,7 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status)
     }
     id_map_fini(&client->refs_by_container);
     list_remove(&client->all);
-    id_map_remove(&agent->clients_by_key, client_key(key));
+    id_map_remove(&agent->clients_by_key, client_key(client->key));
     agent->counts.clients--;
     free(client);
 }

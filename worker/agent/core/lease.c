@@ -10,7 +10,8 @@
  *        '-----> gone       '---------------> ENDED ----BACK, or holder gone----> gone
  *
  * Happy path: LEASE -> LEASED -> (tasks that the agent does not see) -> BACK.
- * Failures:   holder gone    -> the worker is killed: what runs there is the holder's, and nobody would take it.
+ * Failures:   holder gone    -> the worker is killed: what runs there is the holder's, and nobody would take it. Only when it is
+ *                               dead the holder's own end goes on: whoever makes its calls again, makes them alone.
  *             worker gone    -> the holder is told, reads what was completed, and answers with BACK.
  *             worker broken  -> the holder says so; it is killed, and gone.
  *             stale message  -> a number that is no lease of this client: dropped; the other side had not heard yet.
@@ -75,7 +76,7 @@ static void give_cpu(struct agent *agent, struct task_lease *lease)
 static void tell(struct agent *agent, const struct task_lease *lease, enum wire_lease_news_kind what,
                  int32_t wait_status)
 {
-    if (lease->holder == NULL) {
+    if (lease->holder->is_gone) {
         return;
     }
     struct wire_lease_news *news = core_put(agent->out, CORE_REPLY, core_client_key(lease->holder->key),
@@ -145,7 +146,8 @@ static void name_contents(struct agent *agent, struct staged *staged)
 static void publish(struct agent *agent, struct staged *staged)
 {
     struct object *object = object_find(agent, staged->value.id);
-    if (object != NULL && (object->state == OBJECT_PENDING || object->state == OBJECT_UNKNOWN)) {
+    bool is_others = object != NULL && object->producer != NULL && object->producer->state != TASK_LEASED;
+    if (object != NULL && !is_others && (object->state == OBJECT_PENDING || object->state == OBJECT_UNKNOWN)) {
         size_t bytes = staged->value.refs * sizeof(roost_ref);
         roost_ref *refs = NULL;
         if (bytes > 0) {
@@ -285,7 +287,7 @@ void lease_run(struct agent *agent, struct client *client, const struct wire_run
     }
     struct leased_run *leased = agent_alloc(sizeof *leased);
     *leased = (struct leased_run){ .number = run->run,
-                                   .prefix = run_prefix(run->task, run->attempt),
+                                   .prefix = run_prefix(run->task, client->prefix, run->run),
                                    .rank = ++agent->serial,
                                    .task = run->task,
                                    .lease = lease };
@@ -312,9 +314,7 @@ static void destroy(struct agent *agent, struct task_lease *lease)
 {
     drop_staged_of(agent, lease, 0);
     fail_expected(agent, lease);
-    if (lease->holder != NULL) {
-        lease->holder->leases_count--;
-    }
+    lease->holder->leases_count--;
     list_remove(&lease->of_holder);
     list_remove(&lease->all);
     id_map_remove(&agent->task_leases_by_number, serial_key(lease->number));
@@ -379,7 +379,7 @@ void leases_drained(struct agent *agent, uint32_t drain)
 {
     LIST_EACH_SAFE (at, &agent->task_leases) {
         struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
-        if (lease->state != TASK_LEASE_RETURNED) {
+        if (lease->state != TASK_LEASE_RETURNED || lease->holder->is_gone) { /* its worker is being killed */
             continue;
         }
         if (lease->drain == drain) {
@@ -397,17 +397,21 @@ void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_
         return;
     }
     bool was_returned = lease->state == TASK_LEASE_RETURNED;
+    struct client *holder = lease->holder;
     set_state(agent, lease, TASK_LEASE_ENDED);
     part(agent, lease);
     fail_expected(agent, lease);
-    if (lease->holder == NULL || was_returned) {
+    if (holder->is_gone || was_returned) {
         destroy(agent, lease);
     } else {
         tell(agent, lease, WIRE_LEASE_ENDED, wait_status);
     }
+    if (holder->is_gone && list_is_empty(&holder->task_leases)) {
+        client_gone_at_last(agent, holder);
+    }
 }
 
-void leases_holder_gone(struct agent *agent, struct client *holder)
+bool leases_holder_gone(struct agent *agent, struct client *holder)
 {
     LIST_EACH_SAFE (at, &holder->task_leases) {
         struct task_lease *lease = CONTAINER_OF(at, struct task_lease, of_holder);
@@ -415,10 +419,9 @@ void leases_holder_gone(struct agent *agent, struct client *holder)
             destroy(agent, lease);
             continue;
         }
-        list_remove(&lease->of_holder);
-        lease->holder = NULL;
         worker_kill(agent, lease->worker); /* its end brings the lease's */
     }
+    return !list_is_empty(&holder->task_leases);
 }
 
 /* ------------------------------------------------------------------ results that are adopted */
@@ -433,12 +436,14 @@ void lease_adopt(struct agent *agent, struct client *client, const struct wire_a
     }
     struct object_id id = result_id(adopt->task, adopt->index);
     struct object *object = NULL;
-    if (adopt->is_wanted != 0 && scope != NULL) { /* no scope: it has ended meanwhile, and wants nothing */
+    if (adopt->is_wanted != 0 && scope != NULL) {
         object = object_demand(agent, id);
         if (object->state == OBJECT_UNKNOWN) {
             object_expect(agent, object, NULL);
         }
         scope_hold(agent, scope, object);
+    } else if (adopt->is_wanted != 0) { /* the scope has ended meanwhile: others may want it */
+        object = object_find(agent, id);
     }
     struct staged *staged = staged_find(&lease->staged, adopt->run, id);
     if (staged != NULL) {
@@ -617,7 +622,7 @@ bool leases_are_valid(struct agent *agent, int64_t *cpus_out)
     LIST_EACH (at, &agent->task_leases) {
         const struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
         if (stands(lease) != (lease->worker != NULL) || (lease->worker != NULL && lease->worker->lease != lease) ||
-            (lease->holder == NULL && lease->worker == NULL)) {
+            (lease->holder->is_gone && lease->worker == NULL)) {
             return false;
         }
         if (lease->has_cpu != (stands(lease) && lease->blocked == 0)) {

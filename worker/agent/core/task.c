@@ -343,6 +343,25 @@ static void collect_args(struct agent *agent, struct task *task)
     }
 }
 
+/* Of a task that runs under a lease: what it names stays, so that it can be made once more without who called it. What is
+ * not known here has gone along with it. */
+static void hold_args(struct agent *agent, struct task *task)
+{
+    const struct spec *spec = task->spec;
+    uint32_t known = 0;
+    roost_ref ref;
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        known += spec_arg_ref(&spec_args(spec)[i], &ref) && object_find(agent, object_id_of(ref)) != NULL;
+    }
+    struct inputs *handles = add_inputs(&task->handles, task, known);
+    for (uint32_t i = 0, handle = 0; i < spec->args_count; i++) {
+        struct object *object = spec_arg_ref(&spec_args(spec)[i], &ref) ? object_find(agent, object_id_of(ref)) : NULL;
+        if (object != NULL) {
+            set_input(agent, &handles->input[handle++], object, ref, false);
+        }
+    }
+}
+
 /* A name may be here before the task that makes what it names: UNKNOWN when somebody asked, PENDING when the head has
  * told. */
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope)
@@ -596,23 +615,43 @@ static void begin_at_home(struct agent *agent, struct task *task)
     }
 }
 
+/* Its attempt is the agent's to make: no lease has it any more. */
+static void begin_after_lease(struct agent *agent, struct task *task)
+{
+    task->leased_to = NULL;
+    task_set_state(agent, task, TASK_WAITING);
+    release_all(agent, task);
+    if (!job_is_broken(agent, task)) {
+        begin_at_home(agent, task);
+    }
+}
+
+void tasks_holder_gone(struct agent *agent, struct client *client)
+{
+    if (!client->has_escaped) {
+        return;
+    }
+    LIST_EACH_SAFE (at, &agent->tasks) {
+        struct task *task = CONTAINER_OF(at, struct task, all);
+        if (task->state == TASK_LEASED && task->leased_to == client) {
+            begin_after_lease(agent, task);
+        }
+    }
+}
+
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit)
 {
     const struct spec *spec = submit->spec;
     struct scope *scope = client_scope(agent, client, submit->scope);
-    if (scope == NULL || !parent_is_right(agent, client, submit->scope, spec)) {
-        client_broken(agent, client, "a task under a scope, a parent or a job that is not its own");
-        return;
-    }
     struct task *task = task_find(agent, spec->task);
     if (task != NULL && task->state == TASK_LEASED && task->leased_to == client) { /* no lease has taken it after all */
         say_taken(agent, client, submit->head.token, spec->task);
-        task->leased_to = NULL;
         task->attempts = submit->attempt;
-        task_set_state(agent, task, TASK_WAITING);
-        if (!job_is_broken(agent, task)) {
-            begin_at_home(agent, task);
-        }
+        begin_after_lease(agent, task);
+        return;
+    }
+    if (scope == NULL || !parent_is_right(agent, client, submit->scope, spec)) {
+        client_broken(agent, client, "a task under a scope, a parent or a job that is not its own");
         return;
     }
     if (task != NULL) {
@@ -657,20 +696,27 @@ void task_escape(struct agent *agent, struct client *client, const struct wire_e
         client_broken(agent, client, "ESCAPE of no call of its own");
         return;
     }
-    if (task_find(agent, spec->task) != NULL) {
-        client_broken(agent, client, "ESCAPE of a call that is known");
+    struct task *task = task_find(agent, spec->task);
+    if (task != NULL && task->leased_to == client) {
+        client_broken(agent, client, "ESCAPE of a call, twice");
         return;
     }
-    struct task *task = task_create(agent, client->job, spec);
+    if (task != NULL) { /* made before, by an earlier life of its parent: that one's values count */
+        submit_again(agent, task, scope);
+        return;
+    }
+    task = task_create(agent, client->job, spec);
     task->is_home = true;
     task->attempts = escape->attempt;
     task->leased_to = client;
+    client->has_escaped = true;
     if (!task_expect_results(agent, task, scope)) {
         client_broken(agent, client, "ESCAPE of a call whose results exist");
         task_cancel(agent, task);
         return;
     }
     task_set_state(agent, task, TASK_LEASED);
+    hold_args(agent, task);
 }
 
 void task_settled(struct agent *agent, struct task *task)

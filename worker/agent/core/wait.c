@@ -266,7 +266,8 @@ static void add_ref(struct agent *agent, struct wait *wait, roost_ref ref)
 static struct wait *begin(struct agent *agent, struct client *client, const struct wire_wait *entry,
                           enum wait_kind kind)
 {
-    if (entry->total > WAIT_REFS_MAX || entry->wanted > entry->total || entry->bell >= CLIENT_DOORBELLS) {
+    bool is_own = (entry->flags & WIRE_WAIT_OWN) != 0 && entry->total == 0 && entry->wanted == 1;
+    if (entry->total > WAIT_REFS_MAX || (entry->wanted > entry->total && !is_own) || entry->bell >= CLIENT_DOORBELLS) {
         client_broken(agent, client, "WAIT with counts or a bell out of range");
         return NULL;
     }

@@ -288,6 +288,13 @@ struct worker *worker_idle(struct job *job)
 
 void worker_leased(struct agent *agent, struct worker *worker) { set_state(agent, worker, WORKER_LEASED); }
 
+void worker_is_dead(struct agent *agent, struct worker *worker)
+{
+    if (worker->state != WORKER_ENDING) {
+        set_state(agent, worker, WORKER_ENDING);
+    }
+}
+
 void worker_lack(struct agent *agent, struct job *job)
 {
     if (job->starting_count == 0 && agent->workers_count < agent->config.workers_max) {

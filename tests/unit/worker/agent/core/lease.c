@@ -51,9 +51,7 @@ static uint32_t news_of(struct core_client client, uint64_t number)
 
 static void run(struct core_client worker, uint64_t number, struct task_id task)
 {
-    struct wire_run entry = {
-        .head = { WIRE_RUN, sizeof entry, 0 }, .run = WIRE_RUN_OWN | number, .task = task, .attempt = 0
-    };
+    struct wire_run entry = { .head = { WIRE_RUN, sizeof entry, 0 }, .run = WIRE_RUN_OWN | number, .task = task };
     bench_entry(&bench, worker, &entry.head);
 }
 
