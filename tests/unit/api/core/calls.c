@@ -31,9 +31,9 @@ static const char *said(void)
 {
     static char text[1024];
     static const char *const names[WIRE_KINDS] = {
-        [WIRE_ESCAPE] = "ESCAPE",       [WIRE_SETTLE] = "SETTLE",    [WIRE_ADOPT] = "ADOPT",
-        [WIRE_FREE] = "FREE",           [WIRE_HOLD] = "HOLD",        [WIRE_LEASE_BACK] = "BACK",
-        [WIRE_LEASE_BROKEN] = "BROKEN", [WIRE_ANNOUNCE] = "ANNOUNCE"
+        [WIRE_ESCAPE] = "ESCAPE", [WIRE_SETTLE] = "SETTLE",    [WIRE_ADOPT] = "ADOPT",         [WIRE_FREE] = "FREE",
+        [WIRE_HOLD] = "HOLD",     [WIRE_LEASE_BACK] = "BACK",  [WIRE_LEASE_BROKEN] = "BROKEN", [WIRE_RUN] = "RUN",
+        [WIRE_WAIT] = "WAIT",     [WIRE_ANNOUNCE] = "ANNOUNCE"
     };
     size_t used = 0;
     text[0] = '\0';
@@ -476,6 +476,118 @@ TEST(calls, a_handle_of_an_own_result_goes_the_agents_way)
     struct spec *spec = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
     CHECK_EQ(client_call_add(core, 0, spec, 1), ROOST_EEXIST);
     free(spec);
+    finish();
+}
+
+/* A call under the scope of a run, on what `needed` names unless that is none. */
+static struct object_id call_under(uint64_t run, struct object_id needed, int status)
+{
+    const roost_in arg = roost_in_ref(object_ref(needed));
+    struct spec_draft draft = { .function = "f",
+                                .cpus_hundredths = 100,
+                                .returns = 1,
+                                .max_retries = 3,
+                                .args = &arg,
+                                .args_count = !object_id_is_none(needed) };
+    size_t bytes;
+    CHECK_EQ(client_scope_call(core, run, &draft.parent, &draft.call), 0);
+    CHECK_EQ(spec_measure(&draft, &bytes), 0);
+    struct spec *spec = malloc(bytes);
+    spec_write(&draft, spec, bytes);
+    struct object_id id = result_id(spec->task, 0);
+    CHECK_EQ(client_call_add(core, run, spec, 1), status);
+    free(spec);
+    return id;
+}
+
+TEST(calls, a_scope_that_ends_leaves_its_calls_to_the_agent_and_what_runs_goes_on)
+{
+    start();
+    uint64_t run = WIRE_RUN_OWN | 9;
+    CHECK_EQ(client_run_begin(core, run, (struct task_id){ 3, 4 }), 0);
+    struct object_id none = { 0, 0 }, first = call_under(run, none, 0);
+    CHECK_EQ(push(), 1); /* it runs */
+    call_under(run, first, 0);
+    call_under(run, none, 0);
+    CHECK_TEXT(said(), "");
+    client_calls_scope_ends(core, run);
+    CHECK_TEXT(said(), "RUN ESCAPE");
+    for (uint64_t i = 0; i < 2; i++) {
+        struct client_call *gone;
+        struct client_flight *flight;
+        CHECK_EQ(client_call_submit(core, false, &gone, &flight), 0);
+        CHECK(gone != NULL && client_call_scope(gone) == run);
+        client_submitted(core, flight, 9 + i);
+        client_call_forget(gone);
+    }
+    CHECK(!client_calls_leave(core));
+    client_scope_end(core, run);
+    CHECK(client_core_is_valid(core));
+    uint32_t attempts;
+    CHECK(client_call_try_again(core, client_call_at(lease.pushed.next), &attempts)); /* its worker died */
+    CHECK_EQ(push(), 1);
+    complete(42, false);
+    CHECK_TEXT(said(), "SETTLE");
+    finish();
+}
+
+TEST(calls, a_call_of_a_scope_that_has_ended_may_go_back_to_the_agent)
+{
+    start();
+    uint64_t run = WIRE_RUN_OWN | 9;
+    CHECK_EQ(client_run_begin(core, run, (struct task_id){ 3, 4 }), 0);
+    call_under(run, (struct object_id){ 0, 0 }, 0);
+    push();
+    client_calls_scope_ends(core, run);
+    client_scope_end(core, run);
+    client_call_taken_back(core, client_call_at(lease.pushed.next));
+    struct client_call *gone;
+    struct client_flight *flight;
+    CHECK_EQ(client_call_submit(core, true, &gone, &flight), 0);
+    CHECK(gone != NULL && client_call_scope(gone) == 0);
+    client_submitted(core, flight, 9);
+    client_call_forget(gone);
+    finish();
+}
+
+TEST(calls, the_calls_of_a_later_attempt_go_the_agents_way)
+{
+    start();
+    uint64_t run = WIRE_RUN_OWN | 9;
+    CHECK_EQ(client_run_begin(core, run, (struct task_id){ 3, 4 }), 0);
+    client_scope_is_again(core, run);
+    call_under(run, (struct object_id){ 0, 0 }, ROOST_EEXIST);
+    finish();
+}
+
+TEST(calls, what_a_call_needs_goes_out_before_it)
+{
+    start();
+    struct object_id last = call((struct spec_draft){ .max_retries = 3 });
+    for (int i = 0; i < 3; i++) {
+        last = call_on(last);
+    }
+    push();
+    complete(1, false); /* of the first: its value goes along */
+    struct client_flight *flight;
+    const roost_in arg = roost_in_handle(object_ref(last));
+    struct spec *user = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_EQ(client_submit(core, 0, user, NULL, &flight), 0);
+    client_submitted(core, flight, 9);
+    CHECK_TEXT(said(), "ESCAPE SETTLE ESCAPE ESCAPE ESCAPE");
+    free(user);
+    finish();
+}
+
+TEST(calls, a_pending_result_that_the_agent_is_asked_about_goes_out_first)
+{
+    start();
+    roost_ref ref = object_ref(call((struct spec_draft){ .max_retries = 3 }));
+    int8_t ready = 0;
+    struct client_ask wait = { .kind = WIRE_WAIT, .refs = &ref, .total = 1, .wanted = 1, .ready = &ready };
+    CHECK_EQ(client_ask(core, &wait), 0);
+    CHECK_TEXT(said(), "ESCAPE WAIT");
+    client_forget(core, &wait);
     finish();
 }
 

@@ -412,3 +412,137 @@ TEST(task_lease, an_escaped_call_that_no_lease_took_is_done_by_the_agent)
     bench_names(&bench, driver, WIRE_FREE, 0, result_id(task, 0));
     bench_end(&bench, true);
 }
+
+/* A task of the driver's runs in a worker that holds a lease itself; who is the worker, and which is its lease. */
+static struct bench_task hold_in_a_task(uint64_t *number_out)
+{
+    struct core_client driver = bench_driver(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1, .max_retries = 3 });
+    bench_workers_come(&bench);
+    struct bench_task parent = bench_take(&bench);
+    *number_out = lease(parent.client);
+    return parent;
+}
+
+/* The spec of a call of the task's, as it goes out with an escape. */
+static struct task_id escape_under(struct core_client client, uint64_t scope, struct task_id parent,
+                                   const roost_in *arg)
+{
+    struct {
+        struct wire_escape head;
+        unsigned char spec[WIRE_TASK_INLINE_BYTES];
+    } entry;
+    struct spec_draft draft = { .function = "child",
+                                .job = bench.job,
+                                .parent = parent,
+                                .call = 1,
+                                .cpus_hundredths = 100,
+                                .returns = 1,
+                                .args = arg,
+                                .args_count = arg != NULL,
+                                .max_retries = 3 };
+    size_t bytes;
+    _Alignas(8) unsigned char spec[WIRE_TASK_INLINE_BYTES];
+    CHECK_EQ(spec_measure(&draft, &bytes), 0);
+    CHECK(bytes <= sizeof spec);
+    memset(&entry, 0, sizeof entry);
+    spec_write(&draft, spec, bytes);
+    memcpy(entry.head.spec, spec, bytes);
+    size_t size = (offsetof(struct wire_escape, spec) + bytes + 7) / 8 * 8;
+    entry.head.head = (struct wire_entry){ WIRE_ESCAPE, (uint32_t)size, 0 };
+    entry.head.scope = scope;
+    entry.head.spec_bytes = (uint32_t)bytes;
+    bench_entry(&bench, client, &entry.head.head);
+    return ((const struct spec *)(const void *)spec)->task;
+}
+
+TEST(task_lease, a_task_that_held_leases_is_tried_again_only_when_what_it_had_called_is_dead_too)
+{
+    bench_start(&bench, ROOST_MIB(1), 3);
+    uint64_t number;
+    struct bench_task parent = hold_in_a_task(&number);
+    struct core_client child = worker_of(parent.client);
+    bench_gone(&bench, parent.client, 9);
+    CHECK_EQ(bench.killed_count, 1);
+    bench_workers_come(&bench);
+    CHECK_EQ(bench.tasks_count, 0);
+    bench_gone(&bench, child, 9);
+    bench_workers_come(&bench);
+    struct bench_task again = bench_take(&bench);
+    CHECK(task_id_eq(again.id, parent.id));
+    CHECK_EQ(again.task.attempt, 1);
+    CHECK_EQ(agent_counts(bench.agent).leases, 0);
+    bench_complete(&bench, &again, 0, "");
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, a_call_that_others_know_of_is_the_agents_when_its_holder_is_dead_and_so_is_what_it_reads)
+{
+    bench_start(&bench, ROOST_MIB(1), 3);
+    uint64_t number;
+    struct bench_task parent = hold_in_a_task(&number);
+    struct core_client child = worker_of(parent.client);
+    struct object_id read = bench_put(&bench, parent.client, 100, NULL, 0);
+    const roost_in arg = roost_in_ref(object_ref(read));
+    struct task_id task = escape_under(parent.client, parent.task.run, parent.id, &arg);
+    bench_gone(&bench, parent.client, 9); /* with its scope; the call still needs what it read */
+    bench_gone(&bench, child, 9);
+    bench_workers_come(&bench);
+    bench_workers_come(&bench);
+    struct bench_task taken[2] = { bench_take(&bench), bench_take(&bench) };
+    CHECK(task_id_eq(taken[0].id, task) || task_id_eq(taken[1].id, task));
+    CHECK(bench_find(&bench, read) != NULL);
+    for (int i = 0; i < 2; i++) {
+        bench_complete(&bench, &taken[i], 0, "");
+    }
+    CHECK(bench_find(&bench, read) == NULL);
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, a_wait_for_own_calls_gives_the_cpu_back_until_it_is_ended)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    bench_workers_come(&bench);
+    struct bench_task parent = bench_take(&bench);
+    CHECK_EQ(cpus_free(), 0);
+    struct wire_wait wait = { .head = { WIRE_WAIT, sizeof wait, 70 },
+                              .scope = parent.task.run,
+                              .wanted = 1,
+                              .flags = WIRE_WAIT_BLOCKS | WIRE_WAIT_OWN };
+    bench_entry(&bench, parent.client, &wait.head);
+    CHECK_EQ(cpus_free(), 100);
+    struct wire_ask end = { .head = { WIRE_UNWAIT, sizeof end, 70 } };
+    bench_entry(&bench, parent.client, &end.head);
+    CHECK_EQ(cpus_free(), 0);
+    CHECK_EQ(bench_said_count(&bench, parent.client, WIRE_READY), 1);
+    bench_complete(&bench, &parent, 0, "");
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, a_stored_result_that_others_wait_for_is_theirs_although_its_scope_has_ended)
+{
+    bench_start(&bench, ROOST_MIB(1), 3);
+    uint64_t number;
+    struct bench_task parent = hold_in_a_task(&number);
+    struct core_client child = worker_of(parent.client);
+    struct task_id task = escape_under(parent.client, parent.task.run, parent.id, NULL);
+    struct object_id ids[] = { result_id(task, 0) };
+    struct core_client other = bench_driver(&bench);
+    bench_wait(&bench, other, 0, 0, 1, ids, 1);
+    bench_complete(&bench, &parent, 0, "");
+    run(child, 1, task);
+    result(child, 1, task, 0, 100);
+    run_end(child, 1, 0);
+    struct wire_adopt entry = { .head = { WIRE_ADOPT, sizeof entry, 0 },
+                                .scope = parent.task.run,
+                                .lease = number,
+                                .run = WIRE_RUN_OWN | 1,
+                                .task = task,
+                                .is_wanted = 1 };
+    bench_entry(&bench, parent.client, &entry.head);
+    const struct wire_ready *ready = bench_said(&bench, other, WIRE_READY);
+    CHECK(ready != NULL && ready->ready[0] == 1);
+    bench_end(&bench, false);
+}
