@@ -309,6 +309,15 @@ static int agent_bring(struct roost *rt, uint64_t scope, roost_ref ref)
     return status;
 }
 
+/* The table says that it was given up, and perhaps has not heard that it is made again. */
+static int look_at_given_up(struct agent_link *link, roost_ref ref)
+{
+    pthread_mutex_lock(&link->lock);
+    bool is_named = client_is_named(link->core, object_id_of(ref));
+    pthread_mutex_unlock(&link->lock);
+    return is_named ? STORE_GET_ASK : ROOST_EFREED;
+}
+
 static int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_out)
 {
     struct agent_link *link = link_of(rt);
@@ -333,7 +342,8 @@ static int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_o
         }
     }
     struct pins_thread *thread = link_pins(link);
-    return thread == NULL ? ROOST_ENOMEM : store_map_get(&link->map, thread, ref, view_out);
+    int answer = thread == NULL ? ROOST_ENOMEM : store_map_get(&link->map, thread, ref, view_out);
+    return answer == ROOST_EFREED ? look_at_given_up(link, ref) : answer;
 }
 
 /* ---- waiting ---- */

@@ -99,6 +99,9 @@ int client_keep(struct client_core *core, uint64_t scope, struct object_id id);
 /* One less. ROOST_ENOENT: the scope does not hold it; nothing changed. */
 int client_free(struct client_core *core, uint64_t scope, struct object_id id);
 uint32_t client_holds(const struct client_core *core, uint64_t scope, struct object_id id);
+/* Does any scope hold or tie it? Then it is no object that was given up, whatever the table still says of an earlier one:
+ * a call that is made again gives its results the same ids. */
+bool client_is_named(const struct client_core *core, struct object_id id);
 
 /* ---- calls ---- */
 

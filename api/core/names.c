@@ -145,6 +145,16 @@ int client_free(struct client_core *core, uint64_t number, struct object_id id)
     return 0;
 }
 
+bool client_is_named(const struct client_core *core, struct object_id id)
+{
+    LIST_EACH (at, &core->scopes) {
+        if (name_find(CONTAINER_OF(at, struct client_scope, node), id) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t client_holds(const struct client_core *core, uint64_t number, struct object_id id)
 {
     const struct client_scope *scope = core_scope(core, number);

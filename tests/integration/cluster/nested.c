@@ -31,13 +31,17 @@ static int tell(const char *path, long number)
     return fclose(file) == 0 && rename(part, path) == 0 ? 0 : ROOST_EIO;
 }
 
-static long told(const char *path)
+/* By the task of `ref`, unless it ends before. */
+static long told(const char *path, roost_ref ref)
 {
-    const struct timespec pause = { 0, 1000000 };
     FILE *file;
+    bool ready;
     for (int i = 0; (file = fopen(path, "re")) == NULL; i++) {
         CHECK(errno == ENOENT && i < LONG_MS);
-        nanosleep(&pause, NULL);
+        if (roost_wait(rt, &ref, 1, 1, true, &ready, 1) == 0 && access(path, F_OK) != 0) {
+            number_of(ref);
+            return 0;
+        }
     }
     long number = 0;
     CHECK_EQ(fscanf(file, "%ld", &number), 1);
@@ -169,8 +173,8 @@ TEST(nested, children_go_on_when_their_parent_has_ended)
         CHECK_EQ(roost_wait(rt, &ref, 1, 1, true, &ready, round * 10), ROOST_ETIMEDOUT);
         open_gate(gate);
         CHECK_EQ(number_of(ref), 78);
-        CHECK_EQ(told(one), 100001);
-        CHECK_EQ(told(two), 10);
+        CHECK_EQ(told(one, ref), 100001);
+        CHECK_EQ(told(two, ref), 10);
         roost_free(rt, ref);
         unlink(gate);
     }
@@ -200,11 +204,10 @@ TEST(nested, a_holder_that_is_killed_at_any_moment_loses_no_task)
         struct roost_task_options options = ROOST_TASK_OPTIONS(.max_retries = 1000);
         OK(roost_call_with(rt, add_children_and_say_who, &options, &ref, path));
         for (int kills = 0; kills < 2; kills++) {
-            pid_t holder = (pid_t)told(path);
+            pid_t holder = (pid_t)told(path, ref);
             const struct timespec pause = { 0, rand_r(&seed) % 5000000 };
             nanosleep(&pause, NULL);
-            kill(holder, SIGKILL); /* it may have ended */
-            if (round % 2 == 1) {
+            if (holder == 0 || kill(holder, SIGKILL) != 0 || round % 2 == 1) { /* it has ended */
                 break;
             }
         }
@@ -256,7 +259,7 @@ TEST(nested, what_others_know_of_a_dead_holders_calls_is_made_all_the_same)
         roost_ref ref;
         bool ready;
         OK(roost_call(rt, show_children, &ref, gate, path));
-        pid_t holder = (pid_t)told(path);
+        pid_t holder = (pid_t)told(path, ref);
         CHECK_EQ(roost_wait(rt, &ref, 1, 1, true, &ready, round * 10), ROOST_ETIMEDOUT);
         CHECK_EQ(kill(holder, SIGKILL), 0);
         open_gate(gate);
