@@ -25,7 +25,7 @@
 #include "common/limits.h"
 
 enum {
-    WIRE_LAYOUT = 3,
+    WIRE_LAYOUT = 4,
     WIRE_REFS_PER_ENTRY = 1000,
     WIRE_TEXT_BYTES_MAX = 1024,
     WIRE_TASK_INLINE_BYTES = 384 /* of a spec inside a task ring's slot; a longer one lies in the store */

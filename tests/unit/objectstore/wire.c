@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------ the layout, as WIRE_LAYOUT 2 has it */
+/* ------------------------------------------------------------------ the layout, as WIRE_LAYOUT 4 has it */
 
 #define SIZE_IS(type, bytes)        _Static_assert(sizeof(struct type) == (bytes), #type ": change WIRE_LAYOUT with it")
 #define AT(type, member, offset)    _Static_assert(offsetof(struct type, member) == (offset), #type "." #member)
 #define ENDS_IN(type, list, offset) AT(type, list, offset)
 
-_Static_assert(WIRE_LAYOUT == 3, "the sizes and offsets below are those of layout 3");
+_Static_assert(WIRE_LAYOUT == 4, "the sizes and offsets below are those of layout 4");
 SIZE_IS(wire_place, 24);
 AT(wire_place, bytes, 8);
 AT(wire_place, segment, 16);
