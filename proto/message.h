@@ -229,6 +229,7 @@ struct proto_load {
     const struct proto_pulled *pulled; /* peers whose count has changed since the last LOAD; in a LIST: all */
     size_t pulled_count;               /* at most PULL_PEERS_COUNTED_MAX + 1 */
     uint32_t blocked_hundredths;       /* CPUs that attempts of the head's have given back while they wait */
+    uint32_t leased; /* workers that take tasks straight from a client; `running` does not count these */
 };
 
 /* The full state of an agent: on a session that was not resumed, unasked, and when the head sends PROTO_LIST with a

@@ -365,6 +365,7 @@ static SHAPE(proto_pulled, WIRE, roost__v1__pulled__descriptor, NULL)
         U64(attempts_done, 0, ANY),
         LIST(pulled, pulled_count, proto_pulled, PULL_PEERS_COUNTED_MAX + 1),
         U32(blocked_hundredths, 0, UINT32_MAX),
+        U32(leased, 0, UINT32_MAX),
     };
 static SHAPE(proto_load, WIRE, roost__v1__load__descriptor, NULL)
 #undef OURS

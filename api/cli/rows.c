@@ -30,6 +30,7 @@ static const struct {
     { "store_used_bytes", COLUMN_BYTES },
     { "store_bytes", COLUMN_BYTES },
     { "workers", COLUMN_COUNT },
+    { "leased", COLUMN_COUNT },
     { "running", COLUMN_COUNT },
     { "queued", COLUMN_COUNT },
     { "pid", COLUMN_COUNT },

@@ -199,6 +199,15 @@ static uint64_t pulled_bytes(const struct head *head)
     return bytes;
 }
 
+static uint64_t workers_leased(const struct head *head)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        count += head->members[i] != NULL && member_lives(head->members[i]) ? head->members[i]->load.leased : 0;
+    }
+    return count;
+}
+
 static void fill_status(struct rows *rows)
 {
     struct head_counts counts = head_counts(rows->head);
@@ -220,6 +229,7 @@ static void fill_status(struct rows *rows)
         { "retries", counts.retries },
         { "spec_bytes", counts.spec_bytes },
         { "pulled_bytes", pulled_bytes(rows->head) },
+        { "workers_leased", workers_leased(rows->head) },
         { "echoes_missing", counts.echoes_missing },
         { "lists_missing", counts.lists_missing },
     };
@@ -266,6 +276,7 @@ static void fill_workers(struct rows *rows)
         if (member != NULL && member_lives(member)) {
             cell(rows, "%u", i);
             cell(rows, "%u", member->load.workers);
+            cell(rows, "%u", member->load.leased);
             cell(rows, "%u", member->load.running);
             cell(rows, "%u", member->load.queued);
             cell(rows, "%" PRIu64, member->load.attempts_done);
@@ -490,7 +501,7 @@ static void set_columns(struct rows *rows)
                  "store_used_bytes", "store_bytes", "labels");
         break;
     case PROTO_QUERY_WORKERS:
-        COLUMNS_("node", "workers", "running", "queued", "done");
+        COLUMNS_("node", "workers", "leased", "running", "queued", "done");
         break;
     case PROTO_QUERY_JOBS:
         COLUMNS_("job", "name", "node", "pid");

@@ -70,6 +70,7 @@ static struct proto_load load_now(const struct agent *agent)
         .workers = (uint32_t)counts.workers,
         .attempts_done = counts.attempts_done,
         .blocked_hundredths = agent->blocked_hundredths,
+        .leased = (uint32_t)counts.leases,
     };
 }
 
@@ -83,6 +84,7 @@ static uint64_t load_hash(const struct agent *agent, const struct proto_load *lo
                          load->workers,
                          load->attempts_done,
                          load->blocked_hundredths,
+                         load->leased,
                          agent->counts.pulled_bytes };
     return hash64(words, sizeof words, 7);
 }

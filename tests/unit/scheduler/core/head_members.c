@@ -264,7 +264,7 @@ static void say_pulled(uint32_t agent, uint32_t from, uint64_t bytes)
 {
     struct proto_pulled pulled = { from, bytes };
     struct proto_message load = { .kind = PROTO_LOAD,
-                                  .u.load = { .attempts_done = 5, .pulled = &pulled, .pulled_count = 1 } };
+                                  .u.load = { .attempts_done = 5, .leased = 2, .pulled = &pulled, .pulled_count = 1 } };
     bench_say(&bench, agent, &load);
 }
 
@@ -277,7 +277,8 @@ TEST(head_members, what_nodes_have_pulled_is_kept_by_peer_and_begins_anew_with_t
     CHECK(strcmp(bench_query(&bench, PROTO_QUERY_PULLS, "")->text, "1|2|900|1|0|5|") == 0);
     CHECK(strcmp(bench_query(&bench, PROTO_QUERY_PULLS, "from=0")->text, "1|0|5|") == 0);
     CHECK(strcmp(bench_query(&bench, PROTO_QUERY_STATUS, "what=pulled_bytes")->text, "pulled_bytes|905|") == 0);
-    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_WORKERS, "node=1")->text, "1|0|0|0|5|") == 0);
+    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_WORKERS, "node=1")->text, "1|0|2|0|0|5|") == 0);
+    CHECK(strcmp(bench_query(&bench, PROTO_QUERY_STATUS, "what=workers_leased")->text, "workers_leased|2|") == 0);
     bench_die(&bench, 0);
     CHECK_EQ(bench_query(&bench, PROTO_QUERY_PULLS, "")->total, 2);
     bench_agent_again(&bench, 0);

@@ -56,6 +56,18 @@ TEST(agent_load, pulled_bytes_are_told_under_the_node_that_they_came_from)
     bench_end(&bench, false);
 }
 
+TEST(agent_load, workers_that_are_leased_are_told)
+{
+    begin();
+    struct core_client driver = bench_driver(&bench);
+    struct wire_lease ask = { .head = { WIRE_LEASE, sizeof ask, 7 } };
+    bench_entry(&bench, driver, &ask.head);
+    bench_workers_come(&bench);
+    pause_ends();
+    CHECK_EQ(load()->leased, 1);
+    bench_end(&bench, false);
+}
+
 TEST(agent_load, a_transfer_that_breaks_counts_whole)
 {
     begin();
