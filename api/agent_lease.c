@@ -185,7 +185,7 @@ static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
 {
-    if (!link->leases_are_on || !client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
+    if (!client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
@@ -596,9 +596,6 @@ static void send_impatient(struct agent_link *link)
 
 uint64_t leases_work(struct agent_link *link)
 {
-    if (!link->leases_are_on) {
-        return WAIT_SLEEP_NS_MAX;
-    }
     pthread_mutex_lock(&link->lock);
     bool is_granted = link->lease_is_granted;
     pthread_mutex_unlock(&link->lock);

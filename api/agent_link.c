@@ -258,7 +258,6 @@ static int set_up(struct agent_link *link, const struct connect_welcome *welcome
         return error_set(ROOST_ENOMEM, "no memory for a connection");
     }
     link->prefix = welcome->prefix;
-    link->leases_are_on = welcome->leases != 0;
     link->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)welcome->agent_pid, 0);
     rt->node = welcome->node;
     rt->job = welcome->job;

@@ -66,7 +66,6 @@ struct agent_link {
     uint64_t leased_runs, leased_stale; /* counted: the last number of a run; tasks of leases that were over */
 
     /* leases that this client holds (agent_lease.c) */
-    bool leases_are_on;
     struct list_node leases, leases_closed; /* struct link_lease */
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;

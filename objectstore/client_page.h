@@ -103,7 +103,6 @@ struct connect_welcome {
     uint32_t kind, layout;
     int32_t status;
     uint32_t slot, generation, segments;
-    uint32_t leases, reserved; /* 1: leases may be asked for */
     struct node_id node;
     struct job_id job;
     uint64_t prefix; /* id.hi of what the client itself puts */

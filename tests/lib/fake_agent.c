@@ -708,6 +708,18 @@ static void take_result(struct fake_agent *agent, struct client *client, const s
     list_append(&client->call->results, &object->node);
 }
 
+/* No lease has the call, as none is ever granted here: it will be submitted. Until then its results are pending. */
+static void take_escape(struct fake_agent *agent, uint32_t index, const struct wire_escape *escape)
+{
+    _Alignas(8) unsigned char copy[WIRE_TASK_INLINE_BYTES];
+    const struct spec *spec = (const struct spec *)(const void *)copy;
+    memcpy(copy, escape->spec, escape->spec_bytes);
+    CHECK_EQ(spec_check(copy, escape->spec_bytes), 0);
+    for (uint32_t i = 0; i < spec->returns; i++) {
+        hold(agent, result_id(spec->task, i), index, escape->scope);
+    }
+}
+
 static void take_ask(struct fake_agent *agent, uint32_t index, const struct wire_ask *ask)
 {
     struct client *client = &agent->clients[index];
@@ -772,6 +784,8 @@ static void take_request(struct fake_agent *agent, uint32_t index, const struct 
         take_wait(agent, index, body);
     } else if (entry->kind == WIRE_RESULT) {
         take_result(agent, client, body);
+    } else if (entry->kind == WIRE_ESCAPE) {
+        take_escape(agent, index, body);
     } else {
         take_ask(agent, index, body);
     }

@@ -230,7 +230,6 @@ static void say_welcome(struct guest *guest, int status, int page_fd, int pins_f
         unix_connection_send(guest->connection, &welcome, sizeof welcome, NULL, 0);
         return;
     }
-    welcome.leases = 1;
     welcome.prefix = agent_client_prefix(daemon->core, guest->key);
     struct program *program = guest->process != NULL ? guest->process->program
                                                      : CONTAINER_OF(daemon->programs.previous, struct program, all);

@@ -13,11 +13,11 @@ _Static_assert(offsetof(struct node_page, wake_ns) == 16, "change NODE_PAGE_LAYO
 _Static_assert(offsetof(struct node_page, bell) == 64, "the bell has a cache line of its own");
 _Static_assert(sizeof(struct connect_hello) == 24, "the first words are fixed");
 _Static_assert(offsetof(struct connect_hello, token) == 16, "the first words are fixed");
-_Static_assert(sizeof(struct connect_welcome) == 608, "the first words are fixed");
-_Static_assert(offsetof(struct connect_welcome, node) == 32, "the first words are fixed");
-_Static_assert(offsetof(struct connect_welcome, prefix) == 64, "the first words are fixed");
-_Static_assert(offsetof(struct connect_welcome, segment_bytes) == 96, "the first words are fixed");
-_Static_assert(offsetof(struct connect_welcome, node_name) == 288, "the first words are fixed");
+_Static_assert(sizeof(struct connect_welcome) == 600, "the first words are fixed");
+_Static_assert(offsetof(struct connect_welcome, node) == 24, "the first words are fixed");
+_Static_assert(offsetof(struct connect_welcome, prefix) == 56, "the first words are fixed");
+_Static_assert(offsetof(struct connect_welcome, segment_bytes) == 88, "the first words are fixed");
+_Static_assert(offsetof(struct connect_welcome, node_name) == 280, "the first words are fixed");
 _Static_assert(sizeof(struct connect_pins) == 8 && sizeof(struct connect_pins_given) == 16,
                "the first words are fixed");
 
