@@ -423,6 +423,9 @@ static void escape(struct client_core *core, struct client_call *call)
         if (is_done && result->is_sealed && result->data != NULL) {
             settle(core, call, i, result->data, result->bytes, result->format);
         }
+        if (result->is_gone) {
+            continue;
+        }
         if (result->name == NULL) {
             say_free(core, call->scope, result_id(call->spec->task, i));
             continue;
@@ -469,6 +472,7 @@ static void let_go(struct own_result *result)
     struct client_call *call = result->call;
     result->name->result = NULL;
     result->name = NULL;
+    result->is_gone = true;
     free(result->data);
     result->data = NULL;
     call->results_left--;

@@ -105,8 +105,8 @@ struct pin_slot {
 /* calls.c */
 struct own_result {
     struct client_call *call;
-    struct client_name *name; /* NULL: nobody wants it */
-    bool is_sealed;
+    struct client_name *name; /* NULL: nobody wants it, or (is_gone) it goes on elsewhere */
+    bool is_sealed, is_gone;
     uint32_t bytes, format;
     void *data;             /* owned */
     struct list_node waits; /* struct client_own_node */

@@ -710,13 +710,11 @@ void task_escape(struct agent *agent, struct client *client, const struct wire_e
     task->attempts = escape->attempt;
     task->leased_to = client;
     client->has_escaped = true;
-    if (!task_expect_results(agent, task, scope)) {
-        client_broken(agent, client, "ESCAPE of a call whose results exist");
-        task_cancel(agent, task);
-        return;
-    }
+    task_expect_results(agent, task,
+                        scope); /* one may be here: announced by its maker, and an object by itself since then */
     task_set_state(agent, task, TASK_LEASED);
     hold_args(agent, task);
+    task_settled(agent, task);
 }
 
 void task_settled(struct agent *agent, struct task *task)

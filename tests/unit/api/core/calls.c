@@ -579,6 +579,36 @@ TEST(calls, what_a_call_needs_goes_out_before_it)
     finish();
 }
 
+TEST(calls, a_result_that_was_brought_into_the_store_does_not_go_out_with_the_others_of_its_call)
+{
+    start();
+    struct spec_draft draft = { .function = "f", .cpus_hundredths = 100, .returns = 2 };
+    size_t bytes;
+    CHECK_EQ(client_scope_call(core, 0, &draft.parent, &draft.call), 0);
+    CHECK_EQ(spec_measure(&draft, &bytes), 0);
+    struct spec *spec = malloc(bytes);
+    spec_write(&draft, spec, bytes);
+    CHECK_EQ(client_call_add(core, 0, spec, 1), 0);
+    push();
+    uint64_t value = 42;
+    struct client_done done = { .run = WIRE_RUN_OWN | 1, .results = 2, .duration_ns = 1000 };
+    for (int i = 0; i < 2; i++) {
+        done.result[i].bytes = sizeof value;
+        done.result[i].data = &value;
+    }
+    client_call_done(core, client_call_at(lease.pushed.next), &done, 2);
+    const struct wire_object wire = { .id = result_id(spec->task, 0), .size = 8, .place = { .bytes = 64 } };
+    CHECK_EQ(client_own_settle(core, &wire, false), 0);
+    roost_ref ref = object_ref(result_id(spec->task, 1));
+    int8_t ready = 0;
+    struct client_ask wait = { .kind = WIRE_WAIT, .refs = &ref, .total = 1, .wanted = 1, .ready = &ready };
+    CHECK_EQ(client_ask(core, &wait), 0);
+    CHECK_TEXT(said(), "ESCAPE SETTLE WAIT");
+    client_forget(core, &wait);
+    free(spec);
+    finish();
+}
+
 TEST(calls, a_pending_result_that_the_agent_is_asked_about_goes_out_first)
 {
     start();

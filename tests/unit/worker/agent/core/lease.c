@@ -378,6 +378,35 @@ TEST(task_lease, an_escaped_call_is_waited_for_until_its_holder_says_the_value)
     bench_end(&bench, true);
 }
 
+TEST(task_lease, a_result_that_was_announced_before_its_call_stays_what_it_is)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    struct spec_draft draft = { .function = "f",
+                                .job = bench.job,
+                                .parent = task_id_from(job_id_key(bench.job)),
+                                .call = bench.next_call + 1,
+                                .cpus_hundredths = 100,
+                                .returns = 1,
+                                .max_retries = 3 };
+    size_t bytes;
+    _Alignas(8) unsigned char spec[WIRE_TASK_INLINE_BYTES];
+    CHECK_EQ(spec_measure(&draft, &bytes), 0);
+    spec_write(&draft, spec, bytes);
+    struct wire_announce announce = { .head = { WIRE_ANNOUNCE, sizeof announce, 0 },
+                                      .object = { .size = 100 },
+                                      .task = ((const struct spec *)(const void *)spec)->task };
+    announce.object.id = result_id(announce.task, 0);
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, 100, &announce.object.place), 0);
+    bench_entry(&bench, driver, &announce.head);
+    CHECK(task_id_eq(escape(driver), announce.task));
+    CHECK_EQ(bench.closed_count, 0);
+    CHECK_EQ(agent_counts(bench.agent).tasks_leased, 0);
+    CHECK(bench_find(&bench, announce.object.id) != NULL);
+    bench_names(&bench, driver, WIRE_FREE, 0, announce.object.id);
+    bench_end(&bench, true);
+}
+
 TEST(task_lease, who_needs_an_escaped_call_that_failed_fails_by_it)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
