@@ -1,7 +1,7 @@
 /* agent_link.h - the wire between this process and its agent
  *
  * One link per struct roost that has an agent: the shared page with its rings and bells, the mapped store, the client
- * core, and the library's one thread. agent_link.c makes it, agent_talk.c speaks and listens, agent_world.c is what the
+ * core, and the library's one thread. agent_link.c makes it, agent_talk.c speaks and listens, agent_world.h is what the
  * API asks of it, worker/runtime/serve.c what a worker does with it.
  *
  * One lock guards the core and both ends of every ring that are ours: entries enter a ring in the order in which the
@@ -139,6 +139,8 @@ static inline struct doorbell *link_bell(const struct agent_link *link, uint32_t
 
 /* Under the lock: say what the core has to say, as far as the ring has room. True: all is said. */
 bool link_flush_locked(struct agent_link *link);
+/* The same, but only for what should not wait for company. */
+void link_say_urgent_locked(struct agent_link *link);
 /* Under the lock, which it gives up while it waits: until all is said. The link's status when it is gone. */
 int link_say_all(struct agent_link *link);
 /* Under the lock: take in what the agent has said. */
@@ -187,7 +189,7 @@ void leases_fini(struct agent_link *link);
 void leases_free(struct agent_link *link);
 uint64_t link_now_ns(void);
 
-/* ---- agent_world.c ---- */
+/* ---- agent_world.c, agent_call.c, agent_put.c, agent_watch.c ---- */
 
 /* Under the lock, which it gives up while it waits: a call of no lease is published for the agent, as client_call_submit()
  * says. NULL: none, or it could not be. */

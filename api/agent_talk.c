@@ -111,6 +111,14 @@ bool link_flush_locked(struct agent_link *link)
     return is_all;
 }
 
+void link_say_urgent_locked(struct agent_link *link)
+{
+    if (client_core_is_urgent(link->core) ||
+        (client_core_has_more(link->core) && table_room_is_wanted(&link->map.table))) {
+        link_flush_locked(link);
+    }
+}
+
 void link_back_off(struct agent_link *link, unsigned tries)
 {
     if (tries < BACK_OFF_YIELDS) {

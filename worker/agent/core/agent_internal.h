@@ -400,6 +400,17 @@ void tasks_holder_gone(struct agent *agent, struct client *client);
 void task_settled(struct agent *agent, struct task *task);
 /* The object that `input` waits for has a value, or never will. */
 void task_input_changed(struct agent *agent, struct input *input);
+/* Records of `count` inputs, at the end of one of the task's two lists. */
+struct inputs *inputs_add(struct list_node *list, struct task *task, uint32_t count);
+void input_set(struct agent *agent, struct input *input, struct object *object, roost_ref ref, bool is_gathered);
+/* To what the input's object leads on to, as far as that is known. */
+void input_follow(struct agent *agent, struct input *input);
+/* Pinned when it is here, else waited for, and asked for or pulled. */
+void input_look(struct agent *agent, struct input *input);
+/* None is missing any more: gathers are spread out, which may make some missing again; else the task is READY. */
+void task_inputs_are_here(struct agent *agent, struct task *task);
+/* Pins and holds of all. */
+void task_inputs_release(struct agent *agent, struct task *task);
 /* Its bytes cannot be brought here: so the task fails, with `status` and these words. */
 void task_input_refused(struct agent *agent, struct input *input, int32_t status, const char *why);
 /* Bytes of copies here that tasks read which run, or are about to: they can go when those have ended. */
