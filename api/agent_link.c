@@ -412,12 +412,27 @@ static void unmap_pins(struct agent_link *link)
     }
 }
 
+/* Results of leased calls come past the agent, so what their workers have printed before may still lie in a pipe. In the
+ * turn in which the agent answers the first question it reads every pipe; what it read comes before the second answer. */
+static void await_last_words(struct agent_link *link)
+{
+    int status = link_gone(link);
+    for (int i = 0; i < 2 && status == 0; i++) {
+        struct agent_ask ask = { .ask = { .kind = WIRE_NODES } };
+        status = link_ask(link, &ask, LINK_LAST_WORDS_MS);
+        link_ask_fini(&ask);
+    }
+}
+
 void link_close(struct agent_link *link)
 {
     if (link == NULL) {
         return;
     }
     if (link->has_thread) {
+        if (link->role == CLIENT_DRIVER) {
+            await_last_words(link);
+        }
         atomic_store_explicit(&link->is_closing, true, memory_order_release);
         doorbell_ring_always(link_bell(link, CLIENT_BELL_LIBRARY));
         pthread_join(link->thread, NULL);

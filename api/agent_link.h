@@ -17,8 +17,9 @@
 #include "objectstore/lease_page.h"
 
 enum {
-    LINK_OUTPUTS_MAX = 256, /* lines of workers that wait to be printed; later ones are dropped and counted */
-    LINK_ANSWER_MS = 10000, /* an answer that needs nobody's work */
+    LINK_LAST_WORDS_MS = 1000, /* a closing driver waits so long, twice, for what its workers have printed */
+    LINK_OUTPUTS_MAX = 256,    /* lines of workers that wait to be printed; later ones are dropped and counted */
+    LINK_ANSWER_MS = 10000,    /* an answer that needs nobody's work */
     LINK_ROOM_MS = STORE_PATIENCE_MS + 5000,
 };
 
