@@ -62,6 +62,7 @@ struct object {
     bool is_wanted;     /* it was asked for FOUND */
     bool is_copy;       /* the bytes here can be had elsewhere: evictable */
     bool is_freed;      /* it said FREE, and was told nothing of the object since then */
+    bool is_refused;    /* it wants no copy from here, and was told of none since then */
     bool says_nothing;  /* its value came from the head, which need not be told */
     bool is_marked;     /* cycle.c: something outside names it */
     bool is_being_said; /* link.c: what it contains is made public first */
@@ -144,6 +145,8 @@ void object_becomes_public(struct agent *agent, struct object *object);
 void object_let_go_of_contents(struct agent *agent, struct object *object);
 /* The head has its own word on it, a failure, and does not count the bytes that lie here. */
 void object_refused(struct agent *agent, struct object *object);
+/* The head does not count the bytes that lie here; they go with the last name here. */
+void object_copy_refused(struct agent *agent, struct object *object);
 /* FREE: the head says that nobody names it. */
 void object_free(struct agent *agent, struct object *object);
 static inline bool object_is_error(const struct object *object)

@@ -81,6 +81,7 @@ void link_say_publish(struct agent *agent, struct object *object)
                      : object->state == OBJECT_FAILED ? PROTO_FAILED
                                                       : PROTO_PENDING;
     publish->located = object->state == OBJECT_HERE;
+    object->is_refused = object->is_refused && !publish->located;
     if (object->producer != NULL) {
         publish->task = object->producer->id;
     }
@@ -238,6 +239,7 @@ void link_location(struct agent *agent, struct object *object, bool added)
     struct proto_message *message = link_say(agent, PROTO_LOCATIONS);
     message->u.locations = (struct proto_locations){ item, 1 };
     object->said = added ? agent->said_mark : object->said;
+    object->is_refused = object->is_refused && !added;
 }
 
 void link_is_known(struct agent *agent, struct object *object)
@@ -421,7 +423,7 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
         if (!object->is_public) { /* it was given up, and is wanted again */
             object_becomes_public(agent, object);
         }
-        object->is_freed = false; /* the head hears that it is here, and frees it once more */
+        object->is_freed = object->is_refused = false; /* the head hears that it is here, and frees it once more */
         items[i].contained = say_contained(agent, object);
         items[i].content = link_content(object);
         items[i].located = true;

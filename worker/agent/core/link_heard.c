@@ -187,8 +187,13 @@ static bool can_be_made_again(const struct object *object)
 static void one_freed(struct agent *agent, struct object *object, enum proto_kind kind)
 {
     struct task *producer = object->producer;
-    if (object->said > agent->head_seen || (kind == PROTO_FREE && object->is_registered)) {
-        want_again(agent, object); /* it crosses a word of ours that makes the object known once more */
+    bool crosses = object->said > agent->head_seen; /* a word of ours that makes the object known once more */
+    bool is_of_copy = kind == PROTO_FREE && object->is_registered; /* the object stays: this node is a holder */
+    if (crosses || is_of_copy) {
+        if (!crosses && object->state == OBJECT_HERE) {
+            object_copy_refused(agent, object);
+        }
+        want_again(agent, object);
         return;
     }
     if (kind == PROTO_GONE && can_be_made_again(object)) {

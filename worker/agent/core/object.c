@@ -470,13 +470,14 @@ static void drop_parts(struct agent *agent, struct object *object)
 }
 
 /* May the record stay although nothing names it? A public object's bytes are the head's to free, a part is a cache; of the
- * words of a failure that the head told, it does not know that they lie here. */
+ * words of a failure that the head told, and of a copy that it has refused, it does not know that they lie here. */
 static bool is_kept(const struct object *object)
 {
     if (object->state != OBJECT_HERE) {
         return false;
     }
-    return object->whole != NULL || (object->is_public && !object->is_freed && !object->says_nothing);
+    bool head_knows = object->is_public && !object->is_freed && !object->is_refused && !object->says_nothing;
+    return object->whole != NULL || head_knows;
 }
 
 static void let_go(struct agent *agent, struct object *object)
@@ -511,6 +512,14 @@ static void object_comes_down(struct agent *agent, struct object *object)
         if (object->contains[i] != object) {
             object_name(agent, object->contains[i], &object->contains[i]->private_containers);
         }
+    }
+}
+
+void object_copy_refused(struct agent *agent, struct object *object)
+{
+    object->is_refused = true;
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
     }
 }
 

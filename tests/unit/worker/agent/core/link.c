@@ -970,6 +970,25 @@ TEST(agent_link, a_free_that_has_not_seen_that_the_object_was_made_known_again_i
     bench_end(&bench, true);
 }
 
+TEST(agent_link, a_copy_that_the_head_refuses_is_for_those_here_who_hold_the_object_and_goes_with_them)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    give_away(id);
+    names(PROTO_FREE, id); /* has seen all that was said of it, and lists this node among the holders */
+    CHECK(bench_find(&bench, id) != NULL);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    CHECK(bench_find(&bench, id) != NULL); /* its name is on its way to another node */
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
+    bench_message(&bench, head, &dead);
+    CHECK(bench_find(&bench, id) == NULL);
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, id));
+    bench_end(&bench, true);
+}
+
 /* SUBMITs of a call that such an attempt makes. */
 static size_t submits_of_attempt(uint32_t attempt)
 {
