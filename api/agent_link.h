@@ -162,7 +162,7 @@ int link_ask(struct agent_link *link, struct agent_ask *ask, int timeout_ms);
 /* Frees the answer. */
 void link_ask_fini(struct agent_ask *ask);
 
-/* A bell of one's own, or -1. */
+/* A bell of one's own, or ROOST_ELIMIT, with a text. */
 int link_bell_take(struct agent_link *link);
 void link_bell_give(struct agent_link *link, int bell);
 

@@ -233,11 +233,7 @@ void link_print_outputs(struct agent_link *link)
     struct list_node lines;
     list_init(&lines);
     pthread_mutex_lock(&link->lock);
-    while (!list_is_empty(&link->outputs)) {
-        struct list_node *node = link->outputs.next;
-        list_remove(node);
-        list_append(&lines, node);
-    }
+    list_append_all(&lines, &link->outputs);
     uint32_t dropped = link->outputs_dropped;
     link->outputs_count = link->outputs_dropped = 0;
     pthread_mutex_unlock(&link->lock);
@@ -274,7 +270,8 @@ int link_bell_take(struct agent_link *link)
             return bell;
         }
     }
-    return -1;
+    return error_set(ROOST_ELIMIT, "more than %d threads wait at once (CLIENT_DOORBELLS)",
+                     CLIENT_DOORBELLS - CLIENT_BELL_FIRST);
 }
 _Static_assert(CLIENT_DOORBELLS == 63, "a bit per bell; the last is nobody's");
 
@@ -339,8 +336,7 @@ int link_ask(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
 {
     int bell = link_bell_take(link);
     if (bell < 0) {
-        return error_set(ROOST_ELIMIT, "more than %d threads wait at once (CLIENT_DOORBELLS)",
-                         CLIENT_DOORBELLS - CLIENT_BELL_FIRST);
+        return bell;
     }
     ask->link = link;
     ask->ask.bell = (uint32_t)bell;

@@ -30,8 +30,7 @@ static int wait_own(struct agent_link *link, struct own_wait *wait, int timeout_
 {
     int bell = link_bell_take(link), status = 0;
     if (bell < 0) {
-        return error_set(ROOST_ELIMIT, "more than %d threads wait at once (CLIENT_DOORBELLS)",
-                         CLIENT_DOORBELLS - CLIENT_BELL_FIRST);
+        return bell;
     }
     struct waiter *waiter = &link->waiters[bell];
     pthread_mutex_lock(&link->lock);

@@ -69,8 +69,8 @@ struct object_id part_id(roost_ref ref)
     return object_id_from(hash128(&ref, sizeof ref, 2)); /* a ref is four 64-bit words, without padding */
 }
 
-uint64_t run_prefix(struct task_id task, uint64_t worker, uint64_t run)
+uint64_t run_prefix(struct task_id task, uint64_t giver, uint64_t run)
 {
-    uint64_t words[4] = { task.hi, task.lo, worker, run };
+    uint64_t words[4] = { task.hi, task.lo, giver, run };
     return hash64(words, sizeof words, 5) | 1;
 }

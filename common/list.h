@@ -38,6 +38,19 @@ static inline void list_remove(struct list_node *node)
     list_init(node);
 }
 
+/* All of `from`, in its order, to the end of `list`. */
+static inline void list_append_all(struct list_node *list, struct list_node *from)
+{
+    if (list_is_empty(from)) {
+        return;
+    }
+    from->next->previous = list->previous;
+    list->previous->next = from->next;
+    from->previous->next = list;
+    list->previous = from->previous;
+    list_init(from);
+}
+
 #define LIST_EACH(at, list) for (struct list_node *at = (list)->next; at != (list); at = at->next)
 /* The element at hand may be removed, no other. */
 #define LIST_EACH_SAFE(at, list) \

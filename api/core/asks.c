@@ -122,11 +122,10 @@ static void take_ready(struct client_core *core, struct client_ask *ask, const s
 /* Words about one ref are as many as anybody reads. */
 static void take_why(struct client_ask *ask, const struct wire_why *why)
 {
-    if (ask->items == NULL && why->index < ask->total) {
-        ask->items = malloc(why->head.bytes);
-    } else {
+    if (ask->items != NULL || why->index >= ask->total) {
         return;
     }
+    ask->items = malloc(why->head.bytes);
     if (ask->items != NULL) {
         memcpy(ask->items, why, why->head.bytes);
     }

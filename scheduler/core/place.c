@@ -372,11 +372,7 @@ void place_demand_again(struct head *head)
 {
     struct list_node again;
     list_init(&again);
-    while (!list_is_empty(&head->demand)) {
-        struct list_node *at = head->demand.next;
-        list_remove(at);
-        list_append(&again, at);
-    }
+    list_append_all(&again, &head->demand);
     while (!list_is_empty(&again)) {
         struct list_node *at = again.next;
         struct task *task = CONTAINER_OF(at, struct task, waiting);

@@ -100,6 +100,8 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
 void object_fail(struct agent *agent, struct object *object, int32_t status);
 /* `counter` is one of the object's own: scopes, tasks, containers. What is unnamed goes at the end of the step. */
 void object_name(struct agent *agent, struct object *object, uint32_t *counter);
+/* Named by nobody: on the list of those that object_sweep() looks at. */
+void object_check_named(struct agent *agent, struct object *object);
 void object_unname(struct agent *agent, struct object *object, uint32_t *counter);
 static inline bool object_is_named(const struct object *object)
 {
@@ -406,10 +408,9 @@ void task_input_changed(struct agent *agent, struct input *input);
 /* Records of `count` inputs, at the end of one of the task's two lists. */
 struct inputs *inputs_add(struct list_node *list, struct task *task, uint32_t count);
 void input_set(struct agent *agent, struct input *input, struct object *object, roost_ref ref, bool is_gathered);
-/* To what the input's object leads on to, as far as that is known. */
-void input_follow(struct agent *agent, struct input *input);
-/* Pinned when it is here, else waited for, and asked for or pulled. */
-void input_look(struct agent *agent, struct input *input);
+/* Each in turn, and what it leads on to: pinned when it is here, else waited for, and asked for or pulled. Ends with the
+ * first that makes the task fail or leave. */
+void inputs_look(struct agent *agent, struct task *task, struct inputs *inputs);
 /* None is missing any more: gathers are spread out, which may make some missing again; else the task is READY. */
 void task_inputs_are_here(struct agent *agent, struct task *task);
 /* Pins and holds of all. */
@@ -631,7 +632,8 @@ void link_list(struct agent *agent);
 struct proto_message *link_say(struct agent *agent, enum proto_kind kind);
 void link_say_publish(struct agent *agent, struct object *object);
 void link_say_submit(struct agent *agent, const struct task *task);
-struct proto_objects link_contained(struct agent *agent, const struct object *object);
+/* EDGES of what the object contains, until at most `most` names are left for another message: these. */
+struct proto_objects link_say_edges(struct agent *agent, const struct object *object, size_t most);
 struct proto_content link_content(const struct object *object);
 struct proto_bytes link_spec_bytes(const struct task *task);
 /* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */

@@ -26,15 +26,6 @@ struct attempt *attempt_find(struct agent *agent, uint64_t run)
     return id_map_get(&agent->attempts_by_run, run_key(run));
 }
 
-/* No other attempt has it, here or elsewhere: what two attempts put are different objects, also when a call is made again
- * and counts its attempts anew. */
-static uint64_t prefix_of(const struct agent *agent, const struct attempt *attempt)
-{
-    const struct task *task = attempt->task;
-    uint64_t words[4] = { task->id.hi, task->id.lo, agent->config.secret, attempt->run };
-    return hash64(words, sizeof words, 5) | 1;
-}
-
 static void take_cpu(struct agent *agent, struct attempt *attempt)
 {
     attempt->has_cpu = true;
@@ -80,7 +71,7 @@ bool attempt_start(struct agent *agent, struct task *task, struct worker *worker
         return false;
     }
     attempt->run = ++agent->serial;
-    attempt->prefix = prefix_of(agent, attempt);
+    attempt->prefix = run_prefix(task->id, agent->config.secret, attempt->run);
     attempt->worker = worker;
     attempt->given = agent_alloc((task->spec->returns + (size_t)1) * sizeof(struct given));
     scope_init(&attempt->scope, worker->client, attempt->run);

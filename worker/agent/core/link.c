@@ -34,7 +34,7 @@ static void say_names(struct agent *agent, enum proto_kind kind, const struct ob
 
 /* ------------------------------------------------------------------ names */
 
-struct proto_objects link_contained(struct agent *agent, const struct object *object)
+static struct proto_objects contained_of(struct agent *agent, const struct object *object)
 {
     uint32_t count = object->contains == NULL ? 0 : object->value.refs;
     struct object_id *ids = core_alloc(agent->out, count * sizeof *ids);
@@ -44,18 +44,18 @@ struct proto_objects link_contained(struct agent *agent, const struct object *ob
     return (struct proto_objects){ ids, count };
 }
 
-/* The names beyond what one message may carry go ahead of it. */
-static struct proto_objects say_contained(struct agent *agent, const struct object *object)
+struct proto_objects link_say_edges(struct agent *agent, const struct object *object, size_t most)
 {
-    struct proto_objects all = link_contained(agent, object);
-    while (all.count > PROTO_OBJECTS_MAX) {
+    struct proto_objects left = contained_of(agent, object);
+    while (left.count > most) {
+        size_t count = left.count < PROTO_OBJECTS_MAX ? left.count : PROTO_OBJECTS_MAX;
         struct proto_message *edges = link_say(agent, PROTO_EDGES);
         edges->u.edges.object = object->id;
-        edges->u.edges.contained = (struct proto_objects){ all.ids, PROTO_OBJECTS_MAX };
-        all.ids += PROTO_OBJECTS_MAX;
-        all.count -= PROTO_OBJECTS_MAX;
+        edges->u.edges.contained = (struct proto_objects){ left.ids, count };
+        left.ids += count;
+        left.count -= count;
     }
-    return all;
+    return left;
 }
 
 struct proto_content link_content(const struct object *object)
@@ -71,7 +71,7 @@ struct proto_content link_content(const struct object *object)
 
 void link_say_publish(struct agent *agent, struct object *object)
 {
-    struct proto_objects contained = say_contained(agent, object);
+    struct proto_objects contained = link_say_edges(agent, object, PROTO_OBJECTS_MAX);
     struct proto_message *message = link_say(agent, PROTO_PUBLISH);
     struct proto_publish *publish = &message->u.publish;
     publish->object = object->id;
@@ -269,7 +269,7 @@ void link_forget(struct agent *agent, struct object *object)
     }
 }
 
-static size_t collect(struct agent *agent, struct list_node *list, struct object_id *ids, bool registered)
+static size_t collect(struct list_node *list, struct object_id *ids, bool registered)
 {
     size_t count = 0;
     while (!list_is_empty(list) && count < PROTO_OBJECTS_MAX) {
@@ -278,7 +278,6 @@ static size_t collect(struct agent *agent, struct list_node *list, struct object
         object->is_registered = registered;
         ids[count++] = object->id;
     }
-    (void)agent;
     return count;
 }
 
@@ -289,7 +288,7 @@ void link_flush(struct agent *agent)
     }
     while (!list_is_empty(&agent->holds)) {
         struct object_id *ids = agent_alloc(PROTO_OBJECTS_MAX * sizeof *ids);
-        size_t count = collect(agent, &agent->holds, ids, true);
+        size_t count = collect(&agent->holds, ids, true);
         say_names(agent, PROTO_HOLD, ids, count);
         free(ids);
     }
@@ -323,7 +322,7 @@ static void say_drops(struct agent *agent)
     agent->forgotten_count = 0;
     struct object_id *ids = agent_alloc(PROTO_OBJECTS_MAX * sizeof *ids);
     while (!list_is_empty(&agent->drops) && agent_has_room(agent)) { /* the others by the next timer */
-        size_t count = collect(agent, &agent->drops, ids, false);
+        size_t count = collect(&agent->drops, ids, false);
         say_names(agent, PROTO_DROP, ids, count);
     }
     free(ids);
@@ -424,7 +423,7 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
             object_becomes_public(agent, object);
         }
         object->is_freed = object->is_refused = false; /* the head hears that it is here, and frees it once more */
-        items[i].contained = say_contained(agent, object);
+        items[i].contained = link_say_edges(agent, object, PROTO_OBJECTS_MAX);
         items[i].content = link_content(object);
         items[i].located = true;
     }

@@ -65,15 +65,7 @@ static void list_objects(struct agent *agent)
     for (size_t at = 0; at < count; at += PROTO_ITEMS_MAX) {
         size_t part = count - at < PROTO_ITEMS_MAX ? count - at : PROTO_ITEMS_MAX;
         for (size_t i = 0; i < part; i++) {
-            struct object *object = object_find(agent, items[at + i].object);
-            struct proto_objects contained = link_contained(agent, object);
-            for (size_t from = 0; from < contained.count; from += PROTO_OBJECTS_MAX) {
-                struct proto_message *edges = link_say(agent, PROTO_EDGES);
-                size_t left = contained.count - from;
-                edges->u.edges.object = object->id;
-                edges->u.edges.contained =
-                    (struct proto_objects){ contained.ids + from, left < PROTO_OBJECTS_MAX ? left : PROTO_OBJECTS_MAX };
-            }
+            link_say_edges(agent, object_find(agent, items[at + i].object), 0);
         }
         struct proto_list_object *copy = core_alloc(agent->out, part * sizeof *copy);
         memcpy(copy, items + at, part * sizeof *copy);

@@ -193,14 +193,19 @@ void object_name(struct agent *agent, struct object *object, uint32_t *counter)
     note_held(agent, object);
 }
 
+void object_check_named(struct agent *agent, struct object *object)
+{
+    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
+        list_append(&agent->unnamed, &object->unnamed);
+    }
+}
+
 void object_unname(struct agent *agent, struct object *object, uint32_t *counter)
 {
     ROOST_PRE(*counter > 0);
     --*counter;
     note_unheld(agent, object);
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
-    }
+    object_check_named(agent, object);
 }
 
 static void name_contents(struct agent *agent, struct object *object)
@@ -258,11 +263,7 @@ static void tell_one(struct agent *agent, struct object *object)
 {
     struct list_node changed; /* an input may come back onto the list: each is looked at once */
     list_init(&changed);
-    while (!list_is_empty(&object->consumers)) {
-        struct list_node *at = object->consumers.next;
-        list_remove(at);
-        list_append(&changed, at);
-    }
+    list_append_all(&changed, &object->consumers);
     while (!list_is_empty(&changed)) {
         task_input_changed(agent, CONTAINER_OF(changed.next, struct input, consumer));
     }
@@ -463,9 +464,7 @@ static void drop_parts(struct agent *agent, struct object *object)
         struct object *part = CONTAINER_OF(at, struct object, parts);
         list_remove(&part->parts);
         part->whole = NULL;
-        if (!object_is_named(part) && list_is_empty(&part->unnamed)) {
-            list_append(&agent->unnamed, &part->unnamed);
-        }
+        object_check_named(agent, part);
     }
 }
 
@@ -518,9 +517,7 @@ static void object_comes_down(struct agent *agent, struct object *object)
 void object_copy_refused(struct agent *agent, struct object *object)
 {
     object->is_refused = true;
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
-    }
+    object_check_named(agent, object);
 }
 
 void object_free(struct agent *agent, struct object *object)
@@ -547,9 +544,7 @@ void object_free(struct agent *agent, struct object *object)
         }
         object_fail(agent, object, ROOST_EFREED); /* who still waits for it held nothing */
     }
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
-    }
+    object_check_named(agent, object);
 }
 
 void object_refused(struct agent *agent, struct object *object)
@@ -558,9 +553,7 @@ void object_refused(struct agent *agent, struct object *object)
         return;
     }
     object->says_nothing = true;
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
-    }
+    object_check_named(agent, object);
 }
 
 void object_evict(struct agent *agent, struct object *object)
@@ -576,9 +569,7 @@ void object_evict(struct agent *agent, struct object *object)
     if (object->is_public) {
         link_location(agent, object, false);
     }
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
-    }
+    object_check_named(agent, object);
 }
 
 void object_sweep(struct agent *agent)
@@ -618,9 +609,7 @@ void object_check_unknown(struct agent *agent)
             continue;
         }
         object_fail(agent, object, ROOST_EFREED);
-        if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-            list_append(&agent->unnamed, &object->unnamed);
-        }
+        object_check_named(agent, object);
     }
 }
 

@@ -472,9 +472,7 @@ void pull_done(struct agent *agent, const struct core_event *event)
     }
     destroy(agent, pull);
     object_arrive(agent, object, &value, lease, refs);
-    if (!object_is_named(object) && list_is_empty(&object->unnamed)) {
-        list_append(&agent->unnamed, &object->unnamed);
-    }
+    object_check_named(agent, object);
 }
 
 static void on_answer(struct agent *agent, struct core_peer peer, const struct proto_pull_answer *answer)

@@ -68,7 +68,7 @@ static void look_elsewhere(struct agent *agent, struct input *input)
 }
 
 /* Has the object a value that a worker can read? If it never will, marks the task as failing. */
-void input_look(struct agent *agent, struct input *input)
+static void look_at(struct agent *agent, struct input *input)
 {
     struct object *object = input->object;
     switch (object->state) {
@@ -123,14 +123,22 @@ void input_set(struct agent *agent, struct input *input, struct object *object, 
 }
 
 /* What `object` only points at must be here too: the target of a forward. */
-void input_follow(struct agent *agent, struct input *input)
+static void follow(struct agent *agent, struct input *input)
 {
     for (int hops = 0; hops < STORE_FORWARDS_MAX && input->is_pinned && object_is_forward(input->object); hops++) {
         const struct object *object = input->object;
         struct inputs *inputs = inputs_add(&input->task->inputs, input->task, 1);
         input_set(agent, &inputs->input[0], object->contains[0], ref_through(input->ref, object->refs[0]), true);
         input = &inputs->input[0];
-        input_look(agent, input);
+        look_at(agent, input);
+    }
+}
+
+void inputs_look(struct agent *agent, struct task *task, struct inputs *inputs)
+{
+    for (uint32_t i = 0; i < inputs->count && task->bad_input == NULL && !task->is_leaving; i++) {
+        look_at(agent, &inputs->input[i]);
+        follow(agent, &inputs->input[i]);
     }
 }
 
@@ -142,10 +150,7 @@ static void spread_out(struct agent *agent, struct task *task, const struct obje
         roost_ref ref = { list->refs[i].id, column, ROOST_COLUMN };
         input_set(agent, &inputs->input[i], list->contains[i], ref, true);
     }
-    for (uint32_t i = 0; i < inputs->count && task->bad_input == NULL && !task->is_leaving; i++) {
-        input_look(agent, &inputs->input[i]);
-        input_follow(agent, &inputs->input[i]);
-    }
+    inputs_look(agent, task, inputs);
 }
 
 /* Nothing is missing of what is known so far. Forwards and gathers may add more; only then it is ready. */
@@ -176,8 +181,8 @@ void task_input_changed(struct agent *agent, struct input *input)
     if (task->bad_input != NULL || task->is_leaving) {
         return;
     }
-    input_look(agent, input);
-    input_follow(agent, input);
+    look_at(agent, input);
+    follow(agent, input);
     if (task->state == TASK_WAITING && task->missing == 0 && task->bad_input == NULL) {
         task_inputs_are_here(agent, task);
     }

@@ -35,10 +35,7 @@ static void collect_args(struct agent *agent, struct task *task)
                       arg->kind == ROOST_IN_GATHER ? object_ref(object_id_of(ref)) : ref, false);
         }
     }
-    for (uint32_t i = 0; i < inputs_count && task->bad_input == NULL && !task->is_leaving; i++) {
-        input_look(agent, &inputs->input[i]);
-        input_follow(agent, &inputs->input[i]);
-    }
+    inputs_look(agent, task, inputs);
 }
 
 /* Of a task that runs under a lease: what it names stays, so that it can be made once more without who called it. What is
@@ -194,14 +191,19 @@ static bool parent_is_right(struct agent *agent, struct client *client, uint64_t
     return task_id_eq(spec->parent, parent);
 }
 
+static void go_to_head(struct agent *agent, struct task *task)
+{
+    collect_args(agent, task);
+    task_leaves(agent, task);
+}
+
 /* AWAY, or woken for this. */
 static void submit_once_more(struct agent *agent, struct task *task)
 {
     if (task->state == TASK_AWAY) {
         task_set_state(agent, task, TASK_WAITING);
     }
-    collect_args(agent, task);
-    task_leaves(agent, task);
+    go_to_head(agent, task);
 }
 
 /* A later attempt of the parent makes the same call again: it holds what the first one made, and what of that is gone
@@ -306,8 +308,7 @@ static void begin_at_home(struct agent *agent, struct task *task)
     if (is_feasible_here(agent, task->spec)) {
         task_begin(agent, task);
     } else if (!agent->config.alone) {
-        collect_args(agent, task);
-        task_leaves(agent, task); /* when there is a head again, if there is none now */
+        go_to_head(agent, task); /* when there is a head again, if there is none now */
     } else {
         fail_infeasible(agent, task);
     }
@@ -370,14 +371,12 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
         return;
     }
     if (has_value(task)) {
-        collect_args(agent, task);
-        task_leaves(agent, task);
+        go_to_head(agent, task);
         return;
     }
     bool is_for_head = may_be_known_to_head(agent, submit->scope) || wants_another_node(agent, task);
     if (agent->head_is_up && task_may_leave(task) && is_for_head) {
-        collect_args(agent, task);
-        task_leaves(agent, task);
+        go_to_head(agent, task);
     } else {
         begin_at_home(agent, task);
     }

@@ -380,11 +380,7 @@ void wait_object_changed(struct agent *agent, struct object *object)
 {
     struct list_node changed; /* a ref may come back onto the list: each is looked at once */
     list_init(&changed);
-    while (!list_is_empty(&object->waits)) {
-        struct list_node *at = object->waits.next;
-        list_remove(at);
-        list_append(&changed, at);
-    }
+    list_append_all(&changed, &object->waits);
     while (!list_is_empty(&changed)) {
         struct wait_ref *waiting = CONTAINER_OF(changed.next, struct wait_ref, of_object);
         struct wait *wait = waiting->wait;
