@@ -168,15 +168,9 @@ static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 {
     for (uint32_t i = 0; i < spec->args_count; i++) {
         const struct spec_arg *arg = &spec_args(spec)[i];
-        struct store_view view;
-        if (!spec_arg_is_input(arg) || is_own(link, arg->as.ref)) {
-            continue;
-        }
-        int answer = link->rt->world->look(link->rt, arg->as.ref, &view);
-        if (answer == 0 || answer == STORE_GET_ERROR) {
-            link->rt->world->release(link->rt, view.pin);
-        }
-        if (answer != 0) {
+        bool is_there = !spec_arg_is_input(arg) || is_own(link, arg->as.ref) ||
+                        client_peek(link->rt, arg->as.ref, NULL) == 0;
+        if (!is_there) {
             return false;
         }
     }

@@ -32,11 +32,7 @@ static void watch_answered(struct client_ask *ask)
 /* Ready already? Then nobody need be asked. */
 static bool is_here(struct roost *rt, roost_ref ref)
 {
-    struct store_view view;
-    int answer = agent_look(rt, ref, &view);
-    if (answer == 0 || answer == STORE_GET_ERROR) {
-        agent_release(rt, view.pin);
-    }
+    int answer = client_peek(rt, ref, NULL);
     return answer != STORE_GET_ASK && answer != STORE_GET_WAIT && answer != STORE_GET_FORWARD;
 }
 

@@ -163,6 +163,8 @@ void room_write_trailer(const struct room *room, const struct object_draft *draf
 
 /* A view of what `ref` names, forwards followed; the pin is world->release()'s. The code and text of a failed task. */
 int client_view(struct roost *rt, roost_ref ref, uint64_t deadline, struct store_view *view_out);
+/* The answer of look(), with nothing pinned afterwards. Of STORE_GET_FORWARD, *forward_out (or NULL) is where it leads. */
+int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out);
 /* The answer of look() is STORE_GET_ERROR or STORE_GET_FAILED: leave the failure's text for roost_last_error(), release
  * the view, return the failure's code. */
 int client_failure(struct roost *rt, const struct store_view *view, int answer);

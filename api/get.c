@@ -68,6 +68,19 @@ int client_failure(struct roost *rt, const struct store_view *view, int answer)
     return failure_say(&failure);
 }
 
+int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out)
+{
+    struct store_view view;
+    int answer = rt->world->look(rt, ref, &view);
+    if (answer == 0 || answer == STORE_GET_ERROR) {
+        rt->world->release(rt, view.pin);
+    }
+    if (answer == STORE_GET_FORWARD && forward_out != NULL) {
+        *forward_out = view.forward;
+    }
+    return answer;
+}
+
 static bool is_failure(int answer) { return answer == STORE_GET_FAILED || answer == STORE_GET_ERROR; }
 
 /* The agent says that `ref` failed. What is written about it, if anything, lies under its own name, or came with that. */

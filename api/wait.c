@@ -30,19 +30,13 @@ struct wait_state {
 static bool is_ready_here(struct roost *rt, roost_ref *ref)
 {
     for (int hops = 0; hops <= STORE_FORWARDS_MAX; hops++) {
-        struct store_view view;
-        int answer = rt->world->look(rt, *ref, &view);
-        if (answer == 0 || answer == STORE_GET_ERROR) {
-            rt->world->release(rt, view.pin);
-            return true;
-        }
+        int answer = client_peek(rt, *ref, ref);
         if (answer == STORE_GET_ASK || answer == STORE_GET_WAIT) {
             return false;
         }
         if (answer != STORE_GET_FORWARD) {
-            return true; /* it failed, or was given up */
+            return true; /* here, or it failed, or was given up */
         }
-        *ref = view.forward;
     }
     return true; /* too many names: getting it says so */
 }

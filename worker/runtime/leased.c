@@ -167,7 +167,7 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     const struct lease_task *task = (const struct lease_task *)(const void *)item->payload;
     const struct spec *spec = (const struct spec *)(const void *)copy;
     struct lease_done done = { .lease = item->lease, .ticket = item->ticket, .attempt = item->attempt };
-    uint64_t started_ns = leased_now_ns();
+    uint64_t started_ns = link_now_ns();
     int status = ROOST_EINVAL;
     struct task_values values = { .at = copy, .end = copy };
     if (item->bytes >= sizeof *task && align_up(task->spec_bytes, 8) <= item->bytes - sizeof *task) {
@@ -209,6 +209,6 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     done.app_code = end.app_code;
     done.text_bytes = (uint32_t)strlen(end.text);
     done.results = end.status == 0 ? spec->returns : 0;
-    done.duration_ns = leased_now_ns() - started_ns;
+    done.duration_ns = link_now_ns() - started_ns;
     return said != 0 ? said : publish(link, &done, &kept, end.text);
 }

@@ -6,8 +6,6 @@
 #include "common/hash.h"
 #include "worker/runtime/task.h"
 
-#include <time.h>
-
 /* The lease that stands, or 0. */
 uint64_t leased_number(const struct agent_link *link);
 
@@ -21,12 +19,5 @@ typedef void task_body(struct roost *rt, const struct spec *spec, uint64_t run, 
 
 /* Run what was claimed, say how it ended. The link's status when it is gone. */
 int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *body);
-
-static inline uint64_t leased_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 #endif

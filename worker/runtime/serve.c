@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WORKER_CONNECT_MS = 10000 };
@@ -25,13 +24,6 @@ static _Noreturn void worker_end(int code)
 {
     fflush(NULL);
     _exit(code);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 /* ---- the end of an attempt ---- */
@@ -126,7 +118,7 @@ static void run_item(struct roost *rt, const struct task_ring_item *item)
     if (item->bytes < sizeof *wire) {
         return; /* not even a run whose end could be said: the agent notices, as it made the entry */
     }
-    uint64_t started_ns = now_ns();
+    uint64_t started_ns = link_now_ns();
     struct spec *spec = copy_spec(link, wire, item->bytes);
     end = (struct task_end){ .status = 0 };
     pthread_mutex_lock(&link->lock);
@@ -141,7 +133,7 @@ static void run_item(struct roost *rt, const struct task_ring_item *item)
         end.status = status;
         snprintf(end.text, sizeof end.text, "%s", spec == NULL ? error_text() : error_name(status));
     }
-    complete(link, wire->run, &end, now_ns() - started_ns);
+    complete(link, wire->run, &end, link_now_ns() - started_ns);
     free(spec);
 }
 
