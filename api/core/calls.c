@@ -495,6 +495,10 @@ static void seal(struct client_core *core, struct own_result *result, const void
 static void adopt(struct client_core *core, const struct client_call *call, uint64_t run, uint32_t index,
                   bool is_wanted)
 {
+    struct client_scope *scope = core_scope(core, call->scope);
+    if (is_wanted && scope != NULL) { /* else the agent would take it for one that has ended */
+        scope_tell(core, scope);
+    }
     struct say_entry *entry = say_entry_new(WIRE_ADOPT, sizeof entry->u.adopt);
     ROOST_INVARIANT(entry != NULL);
     entry->u.adopt.scope = call->scope;
@@ -538,8 +542,10 @@ static void take_results(struct client_core *core, struct client_call *call, con
             settle(core, call, i, is_error ? (const void *)done->failure : done->result[i].data,
                    is_error ? (uint32_t)error_bytes : done->result[i].bytes, is_error ? TABLE_ERROR : TABLE_RAW);
         }
-        if (result->name == NULL && is_stored && call->is_escaped) {
-            say_free(core, call->scope, result_id(call->spec->task, i)); /* adopted for others alone */
+        if (result->name == NULL && is_stored && call->is_escaped && core_scope(core, call->scope) != NULL) {
+            /* Adopted for others alone. Of a scope that has ended the agent hears by its completion, and lets go then:
+             * that may be what makes the name known to others, and goes by another ring. */
+            say_free(core, call->scope, result_id(call->spec->task, i));
         }
         if (result->name == NULL) {
             continue;

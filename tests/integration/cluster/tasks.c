@@ -338,6 +338,16 @@ int hand_on(struct roost_task *task)
     return roost_return_ref(task, 0, result);
 }
 
+TEST(tasks, a_task_may_return_what_its_own_call_makes_whoever_is_done_first)
+{
+    for (uint64_t i = 0; i < 300; i++) {
+        roost_ref result;
+        OK(roost_call(rt, hand_on, &result, 1 + i % 3));
+        CHECK_EQ(get_number(result), 31337);
+        roost_free(rt, result);
+    }
+}
+
 TEST(tasks, a_result_may_name_a_result_that_names_a_result)
 {
     enum { FORWARDS = 8 }; /* STORE_FORWARDS_MAX */

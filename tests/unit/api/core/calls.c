@@ -531,6 +531,34 @@ TEST(calls, a_scope_that_ends_leaves_its_calls_to_the_agent_and_what_runs_goes_o
     finish();
 }
 
+TEST(calls, a_stored_result_is_adopted_by_a_run_that_the_agent_has_heard_of)
+{
+    start();
+    uint64_t run = WIRE_RUN_OWN | 9;
+    CHECK_EQ(client_run_begin(core, run, (struct task_id){ 3, 4 }), 0);
+    call_under(run, (struct object_id){ 0, 0 }, 0);
+    push();
+    complete(0, true);
+    CHECK_TEXT(said(), "RUN ADOPT");
+    client_scope_end(core, run);
+    finish();
+}
+
+TEST(calls, a_stored_result_of_a_scope_that_has_ended_is_adopted_and_not_freed_before_the_agent_hears_of_that)
+{
+    start();
+    uint64_t run = WIRE_RUN_OWN | 9;
+    CHECK_EQ(client_run_begin(core, run, (struct task_id){ 3, 4 }), 0);
+    call_under(run, (struct object_id){ 0, 0 }, 0);
+    push();
+    client_calls_scope_ends(core, run);
+    client_scope_end(core, run);
+    CHECK_TEXT(said(), "RUN ESCAPE");
+    complete(0, true);
+    CHECK_TEXT(said(), "ADOPT"); /* what the run returned may name it, and is the agent's with the run's end alone */
+    finish();
+}
+
 TEST(calls, a_call_of_a_scope_that_has_ended_may_go_back_to_the_agent)
 {
     start();
