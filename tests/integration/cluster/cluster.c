@@ -43,6 +43,30 @@ void cluster_open_gate(const char *path)
     CHECK_EQ(write(fd, "go", 2), 2); /* who opens it later finds this as long as fd is open: for ever */
 }
 
+ROOST_TASK(fill_bytes);
+int fill_bytes(struct roost_task *task)
+{
+    roost_buffer out;
+    uint64_t size = roost_arg_uint(task, 0);
+    ROOST_TRY(roost_return_create(task, 0, size, &out));
+    memset(out.data, (int)roost_arg_uint(task, 1), size);
+    return 0;
+}
+
+ROOST_TASK(sum_list);
+int sum_list(struct roost_task *task)
+{
+    roost_view list;
+    ROOST_TRY(roost_get(roost_of(task), roost_arg_ref(task, 0), &list, LONG_MS));
+    const roost_ref *refs = list.data;
+    uint64_t sum = 0, value;
+    for (size_t i = 0; i < list.size / sizeof *refs; i++) {
+        ROOST_TRY(roost_get_value(roost_of(task), refs[i], &value, LONG_MS));
+        sum += value;
+    }
+    return roost_return_value(task, 0, sum);
+}
+
 int main(int argc, char **argv)
 {
     int passed = 0;

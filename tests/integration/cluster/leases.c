@@ -330,20 +330,6 @@ TEST(leases, short_tasks_do_not_wait_behind_a_long_one)
     roost_free_many(rt, refs, CALLS);
 }
 
-ROOST_TASK(read_inside);
-int read_inside(struct roost_task *task) /* a list, named by a handle: the third to a lease waits for what it names */
-{
-    roost_view list;
-    ROOST_TRY(roost_get(roost_of(task), roost_arg_ref(task, 0), &list, LONG_MS));
-    const roost_ref *refs = list.data;
-    uint64_t sum = 0, value;
-    for (size_t i = 0; i < list.size / sizeof *refs; i++) {
-        ROOST_TRY(roost_get_value(roost_of(task), refs[i], &value, LONG_MS));
-        sum += value;
-    }
-    return roost_return_value(task, 0, sum);
-}
-
 TEST(leases, a_pending_result_whose_name_leaves_is_waited_for_by_others)
 {
     const char *gate = cluster_make_gate("gate-escape");
@@ -354,7 +340,7 @@ TEST(leases, a_pending_result_whose_name_leaves_is_waited_for_by_others)
     OK(roost_call(rt, wait_at_gate, &refs[1], gate));
     OK(roost_call(rt, add_one, &refs[2], UINT64_C(10)));
     OK(roost_put_refs(rt, refs, 3, &list));
-    OK(roost_call(rt, read_inside, &sum, roost_in_handle(list)));
+    OK(roost_call(rt, sum_list, &sum, roost_in_handle(list)));
     OK(roost_call(rt, add_one, &next, refs[1]));
     roost_free_many(rt, refs, 3); /* the list holds them */
     bool ready;

@@ -217,20 +217,6 @@ TEST(nested, a_holder_that_is_killed_at_any_moment_loses_no_task)
     }
 }
 
-ROOST_TASK(sum_list);
-int sum_list(struct roost_task *task)
-{
-    roost_view list;
-    ROOST_TRY(roost_get(roost_of(task), roost_arg_ref(task, 0), &list, LONG_MS));
-    const roost_ref *refs = list.data;
-    uint64_t sum = 0, value;
-    for (size_t i = 0; i < list.size / sizeof *refs; i++) {
-        ROOST_TRY(roost_get_value(roost_of(task), refs[i], &value, LONG_MS));
-        sum += value;
-    }
-    return roost_return_value(task, 0, sum);
-}
-
 /* Names pending results of its leases to others, and stops for ever, the first time. */
 ROOST_TASK(show_children);
 int show_children(struct roost_task *task)

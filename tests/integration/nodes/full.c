@@ -7,16 +7,6 @@ const struct roost_options cluster_options = { .size = sizeof cluster_options };
 
 enum { STORE = 32 << 20, TOO_LARGE = 40000000, LARGE = 20 << 20, SMALL = 5 << 20, PATIENCE_MS = 10000 };
 
-ROOST_TASK(make_bytes);
-int make_bytes(struct roost_task *task)
-{
-    roost_buffer out;
-    uint64_t size = roost_arg_uint(task, 0);
-    ROOST_TRY(roost_return_create(task, 0, size, &out));
-    memset(out.data, (int)roost_arg_uint(task, 1), size);
-    return 0;
-}
-
 ROOST_TASK(last_byte);
 int last_byte(struct roost_task *task)
 {
@@ -31,7 +21,7 @@ static roost_ref make_there(uint64_t size, int byte)
     roost_ref ref;
     bool ready;
     struct roost_task_options only = nodes_only(2);
-    OK(roost_call_with(rt, make_bytes, &only, &ref, size, byte));
+    OK(roost_call_with(rt, fill_bytes, &only, &ref, size, byte));
     OK(roost_wait(rt, &ref, 1, 1, false, &ready, LONG_MS));
     return ref;
 }

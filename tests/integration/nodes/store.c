@@ -7,22 +7,12 @@ const struct roost_options cluster_options = { .size = sizeof cluster_options };
 
 enum { OBJECTS = 8, BYTES = 6 << 20, STORE = 32 << 20, PATIENCE_MS = 10000 };
 
-ROOST_TASK(make_bytes);
-int make_bytes(struct roost_task *task)
-{
-    roost_buffer out;
-    uint64_t size = roost_arg_uint(task, 0);
-    ROOST_TRY(roost_return_create(task, 0, size, &out));
-    memset(out.data, (int)roost_arg_uint(task, 1), size);
-    return 0;
-}
-
 static roost_ref make_on(int node, uint64_t size, int byte)
 {
     roost_ref ref;
     bool ready;
     struct roost_task_options only = nodes_only(node);
-    OK(roost_call_with(rt, make_bytes, &only, &ref, size, byte));
+    OK(roost_call_with(rt, fill_bytes, &only, &ref, size, byte));
     OK(roost_wait(rt, &ref, 1, 1, false, &ready, LONG_MS));
     return ref;
 }
@@ -130,7 +120,7 @@ TEST(store, what_goes_here_goes_everywhere)
         roost_ref ref;
         roost_view view;
         struct roost_task_options only = nodes_only(node);
-        OK(roost_call_with(rt, make_bytes, &only, &ref, STORE - (8 << 20), 5));
+        OK(roost_call_with(rt, fill_bytes, &only, &ref, STORE - (8 << 20), 5));
         bool ready;
         OK(roost_wait(rt, &ref, 1, 1, false, &ready, LONG_MS));
         OK(roost_get(rt, roost_slice(ref, 0, 1), &view, LONG_MS));
