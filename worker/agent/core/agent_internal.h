@@ -354,6 +354,7 @@ struct task {
     enum task_state state;
     struct list_node all, of_job; /* agent.tasks; job.tasks */
     struct list_node queue;       /* agent.ready while READY, agent.finished once DONE */
+    uint64_t turn;                /* since it was READY: its place among tasks and leases that wait for a CPU */
     struct spec *spec;            /* owned */
     struct job *job;
     struct list_node handles;     /* struct inputs: named, but neither waited for nor read */
@@ -574,8 +575,12 @@ void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_
 bool leases_holder_gone(struct agent *agent, struct client *holder);
 /* Every ring was read, in turn `drain`. */
 void leases_drained(struct agent *agent, uint32_t drain);
-/* To whom it can be granted now; whom to ask for one because others wait. */
-void leases_dispatch(struct agent *agent);
+/* Grant those that were asked for before number `before` was given out, out of `*cpus`, which becomes what is left. A
+ * lease whose worker is starting keeps its CPU free. False: one of them lacks a CPU, so it is nobody's turn after it. */
+bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus);
+/* That was all of it for this time. */
+void leases_dispatched(struct agent *agent);
+/* Whom to ask for one back because others wait. */
 void leases_recall(struct agent *agent);
 bool leases_are_valid(struct agent *agent, int64_t *cpus_out);
 void leases_fini(struct agent *agent);

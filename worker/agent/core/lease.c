@@ -493,14 +493,15 @@ void lease_ask(struct agent *agent, struct client *client, const struct wire_lea
     agent->dispatch_due = true;
 }
 
-/* Whose turn is it? The job with the fewest leases, then who asked first. */
-static struct task_lease *next_wanted(struct agent *agent)
+/* Whose turn is it, of those who asked before number `before` was given out? The job with the fewest leases, then who
+ * asked first. */
+static struct task_lease *next_wanted(struct agent *agent, uint64_t before)
 {
     struct task_lease *next = NULL;
     LIST_EACH (at, &agent->task_leases) {
         struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
-        bool may = lease->state == TASK_LEASE_WANTED && !lease->is_passed_over && !lease->holder->job->has_ended &&
-                   lease->holder->job->broken == NULL;
+        bool may = lease->state == TASK_LEASE_WANTED && lease->number < before && !lease->is_passed_over &&
+                   !lease->holder->job->has_ended && lease->holder->job->broken == NULL;
         if (may && (next == NULL || lease->holder->job->leases_count < next->holder->job->leases_count)) {
             next = lease;
         }
@@ -530,20 +531,25 @@ static void grant(struct agent *agent, struct task_lease *lease, struct worker *
                                     .slot = worker->client->key.slot };
 }
 
-/* Tasks that wait here had no other way: a lease takes a CPU only when none of them could use it. */
-void leases_dispatch(struct agent *agent)
+bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus)
 {
-    struct task_lease *lease;
-    bool is_free = list_is_empty(&agent->ready);
-    while (is_free && agent->cpus_free >= LEASE_CPUS_HUNDREDTHS && (lease = next_wanted(agent)) != NULL) {
-        struct worker *worker = worker_idle(lease->holder->job);
+    struct task_lease *lease = NULL;
+    while (*cpus >= LEASE_CPUS_HUNDREDTHS && (lease = next_wanted(agent, before)) != NULL) {
+        struct job *job = lease->holder->job;
+        struct worker *worker = worker_idle(job);
         if (worker != NULL) {
             grant(agent, lease, worker);
         } else {
-            worker_lack(agent, lease->holder->job);
+            worker_lack(agent, job);
             lease->is_passed_over = true; /* somebody of another job may find one */
         }
+        *cpus -= worker != NULL || job->starting_count > 0 ? LEASE_CPUS_HUNDREDTHS : 0;
     }
+    return *cpus >= LEASE_CPUS_HUNDREDTHS || next_wanted(agent, before) == NULL;
+}
+
+void leases_dispatched(struct agent *agent)
+{
     LIST_EACH (at, &agent->task_leases) {
         CONTAINER_OF(at, struct task_lease, all)->is_passed_over = false;
     }
@@ -558,7 +564,7 @@ static int64_t lacking(struct agent *agent)
     if (!list_is_empty(&agent->ready)) {
         wanted = CONTAINER_OF(agent->ready.next, struct task, queue)->spec->cpus_hundredths;
     } else {
-        struct task_lease *next = next_wanted(agent);
+        struct task_lease *next = next_wanted(agent, UINT64_MAX);
         LIST_EACH (at, &agent->task_leases) {
             struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
             bool has_more = next != NULL && lease->state == TASK_LEASE_HELD &&

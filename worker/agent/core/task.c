@@ -57,6 +57,7 @@ void task_set_state(struct agent *agent, struct task *task, enum task_state stat
     task->state = state;
     list_remove(&task->queue);
     if (state == TASK_READY) {
+        task->turn = ++agent->serial;
         list_append(&agent->ready, &task->queue);
     } else if (state == TASK_DONE) {
         list_append(&agent->finished, &task->queue);

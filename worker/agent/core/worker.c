@@ -335,33 +335,44 @@ static void make_room(struct agent *agent)
     }
 }
 
+/* A worker for the task, or one on its way, or nothing to be done now. False: there is no room for the task's spec. */
+static bool dispatch_task(struct agent *agent, struct task *task, uint32_t before, bool *lacks_workers_out)
+{
+    struct worker *worker = worker_idle(task->job);
+    if (worker != NULL) {
+        set_state(agent, worker, WORKER_BUSY);
+        if (!attempt_start(agent, task, worker)) {
+            set_state(agent, worker, WORKER_IDLE);
+            return false;
+        }
+        return true;
+    }
+    *lacks_workers_out = true;
+    if (agent->workers_count < agent->config.workers_max && task->job->starting_count <= before) {
+        start(agent, task->job);
+    }
+    return true;
+}
+
+/* Tasks and leases take turns in the order in which they came to wait. */
 void worker_dispatch(struct agent *agent)
 {
-    int64_t wanted_cpus = agent->cpus_free;
+    int64_t cpus = agent->cpus_free;
+    uint64_t turn = UINT64_MAX; /* of the task that could not go on: nobody goes before it who came after it */
     uint32_t scanned = 0;
     bool lacks_workers = false;
     LIST_EACH_SAFE (at, &agent->ready) {
         struct task *task = CONTAINER_OF(at, struct task, queue);
-        int64_t cpus = task->spec->cpus_hundredths;
-        if (wanted_cpus < cpus || scanned++ == WORKER_SCAN_MAX) {
-            break; /* in order: a large task is not overtaken for ever by small ones */
+        bool is_its_turn = leases_dispatch(agent, task->turn, &cpus);
+        if (!is_its_turn || cpus < task->spec->cpus_hundredths || scanned == WORKER_SCAN_MAX) {
+            turn = task->turn; /* in order: what is large is not overtaken for ever by what is small */
+            break;
         }
-        wanted_cpus -= cpus;
-        struct worker *worker = worker_idle(task->job);
-        if (worker != NULL) {
-            set_state(agent, worker, WORKER_BUSY);
-            if (!attempt_start(agent, task, worker)) {
-                set_state(agent, worker, WORKER_IDLE);
-                agent->dispatch_due = false; /* no room for its spec: room.c marks when there is some */
-                return;
-            }
-        } else if (agent->workers_count < agent->config.workers_max) {
-            lacks_workers = true;
-            if (task->job->starting_count <= scanned - 1) {
-                start(agent, task->job);
-            }
-        } else {
-            lacks_workers = true;
+        cpus -= task->spec->cpus_hundredths;
+        if (!dispatch_task(agent, task, scanned++, &lacks_workers)) {
+            agent->dispatch_due = false; /* room.c marks when there is some */
+            leases_dispatched(agent);
+            return;
         }
     }
     if (lacks_workers && agent->workers_count >= agent->config.workers_max) {
@@ -370,7 +381,8 @@ void worker_dispatch(struct agent *agent)
     if (lacks_workers && is_stuck(agent)) {
         wait_fail_newest_blocked(agent);
     }
-    leases_dispatch(agent);
+    leases_dispatch(agent, turn, &cpus);
+    leases_dispatched(agent);
     leases_recall(agent);
 }
 

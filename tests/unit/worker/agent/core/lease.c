@@ -143,6 +143,45 @@ TEST(task_lease, a_task_that_lacks_the_cpu_of_a_lease_gets_it_once_the_lease_was
     bench_end(&bench, false);
 }
 
+TEST(task_lease, a_lease_and_tasks_take_turns_in_the_order_in_which_they_came)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    const struct spec_draft draft = { .function = "f", .returns = 1 };
+    bench_submit(&bench, driver, 0, &draft);
+    bench_workers_come(&bench);
+    struct bench_task first = bench_take(&bench);
+    bench_submit(&bench, driver, 0, &draft); /* came before the lease was asked for, */
+    ask(driver);
+    bench_submit(&bench, driver, 0, &draft); /* and after */
+    bench_complete(&bench, &first, 0, "");
+    struct bench_task second = bench_take(&bench);
+    CHECK_EQ(granted(driver), 0);
+    bench_complete(&bench, &second, 0, "");
+    uint64_t number = granted(driver);
+    CHECK(number != 0);
+    CHECK_EQ(bench.tasks_count, 0);
+    bench_time(&bench, bench.now_ns + HOLD_NS);
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_RECALLED); /* the task waits its turn, not for ever */
+    give_back(driver, number);
+    bench_drain(&bench);
+    struct bench_task third = bench_take(&bench);
+    bench_complete(&bench, &third, 0, "");
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, a_lease_whose_worker_is_starting_keeps_its_cpu_from_tasks_that_came_later)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    ask(driver);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    bench_workers_come(&bench);
+    CHECK(granted(driver) != 0);
+    CHECK_EQ(bench.tasks_count, 0);
+    bench_end(&bench, false);
+}
+
 TEST(task_lease, a_job_without_a_lease_gets_one_of_the_job_that_has_more)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
