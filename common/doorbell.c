@@ -214,7 +214,14 @@ void waiter_begin(struct waiter *waiter, int timeout_ms)
 {
     ROOST_PRE(!waiter->armed);
     waiter->started_ns = 0;
+    waiter->has_slept = false;
     waiter->timeout_ms = timeout_ms;
+}
+
+/* A wait without a sleep has saved a wake-up. */
+static void count_saving(struct waiter *waiter)
+{
+    waiter->lost_ns -= waiter->lost_ns < waiter->wake_ns ? waiter->lost_ns : waiter->wake_ns;
 }
 
 void waiter_end(struct waiter *waiter)
@@ -223,12 +230,26 @@ void waiter_end(struct waiter *waiter)
         doorbell_disarm(waiter->bell);
         waiter->armed = false;
     }
+    if (waiter->started_ns != 0 && !waiter->has_slept) {
+        count_saving(waiter);
+    }
 }
 
 static void start_clock(struct waiter *waiter, uint64_t now_ns)
 {
     waiter->started_ns = now_ns;
     waiter->deadline_ns = waiter->timeout_ms < 0 ? UINT64_MAX : now_ns + (uint64_t)waiter->timeout_ms * 1000000u;
+}
+
+/* What a yield took beyond a wake-up is lost: others computed here. More of that than waits without a sleep have saved:
+ * for a while a sleep is cheaper for all. */
+static void count_loss(struct waiter *waiter, uint64_t took_ns, uint64_t now_ns)
+{
+    waiter->lost_ns += took_ns > waiter->wake_ns ? took_ns - waiter->wake_ns : 0;
+    if (waiter->lost_ns > WAIT_LOST_WAKES_MAX * waiter->wake_ns) {
+        waiter->lost_ns = 0;
+        waiter->yield_banned_until_ns = now_ns + WAIT_YIELD_BAN_NS;
+    }
 }
 
 /* True when it is too early to sleep: this call has given up the processor instead. */
@@ -240,10 +261,7 @@ static bool try_yield(struct waiter *waiter, uint64_t now_ns)
     hook_yield();
     waiter->yields++;
     uint64_t after_ns = hook_now_ns();
-    if (after_ns - now_ns > waiter->wake_ns) {
-        /* others compute here: a sleep is cheaper for all */
-        waiter->yield_banned_until_ns = after_ns + WAIT_YIELD_BAN_NS;
-    }
+    count_loss(waiter, after_ns - now_ns, after_ns);
     return true;
 }
 
@@ -252,6 +270,7 @@ static int sleep_armed(struct waiter *waiter, uint64_t now_ns)
 {
     uint64_t left_ns = waiter->deadline_ns - now_ns;
     waiter->armed = false;
+    waiter->has_slept = true;
     waiter->sleeps++;
     if (doorbell_sleep(waiter->bell, left_ns)) {
         waiter->wakes++;

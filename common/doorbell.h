@@ -79,14 +79,16 @@ void agent_bell_clear(int event_fd);
  *
  * Who makes ready() true rings `bell` afterwards. waiter_pause() pauses the processor for the first WAIT_PAUSE_NS, then
  * gives up the processor for as long as a wake-up takes, then arms the bell (and returns, for a second look), then
- * sleeps. */
+ * sleeps. Yields that take longer than a wake-up, because others compute on this processor, forbid yielding for a while
+ * once they have lost more time than was saved by waits that needed no sleep. */
 struct waiter {
     struct doorbell *bell;
     uint64_t started_ns, deadline_ns; /* started_ns is 0 until the first pause */
     uint64_t yield_banned_until_ns;
     uint64_t wake_ns; /* waiter_wake_ns() */
     int timeout_ms;
-    bool armed;
+    bool armed, has_slept;          /* has_slept: in this wait */
+    uint64_t lost_ns;               /* by yields, and not yet saved again */
     uint64_t yields, sleeps, wakes; /* wakes: sleeps ended by a ring */
 };
 

@@ -65,6 +65,7 @@ enum {
     /* waiting (objectstore.md, rings and waiting) */
     WAIT_PAUSE_NS = 1000,
     WAIT_SLEEP_NS_MAX = 1000000000, /* a sleeper looks at its peer again at least this often */
+    WAIT_LOST_WAKES_MAX = 8,        /* yields may lose the time of so many wake-ups */
     WAIT_YIELD_BAN_NS = 100000000,
 
     /* between machines */

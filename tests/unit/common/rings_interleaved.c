@@ -410,7 +410,7 @@ static void wait_thrice(void *arg)
     CHECK_EQ(waiter->yields, 2); /* the ban is over */
 }
 
-TEST(rings_interleaved, one_slow_yield_forbids_yielding_for_a_while)
+TEST(rings_interleaved, a_yield_that_lets_others_compute_forbids_yielding_for_a_while)
 {
     struct doorbell bell = { 0 };
     struct waiter waiter;
@@ -418,8 +418,51 @@ TEST(rings_interleaved, one_slow_yield_forbids_yielding_for_a_while)
     waiter_init(&waiter, &bell);
     fibers_begin(1);
     fibers_set_timeouts(true);
-    fibers_set_yield_ns(10001);
+    fibers_set_yield_ns(10000 + WAIT_LOST_WAKES_MAX * 10000 + 1000);
     fibers_add(wait_thrice, &waiter);
+    CHECK_EQ(fibers_run(), FIBERS_DONE);
+}
+
+enum { WAITS = 1000, LONG_YIELD_NS = 12000 };
+
+/* The peer runs on this very processor: each yield takes longer than a wake-up, and brings what is waited for. */
+static void wait_for_a_peer_here(void *arg)
+{
+    struct waiter *waiter = arg;
+    for (int i = 0; i < WAITS; i++) {
+        waits_until_ns = hook_now_ns() + WAIT_PAUSE_NS + LONG_YIELD_NS;
+        CHECK_EQ(waiter_wait(waiter, ROOST_FOREVER, time_has_come, NULL), 0);
+    }
+    CHECK_EQ(waiter->sleeps, 0);
+    CHECK(waiter->yields >= WAITS);
+}
+
+static void wait_for_nothing(void *arg)
+{
+    struct waiter *waiter = arg;
+    for (int i = 0; i < WAITS && waiter->yields == (uint64_t)i; i++) {
+        waits_until_ns = UINT64_MAX;
+        CHECK_EQ(waiter_wait(waiter, 1, time_has_come, NULL), ROOST_ETIMEDOUT);
+    }
+    CHECK(waiter->yields > WAIT_LOST_WAKES_MAX && waiter->yields < WAITS);
+}
+
+TEST(rings_interleaved, yields_that_are_a_little_too_long_are_forbidden_only_when_they_bring_nothing)
+{
+    struct doorbell bell = { 0 };
+    struct waiter waiter;
+    waiter_set_wake_ns(10000);
+    waiter_init(&waiter, &bell);
+    fibers_begin(1);
+    fibers_set_timeouts(true);
+    fibers_set_yield_ns(LONG_YIELD_NS);
+    fibers_add(wait_for_a_peer_here, &waiter);
+    CHECK_EQ(fibers_run(), FIBERS_DONE);
+    waiter_init(&waiter, &bell);
+    fibers_begin(1);
+    fibers_set_timeouts(true);
+    fibers_set_yield_ns(LONG_YIELD_NS);
+    fibers_add(wait_for_nothing, &waiter);
     CHECK_EQ(fibers_run(), FIBERS_DONE);
 }
 
