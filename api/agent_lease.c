@@ -2,7 +2,7 @@
  *
  * Happy path: a call waits in the core -> a lease is asked for -> its memory is mapped -> the call is pushed and the worker
  *             rung -> the completion is taken in by whichever thread looks first: the lead, whose bell the worker rings, if
- *             somebody waits, else the library's thread.
+ *             somebody waits; the library's thread, if more hangs on it than its value; else whoever calls or waits next.
  * Failures:   asked back, or blocked   -> what nobody has claimed is taken back and pushed elsewhere.
  *             the worker dies          -> what it completed is read, what it had not begun waits again, what it ran is tried
  *                                         again or fails.
@@ -10,7 +10,7 @@
  *                                         agent's way, which knows other nodes, when the leases do not get on.
  *             a broken ring            -> the agent is told, ends the worker, and says so: as when one dies.
  * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
- *             or nobody; who stops leading drains once more after it has said so.
+ *             the library's, or nobody; who begins to lead looks, or is rung, for what came before.
  * Thread:     any, under the link's lock; mapping and the agent's way: the library's.
  */
 #define LOG_TOPIC "lease"
@@ -65,6 +65,37 @@ static void break_lease(struct agent_link *link, struct link_lease *lease)
     doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
 }
 
+/* ---- who takes in ---- */
+
+static bool completions_are_empty(struct agent_link *link)
+{
+    LIST_EACH (at, &link->leases) {
+        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
+        if (lease->page != NULL && !lease->completes.broken && !ring_is_empty(&lease->completes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A thread that waits, the first; else the library's, if more hangs on a completion than its value; else nobody. Who
+ * begins to lead is rung for what came before: the worker rang somebody else for it, or nobody. */
+void leases_set_lead_locked(struct agent_link *link)
+{
+    uint32_t lead = !list_is_empty(&link->own_waits) ? CONTAINER_OF(link->own_waits.next, struct own_wait, all)->bell
+                    : client_calls_are_urgent(link->core) ? CLIENT_BELL_LIBRARY
+                                                          : CLIENT_LEAD_NONE;
+    if (lead == link->lead) {
+        return;
+    }
+    link->lead = lead;
+    atomic_store_explicit(&link->bells->lead, lead, memory_order_relaxed);
+    full_barrier(); /* visible before the rings are looked at once more */
+    if (lead != CLIENT_LEAD_NONE && !completions_are_empty(link)) {
+        doorbell_ring(link_bell(link, lead));
+    }
+}
+
 /* ---- pushing ---- */
 
 static bool push(struct agent_link *link, struct link_lease *lease, const struct client_call *call,
@@ -116,15 +147,8 @@ static bool all_is_said(struct agent_link *link)
     return is_said || link_flush_locked(link);
 }
 
-void leases_push_locked(struct agent_link *link)
+static void push_all(struct agent_link *link)
 {
-    bool is_said = all_is_said(link);
-    if (!is_said || client_calls_leave(link->core)) {
-        need_ticks(link);
-    }
-    if (!is_said) {
-        return;
-    }
     struct client_lease *core;
     struct client_call *call;
     uint64_t ticket;
@@ -149,6 +173,18 @@ void leases_push_locked(struct agent_link *link)
     if (waits) {
         need_ticks(link);
     }
+}
+
+void leases_push_locked(struct agent_link *link)
+{
+    bool is_said = all_is_said(link);
+    if (!is_said || client_calls_leave(link->core)) {
+        need_ticks(link);
+    }
+    if (is_said) {
+        push_all(link);
+    }
+    leases_set_lead_locked(link);
 }
 
 static bool is_own(struct agent_link *link, roost_ref ref)
@@ -317,16 +353,7 @@ void leases_drain_locked(struct agent_link *link)
     }
 }
 
-bool leases_are_empty(struct agent_link *link)
-{
-    LIST_EACH (at, &link->leases) {
-        struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
-        if (lease->page != NULL && !lease->completes.broken && !ring_is_empty(&lease->completes)) {
-            return false;
-        }
-    }
-    return !link->lease_is_granted;
-}
+bool leases_are_empty(struct agent_link *link) { return completions_are_empty(link) && !link->lease_is_granted; }
 
 /* ---- taking back ---- */
 
@@ -652,32 +679,16 @@ void leases_wait_init(struct agent_link *link, struct own_wait *wait)
     list_init(&wait->all);
 }
 
-static void set_lead(struct agent_link *link, uint32_t bell)
-{
-    atomic_store_explicit(&link->bells->lead, bell, memory_order_relaxed);
-    full_barrier(); /* visible before the rings are looked at once more */
-}
-
 void leases_wait_begin_locked(struct agent_link *link, struct own_wait *wait)
 {
     list_append(&link->own_waits, &wait->all);
-    if (link->own_waits.next == &wait->all) {
-        set_lead(link, wait->bell);
-    }
+    leases_set_lead_locked(link);
     leases_drain_locked(link);
 }
 
 void leases_wait_end_locked(struct agent_link *link, struct own_wait *wait)
 {
-    bool was_lead = link->own_waits.next == &wait->all;
     list_remove(&wait->all);
-    if (!was_lead) {
-        return;
-    }
-    bool is_nobody = list_is_empty(&link->own_waits);
-    set_lead(link, is_nobody ? CLIENT_LEAD_NONE : CONTAINER_OF(link->own_waits.next, struct own_wait, all)->bell);
-    leases_drain_locked(link);
-    if (!is_nobody) { /* it sleeps on its bell, and nobody rang it while it did not lead */
-        doorbell_ring(link_bell(link, CONTAINER_OF(link->own_waits.next, struct own_wait, all)->bell));
-    }
+    leases_set_lead_locked(link);
+    leases_drain_locked(link); /* what rang this thread, and was not for it */
 }

@@ -377,6 +377,7 @@ int link_open(struct roost *rt, const struct link_request *request)
     list_init(&link->leases);
     list_init(&link->leases_closed);
     list_init(&link->own_waits);
+    link->lead = CLIENT_LEAD_NONE;
     rt->agent = link;
     int status = meet(link, request);
     if (status == 0 && request->role == CLIENT_WORKER) {

@@ -70,6 +70,7 @@ struct agent_link {
     struct list_node leases, leases_closed; /* struct link_lease */
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;
+    uint32_t lead; /* as in `bells`: who takes completions in */
     struct client_ask lease_ask;
     uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
@@ -176,6 +177,8 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
 void leases_push_locked(struct agent_link *link);
 void leases_drain_locked(struct agent_link *link);
 bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
+/* After anything that may change who takes completions in. */
+void leases_set_lead_locked(struct agent_link *link);
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);
 /* Under the lock, which it gives up while it waits: a scope is about to end, and what it has called goes on without it. */
 void leases_scope_ends(struct agent_link *link, uint64_t scope);

@@ -104,6 +104,7 @@ bool link_flush_locked(struct agent_link *link)
     if (wrote) {
         ring_commit(&link->requests);
         agent_bell_ring(&link->ringer);
+        leases_set_lead_locked(link); /* calls that others have been told of are awaited */
     }
     if (link->requests.broken) {
         link_lose_locked(link, ROOST_EIO, "the agent broke the ring of requests");

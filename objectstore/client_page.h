@@ -40,7 +40,7 @@ struct client_bells {
     struct {
         _Alignas(64) struct doorbell doorbell;
     } of[CLIENT_DOORBELLS];
-    _Alignas(64) _Atomic uint32_t lead; /* that thread's bell; CLIENT_LEAD_NONE: none waits for a completion */
+    _Alignas(64) _Atomic uint32_t lead; /* that thread's bell; CLIENT_LEAD_NONE: completions can wait */
 };
 enum { CLIENT_LEAD_NONE = CLIENT_DOORBELLS };
 _Static_assert(sizeof(struct client_bells) == CLIENT_BELLS_BYTES, "a page per client");

@@ -291,6 +291,17 @@ const struct spec *client_call_spec(const struct client_call *call, uint32_t *at
     return call->spec;
 }
 
+bool client_calls_are_urgent(const struct client_core *core)
+{
+    return core->calls_queued_count + core->calls_waiting_count + core->calls_urgent_count > 0;
+}
+
+static void set_urgent(struct client_core *core, struct client_call *call, bool is_urgent)
+{
+    core->calls_urgent_count += is_urgent - call->is_urgent;
+    call->is_urgent = is_urgent;
+}
+
 void client_call_pushed(struct client_core *core, struct client_call *call, struct client_lease *lease, uint64_t ticket,
                         uint64_t now_ns)
 {
@@ -306,11 +317,13 @@ void client_call_pushed(struct client_core *core, struct client_call *call, stru
     }
     lease->depth++;
     lease->ahead_ns += call->expected_ns;
+    set_urgent(core, call, call->is_escaped || count_refs(call->spec) > 0);
 }
 
-static void unpush(struct client_call *call)
+static void unpush(struct client_core *core, struct client_call *call)
 {
     ROOST_PRE(call->state == CALL_PUSHED);
+    set_urgent(core, call, false);
     list_remove(&call->of_queue);
     call->lease->depth--;
     call->lease->ahead_ns -= call->expected_ns;
@@ -318,7 +331,7 @@ static void unpush(struct client_call *call)
 
 void client_call_taken_back(struct client_core *core, struct client_call *call)
 {
-    unpush(call);
+    unpush(core, call);
     queue(core, call, true);
 }
 
@@ -418,6 +431,7 @@ static void escape(struct client_core *core, struct client_call *call)
     say(core, &entry->say, SAY_ENTRY);
     call->is_escaped = true;
     bool is_done = call->state == CALL_DONE;
+    set_urgent(core, call, call->state == CALL_PUSHED);
     for (uint32_t i = 0; i < call->spec->returns; i++) {
         struct own_result *result = &call->results[i];
         if (is_done && result->is_sealed && result->data != NULL) {
@@ -579,7 +593,7 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
     if (wants_another && client_call_try_again(core, call, &attempts)) {
         return;
     }
-    unpush(call);
+    unpush(core, call);
     call->state = CALL_DONE;
     take_results(core, call, done);
     untie_args(core, call->scope, call->spec);

@@ -131,6 +131,7 @@ struct client_call {
     struct client_call *above;      /* while it is let out: the call that needs it */
     uint32_t args_visited;
     bool is_orphan;     /* its scope has ended */
+    bool is_urgent;     /* PUSHED, and counted in calls_urgent_count */
     bool is_escaped;    /* the agent has it among its tasks, and waits for the values */
     struct need *needs; /* an item for each argument that names something */
     struct spec *spec;  /* behind the results and the needs */
@@ -146,7 +147,7 @@ enum { PACES = 256 }; /* a later function takes the place of one with the same r
 
 struct client_core {
     struct list_node calls_waiting, calls_met, calls_queued, calls_leaving, leases;
-    uint32_t calls_waiting_count, calls_queued_count;
+    uint32_t calls_waiting_count, calls_queued_count, calls_urgent_count;
     uint64_t calls_queued_ns;
     struct pace paces[PACES];
     struct list_node scopes, objects, flights, sayings, doomed;

@@ -96,18 +96,28 @@ static struct client_bells *holder_bells(const struct agent_link *link)
     return &link->node_bells[holder % CLIENTS_MAX];
 }
 
-/* Whoever takes completions in; and, when there is nothing left to do here, or little room left, the library's thread: it
- * may have more. */
-static void ring_holder(struct agent_link *link)
+/* Whoever takes completions in. The library's thread, if it is that one, may have more to do here once there is nothing
+ * left. If it is nobody, what is but a value waits until somebody looks, while there is room. */
+static void ring_holder(struct agent_link *link, bool is_but_values)
 {
     struct client_bells *bells = holder_bells(link);
     full_barrier(); /* the completion is visible before the lead is read */
     uint32_t lead = atomic_load_explicit(&bells->lead, memory_order_relaxed); /* relaxed: after the fence */
-    if (lead < CLIENT_DOORBELLS) {
-        doorbell_ring(&bells->of[lead].doorbell);
-    } else if (!leased_has_more(link) || ring_space(&link->lease_completes) < LEASE_COMPLETES_BYTES / 2) {
+    bool waits = lead == CLIENT_LEAD_NONE || (lead == CLIENT_BELL_LIBRARY && leased_has_more(link));
+    if (!waits) {
+        doorbell_ring(&bells->of[lead % CLIENT_DOORBELLS].doorbell);
+    } else if (!is_but_values || ring_space(&link->lease_completes) < LEASE_COMPLETES_BYTES / 2) {
         doorbell_ring(&bells->of[CLIENT_BELL_LIBRARY].doorbell);
     }
+}
+
+static bool is_but_values(const struct lease_done *done, const struct kept_results *kept)
+{
+    bool is_kept = done->status == 0; /* else it may be tried again */
+    for (uint32_t i = 0; i < done->results; i++) {
+        is_kept = is_kept && kept->of[i].is_kept;
+    }
+    return is_kept;
 }
 
 static int publish(struct agent_link *link, const struct lease_done *done, const struct kept_results *kept,
@@ -122,7 +132,7 @@ static int publish(struct agent_link *link, const struct lease_done *done, const
     }
     write_done(to, done, kept, text);
     ring_commit(&link->lease_completes);
-    ring_holder(link);
+    ring_holder(link, is_but_values(done, kept));
     return 0;
 }
 

@@ -378,6 +378,40 @@ TEST(calls, a_call_waits_for_results_that_it_needs_and_takes_their_values_along_
     finish();
 }
 
+TEST(calls, a_completion_is_urgent_when_more_hangs_on_it_than_its_value)
+{
+    start();
+    struct object_id id = call((struct spec_draft){ .max_retries = 3 });
+    CHECK(client_calls_are_urgent(core)); /* it is to be pushed */
+    push();
+    CHECK(!client_calls_are_urgent(core));
+    struct object_id next = call_on(id);
+    CHECK(client_calls_are_urgent(core)); /* a call needs it */
+    complete(7, false);
+    push();
+    CHECK(client_calls_are_urgent(core)); /* it has an argument to give up */
+    complete(8, false);
+    CHECK(!client_calls_are_urgent(core));
+    CHECK_EQ(value_of(next), 8);
+    struct object_id last = call((struct spec_draft){ .max_retries = 3 });
+    push();
+    CHECK(!client_calls_are_urgent(core));
+    struct client_flight *flight;
+    const roost_in arg = roost_in_ref(object_ref(last));
+    struct spec *user = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_EQ(client_submit(core, 0, user, NULL, &flight), 0);
+    CHECK(client_calls_are_urgent(core)); /* others wait for it */
+    client_call_taken_back(core, client_call_at(lease.pushed.next));
+    push();
+    CHECK(client_calls_are_urgent(core)); /* wherever it is pushed */
+    complete(9, false);
+    CHECK(!client_calls_are_urgent(core));
+    client_submit_undo(core, flight);
+    free(user);
+    said();
+    finish();
+}
+
 TEST(calls, the_value_goes_along_again_with_the_next_attempt)
 {
     start();
