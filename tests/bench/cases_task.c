@@ -10,7 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SYNC_RUNS = 500, IN_FLIGHT = 1000, TASKS = 5000, ASYNC_RUNS = 10, WAIT_RUNS = 10, WARM_TASKS = 100 };
+enum {
+    SYNC_RUNS = 100,
+    SYNC_CALLS = 100,
+    WOKEN_RUNS = 500,
+    IN_FLIGHT = 1000,
+    TASKS = 5000,
+    ASYNC_RUNS = 10,
+    WAIT_RUNS = 10,
+    WARM_TASKS = 100
+};
 #define TASKS_STORE_BYTES (UINT64_C(64) << 20)
 
 static int get_nothing(struct bench *bench, roost_ref ref)
@@ -31,7 +40,24 @@ static int call_and_get(struct bench *bench)
     return get_nothing(bench, ref);
 }
 
+/* One call after the other, as in a loop. */
 static int measure_sync(struct bench *bench, void *peer, double *found_out, double *limit_out)
+{
+    double limit_ns = 0;
+    for (int i = 0; i < SYNC_CALLS; i++) {
+        limit_ns += limit_ping_pong_ns(peer);
+    }
+    double started = bench_now_ns();
+    for (int i = 0; i < SYNC_CALLS; i++) {
+        ROOST_TRY(call_and_get(bench));
+    }
+    *found_out = (bench_now_ns() - started) / SYNC_CALLS;
+    *limit_out = limit_ns / SYNC_CALLS;
+    return 0;
+}
+
+/* One call after a pause in which the worker has fallen asleep: that of a ping-pong, which falls asleep, too. */
+static int measure_woken(struct bench *bench, void *peer, double *found_out, double *limit_out)
 {
     *limit_out = limit_ping_pong_ns(peer);
     double started = bench_now_ns();
@@ -142,7 +168,8 @@ static int open_warm(struct bench *bench)
 int case_task_sync(struct bench *bench)
 {
     ROOST_TRY(open_warm(bench));
-    return measure_all(bench, "task_sync", "us", SYNC_RUNS, measure_sync);
+    ROOST_TRY(measure_all(bench, "task_sync", "us", SYNC_RUNS, measure_sync));
+    return measure_all(bench, "task_sync/woken", "us", WOKEN_RUNS, measure_woken);
 }
 
 int case_task_async(struct bench *bench)
