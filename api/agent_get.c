@@ -7,6 +7,7 @@
  * Thread:     any.
  */
 #include "api/agent_world.h"
+#include "common/bytes.h"
 #include "common/hash.h"
 #include "objectstore/range.h"
 #include "worker/runtime/task.h"
@@ -60,65 +61,76 @@ void agent_release(struct roost *rt, uint64_t pin)
     }
 }
 
-bool agent_is_copy(const struct store_view *view)
-{
-    return (view->pin & PIN_IS_PRIVATE) == 0 && (view->pin & PIN_IS_COPY) != 0;
-}
+/* ---- values that came back with their calls ---- */
 
-/* A value that came back with its call. */
-static int view_copy(struct agent_link *link, roost_ref ref, void *copy, uint32_t bytes, uint32_t format,
-                     struct store_view *view_out)
+/* Under the lock: a copy, with a pin of its own. */
+static int copy_locked(struct agent_link *link, const struct client_own_value *value, struct store_view *view_out)
 {
-    uint64_t begin = 0, size = bytes, pin = 0;
-    int status = copy == NULL ? no_memory("a value") : 0;
-    if (status == 0 && format != TABLE_ERROR) {
-        status = range_resolve(ref, bytes, NULL, 0, &begin, &size);
-    }
-    if (status == 0) {
-        pthread_mutex_lock(&link->lock);
-        status = copies_add_locked(&link->copies, copy, &pin);
-        pthread_mutex_unlock(&link->lock);
-    }
+    uint64_t pin;
+    void *copy = aligned_alloc(64, align_up(value->bytes + (size_t)1, 64));
+    int status = copy == NULL ? no_memory("a value") : copies_add_locked(&link->copies, copy, &pin);
     if (status != 0) {
         free(copy);
         return status;
     }
-    *view_out = (struct store_view){ .data = (unsigned char *)copy + begin,
-                                     .size = size,
-                                     .pin = PIN_IS_COPY | pin,
-                                     .format = (enum table_format)format };
-    return format == TABLE_ERROR ? STORE_GET_ERROR : 0;
+    memcpy(copy, value->data, value->bytes);
+    *view_out = (struct store_view){ .data = copy, .pin = PIN_IS_COPY | pin };
+    return 0;
 }
 
-/* A value that came back with its call becomes a private object, as a put would. */
-int agent_bring(struct roost *rt, uint64_t scope, roost_ref ref)
+/* It becomes a private object, as a put would; unless another thread was faster, or it was given up. */
+static int bring(struct agent_link *link, struct object_id id, uint32_t bytes)
 {
-    struct agent_link *link = link_of(rt);
-    struct object_id id = object_id_of(ref);
+    struct roost *rt = link->rt;
+    struct client_own_value value;
     struct room room;
-    void *copy = NULL;
-    uint32_t bytes, format;
+    ROOST_TRY(agent_room(rt, client_scope(rt), bytes, &room));
     pthread_mutex_lock(&link->lock);
-    enum client_own own = client_own_look(link->core, id, &copy, &bytes, &format);
-    pthread_mutex_unlock(&link->lock);
-    if (own != CLIENT_OWN_SEALED || copy == NULL) {
-        return own != CLIENT_OWN_SEALED ? 0 : no_memory("a value");
-    }
-    int status = rt->world->room(rt, scope, bytes, &room);
-    if (status == 0) {
-        memcpy(room.data, copy, bytes);
-        const struct object_draft draft = { .size = bytes, .format = (enum table_format)format };
-        pthread_mutex_lock(&link->lock);
+    bool is_still = client_own_look(link->core, id, &value) == CLIENT_OWN_SEALED && value.bytes == bytes;
+    int status = 0;
+    if (is_still) {
+        const struct object_draft draft = { .size = bytes, .format = (enum table_format)value.format };
+        memcpy(room.data, value.data, bytes);
         struct wire_object object = agent_seal_room(link, &room, &draft);
         object.id = id;
         status = client_own_settle(link->core, &object, room.in_slab);
-        pthread_mutex_unlock(&link->lock);
-        if (status != 0) {
-            rt->world->room_drop(rt, &room);
-        }
-        status = status == ROOST_ENOENT ? 0 : status; /* another thread was faster, or it was given up */
     }
-    free(copy);
+    pthread_mutex_unlock(&link->lock);
+    if (!is_still || status != 0) {
+        agent_room_drop(rt, &room);
+    }
+    return status;
+}
+
+static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how, struct store_view *view_out);
+
+/* Under the lock, which it gives up. */
+static int look_at_value(struct agent_link *link, roost_ref ref, const struct client_own_value *value,
+                         enum look_how how, struct store_view *view_out)
+{
+    uint32_t bytes = value->bytes;
+    enum table_format format = (enum table_format)value->format;
+    int status = 0;
+    *view_out = (struct store_view){ .format = format };
+    if (how == LOOK_LASTING && format != TABLE_ERROR) {
+        pthread_mutex_unlock(&link->lock);
+        status = bring(link, object_id_of(ref), bytes);
+        return status == 0 ? look_at_own(link, ref, how, view_out) : status;
+    }
+    if (how != LOOK_PEEK) {
+        status = copy_locked(link, value, view_out);
+    }
+    pthread_mutex_unlock(&link->lock);
+    if (status == 0) {
+        uint64_t begin = 0;
+        view_out->format = format;
+        view_out->size = bytes;
+        status = format == TABLE_ERROR ? STORE_GET_ERROR : range_resolve(ref, bytes, NULL, 0, &begin, &view_out->size);
+        view_out->data = view_out->data == NULL ? NULL : (const unsigned char *)view_out->data + begin;
+    }
+    if (status < 0 && view_out->pin != 0) {
+        agent_release(link->rt, view_out->pin);
+    }
     return status;
 }
 
@@ -131,30 +143,39 @@ static int look_at_given_up(struct agent_link *link, roost_ref ref)
     return is_named ? STORE_GET_ASK : ROOST_EFREED;
 }
 
-int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_out)
+enum { NOT_OWN = STORE_GET_FORWARD + 1 };
+
+/* Of what this process alone knows; NOT_OWN: look at the table. */
+static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how, struct store_view *view_out)
 {
-    struct agent_link *link = link_of(rt);
-    if (may_be_private(link, ref)) {
-        struct wire_object object;
-        uint64_t pin;
-        pthread_mutex_lock(&link->lock);
-        void *copy = NULL;
-        uint32_t bytes, format;
-        enum client_own own = client_own_look(link->core, object_id_of(ref), &copy, &bytes, &format);
-        bool is_private = own == CLIENT_OWN_NOT && client_object_view(link->core, object_id_of(ref), &object, &pin);
-        pthread_mutex_unlock(&link->lock);
-        if (own != CLIENT_OWN_NOT) {
-            return own == CLIENT_OWN_PENDING ? STORE_GET_ASK : view_copy(link, ref, copy, bytes, format, view_out);
-        }
-        if (is_private) {
-            int status = view_private(link, ref, &object, pin, view_out);
-            if (status < 0) {
-                agent_release(rt, pin);
-            }
-            return status;
+    struct client_own_value value;
+    struct wire_object object;
+    uint64_t pin;
+    pthread_mutex_lock(&link->lock);
+    enum client_own own = client_own_look(link->core, object_id_of(ref), &value);
+    if (own == CLIENT_OWN_SEALED) {
+        return look_at_value(link, ref, &value, how, view_out);
+    }
+    bool is_private = own == CLIENT_OWN_NOT && client_object_view(link->core, object_id_of(ref), &object, &pin);
+    pthread_mutex_unlock(&link->lock);
+    int status = own == CLIENT_OWN_PENDING ? STORE_GET_ASK : NOT_OWN;
+    if (is_private) {
+        status = view_private(link, ref, &object, pin, view_out);
+        if (status < 0) {
+            agent_release(link->rt, pin);
         }
     }
+    return status;
+}
+
+int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out)
+{
+    struct agent_link *link = link_of(rt);
+    int answer = may_be_private(link, ref) ? look_at_own(link, ref, how, view_out) : NOT_OWN;
+    if (answer != NOT_OWN) {
+        return answer;
+    }
     struct pins_thread *thread = link_pins(link);
-    int answer = thread == NULL ? ROOST_ENOMEM : store_map_get(&link->map, thread, ref, view_out);
+    answer = thread == NULL ? ROOST_ENOMEM : store_map_get(&link->map, thread, ref, view_out);
     return answer == ROOST_EFREED ? look_at_given_up(link, ref) : answer;
 }

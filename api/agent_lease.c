@@ -153,12 +153,14 @@ static void push_all(struct agent_link *link)
     struct client_call *call;
     uint64_t ticket;
     bool any = false;
+    uint64_t now_ns = client_calls_queued(link->core) > 0 ? link_now_ns() : 0;
     while ((call = client_call_next(link->core, &core)) != NULL && push(link, lease_of(core), call, &ticket)) {
-        client_call_pushed(link->core, call, core, ticket, link_now_ns());
+        client_call_pushed(link->core, call, core, ticket, now_ns);
         lease_of(core)->is_rung = true;
         any = true;
     }
     bool waits = client_calls_queued(link->core) > 0;
+    link->lease_is_busy = link->lease_is_busy || any;
     LIST_EACH (at, &link->leases) {
         struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
         if (any && lease->is_rung) {
@@ -189,12 +191,11 @@ void leases_push_locked(struct agent_link *link)
 
 static bool is_own(struct agent_link *link, roost_ref ref)
 {
-    uint32_t bytes, format;
     if (!atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
-    enum client_own own = client_own_look(link->core, object_id_of(ref), NULL, &bytes, &format);
+    enum client_own own = client_own_look(link->core, object_id_of(ref), NULL);
     pthread_mutex_unlock(&link->lock);
     return own != CLIENT_OWN_NOT;
 }
@@ -629,7 +630,8 @@ uint64_t leases_work(struct agent_link *link)
     take_back_late(link, now_ns);
     give_back_locked(link, now_ns);
     link_flush_locked(link);
-    link->lease_ticks = client_calls_queued(link->core) > 0 || client_calls_leave(link->core);
+    link->lease_ticks = link->lease_is_busy || client_calls_queued(link->core) > 0 || client_calls_leave(link->core);
+    link->lease_is_busy = false;
     LIST_EACH (at, &link->leases) {
         link->lease_ticks = link->lease_ticks || CONTAINER_OF(at, struct link_lease, of_link)->core.depth > 1;
     }

@@ -74,6 +74,7 @@ struct agent_link {
     struct client_ask lease_ask;
     uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
+    bool lease_is_busy;   /* something was pushed since the library's thread last looked */
     _Atomic bool has_own; /* a call has gone through a lease: a hash may name a result of this process's own */
 
     _Atomic uint64_t bells_taken; /* a bit per bell */

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BLOCK_MS = 1 };
+enum { BLOCK_MS = 1, FEW = 4 };
 
 static uint32_t count_ready(const struct wait_request *request)
 {
@@ -63,26 +63,38 @@ struct split {
     uint32_t *which; /* where they stand in the request, */
     int8_t *ready;   /* and the answers */
     uint32_t own_count, others_count;
+    bool is_few;
+    struct { /* a get waits for one */
+        struct client_own_node own[FEW];
+        roost_ref refs[FEW];
+        uint32_t which[FEW];
+        int8_t ready[FEW];
+    } few;
 };
 
 static int split_init(struct split *split, uint32_t total)
 {
-    *split = (struct split){ calloc(total, sizeof *split->own),
-                             malloc(total * sizeof *split->refs),
-                             malloc(total * sizeof *split->which),
-                             calloc(total, 1),
-                             0,
-                             0 };
+    split->own_count = split->others_count = 0;
+    split->is_few = total <= FEW;
+    split->own = split->is_few ? split->few.own : malloc(total * sizeof *split->own);
+    split->refs = split->is_few ? split->few.refs : malloc(total * sizeof *split->refs);
+    split->which = split->is_few ? split->few.which : malloc(total * sizeof *split->which);
+    split->ready = split->is_few ? split->few.ready : malloc(total);
     bool is_there = split->own != NULL && split->refs != NULL && split->which != NULL && split->ready != NULL;
+    if (is_there) {
+        memset(split->ready, 0, total);
+    }
     return is_there ? 0 : no_memory("a wait");
 }
 
 static void split_fini(struct split *split)
 {
-    free(split->own);
-    free(split->refs);
-    free(split->which);
-    free(split->ready);
+    if (!split->is_few) {
+        free(split->own);
+        free(split->refs);
+        free(split->which);
+        free(split->ready);
+    }
 }
 
 /* Under the lock. What is sealed here is ready at once. */
@@ -92,7 +104,6 @@ static void split_fill(struct agent_link *link, const struct wait_request *reque
     for (uint32_t i = 0; i < request->total; i++) {
         struct client_own_node *node = &split->own[split->own_count];
         struct object_id id = object_id_of(request->refs[i]);
-        uint32_t bytes, format;
         if (request->ready[i] != 0) {
             continue;
         }
@@ -100,7 +111,7 @@ static void split_fill(struct agent_link *link, const struct wait_request *reque
         list_init(&node->of_result);
         if (client_own_attend(link->core, id, node)) {
             split->own_count++;
-        } else if (client_own_look(link->core, id, NULL, &bytes, &format) == CLIENT_OWN_SEALED) {
+        } else if (client_own_look(link->core, id, NULL) == CLIENT_OWN_SEALED) {
             request->ready[i] = 1;
         } else {
             split->refs[split->others_count] = request->refs[i];

@@ -61,12 +61,12 @@ static int agent_locate(struct roost *rt, roost_ref ref, roost_node *nodes_out, 
 {
     struct agent_link *link = link_of(rt);
     pthread_mutex_lock(&link->lock);
-    uint32_t own_bytes, own_format;
-    enum client_own own = client_own_look(link->core, object_id_of(ref), NULL, &own_bytes, &own_format);
+    struct client_own_value value;
+    enum client_own own = client_own_look(link->core, object_id_of(ref), &value);
     bool is_private = own == CLIENT_OWN_NOT && client_object_is_private(link->core, object_id_of(ref));
     pthread_mutex_unlock(&link->lock);
     if (is_private || own != CLIENT_OWN_NOT) { /* here, or to be, and nobody else has heard of it */
-        *count_out = is_private || (own == CLIENT_OWN_SEALED && own_format != TABLE_ERROR) ? 1 : 0;
+        *count_out = is_private || (own == CLIENT_OWN_SEALED && value.format != TABLE_ERROR) ? 1 : 0;
         if (*count_out > 0 && capacity > 0) {
             nodes_out[0] = (roost_node){ { rt->node.hi, rt->node.lo } };
         }
@@ -89,10 +89,9 @@ static int agent_prefetch(struct roost *rt, roost_ref ref)
 {
     struct agent_link *link = link_of(rt);
     ROOST_TRY(link_gone(link));
-    uint32_t bytes, format;
     pthread_mutex_lock(&link->lock);
     bool is_own = client_object_is_private(link->core, object_id_of(ref)) ||
-                  client_own_look(link->core, object_id_of(ref), NULL, &bytes, &format) != CLIENT_OWN_NOT;
+                  client_own_look(link->core, object_id_of(ref), NULL) != CLIENT_OWN_NOT;
     int status = is_own ? 0 : client_prefetch(link->core, ref); /* its own are here, or will be */
     link_flush_locked(link);
     pthread_mutex_unlock(&link->lock);
@@ -113,8 +112,6 @@ const struct world world_agent = {
     .result = agent_result,
     .look = agent_look,
     .release = agent_release,
-    .is_copy = agent_is_copy,
-    .bring = agent_bring,
     .wait = agent_wait,
     .keep = agent_keep,
     .free = agent_free,

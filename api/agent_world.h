@@ -23,9 +23,7 @@ int agent_result(struct roost_task *task, uint32_t index, const struct room *roo
 
 /* agent_get.c */
 void agent_release(struct roost *rt, uint64_t pin);
-bool agent_is_copy(const struct store_view *view);
-int agent_bring(struct roost *rt, uint64_t scope, roost_ref ref);
-int agent_look(struct roost *rt, roost_ref ref, struct store_view *view_out);
+int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
 
 /* agent_wait.c */
 int agent_wait(struct roost *rt, const struct wait_request *request);

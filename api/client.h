@@ -59,6 +59,13 @@ struct watch {
 };
 
 /* What lies behind a connection. Scopes are those of objectstore/wire.h. */
+/* A value that came back with a call lies in this process's heap. */
+enum look_how {
+    LOOK_PEEK,   /* is it there? Such a value is not shown: no data, no pin */
+    LOOK_BRIEF,  /* for this process's own code: a copy of it will do */
+    LOOK_LASTING /* for the user: it is brought into the store, where nobody can write to it; may wait for room */
+};
+
 struct world {
     void (*close)(struct roost *rt);
 
@@ -71,13 +78,9 @@ struct world {
     /* The room becomes result `index` of the attempt. */
     int (*result)(struct roost_task *task, uint32_t index, const struct room *room, const struct object_draft *draft);
 
-    /* Answers as store_map_get() does, without waiting. What it pins is released with release(). */
-    int (*look)(struct roost *rt, roost_ref ref, struct store_view *view_out);
+    /* Answers as store_map_get() does, without waiting. What it pins (pin != 0) is released with release(). */
+    int (*look)(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
     void (*release)(struct roost *rt, uint64_t pin);
-    /* The view is of a copy in this process's heap: what `ref` names is brought into the store, so that the next look shows it
-     * there. NULL, or false: no view is. */
-    bool (*is_copy)(const struct store_view *view);
-    int (*bring)(struct roost *rt, uint64_t scope, roost_ref ref);
 
     /* 0: `wanted` are ready. ROOST_ETIMEDOUT: fewer are, `ready` says which. ROOST_EDEADLOCK: fewer ever will be. */
     int (*wait)(struct roost *rt, const struct wait_request *request);
@@ -162,7 +165,7 @@ void room_write_trailer(const struct room *room, const struct object_draft *draf
 /* ---- get.c ---- */
 
 /* A view of what `ref` names, forwards followed; the pin is world->release()'s. The code and text of a failed task. */
-int client_view(struct roost *rt, roost_ref ref, uint64_t deadline, struct store_view *view_out);
+int client_view(struct roost *rt, roost_ref ref, enum look_how how, uint64_t deadline, struct store_view *view_out);
 /* The answer of look(), with nothing pinned afterwards. Of STORE_GET_FORWARD, *forward_out (or NULL) is where it leads. */
 int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out);
 /* The answer of look() is STORE_GET_ERROR or STORE_GET_FAILED: leave the failure's text for roost_last_error(), release

@@ -71,8 +71,8 @@ int client_failure(struct roost *rt, const struct store_view *view, int answer)
 int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out)
 {
     struct store_view view;
-    int answer = rt->world->look(rt, ref, &view);
-    if (answer == 0 || answer == STORE_GET_ERROR) {
+    int answer = rt->world->look(rt, ref, LOOK_PEEK, &view);
+    if ((answer == 0 || answer == STORE_GET_ERROR) && view.pin != 0) {
         rt->world->release(rt, view.pin);
     }
     if (answer == STORE_GET_FORWARD && forward_out != NULL) {
@@ -87,7 +87,7 @@ static bool is_failure(int answer) { return answer == STORE_GET_FAILED || answer
 static int refused(struct roost *rt, roost_ref ref, int code, const char *why)
 {
     struct store_view view;
-    int answer = rt->world->look(rt, object_ref(object_id_of(ref)), &view);
+    int answer = rt->world->look(rt, object_ref(object_id_of(ref)), LOOK_BRIEF, &view);
     if (is_failure(answer)) {
         return client_failure(rt, &view, answer);
     }
@@ -121,10 +121,10 @@ static int wait_here(struct roost *rt, roost_ref ref, uint64_t deadline)
 }
 
 /* Look at `*ref`, following forwards. Positive answers: ASK or WAIT, for what `*ref` has become. */
-static int look_through(struct roost *rt, roost_ref *ref, struct store_view *view)
+static int look_through(struct roost *rt, roost_ref *ref, enum look_how how, struct store_view *view)
 {
     for (int hops = 0; hops <= STORE_FORWARDS_MAX; hops++) {
-        int answer = rt->world->look(rt, *ref, view);
+        int answer = rt->world->look(rt, *ref, how, view);
         if (is_failure(answer)) {
             return client_failure(rt, view, answer);
         }
@@ -137,10 +137,10 @@ static int look_through(struct roost *rt, roost_ref *ref, struct store_view *vie
                      STORE_FORWARDS_MAX);
 }
 
-int client_view(struct roost *rt, roost_ref ref, uint64_t deadline, struct store_view *view_out)
+int client_view(struct roost *rt, roost_ref ref, enum look_how how, uint64_t deadline, struct store_view *view_out)
 {
     for (int looks = 0; looks < LOOKS_MAX; looks++) {
-        int status = look_through(rt, &ref, view_out);
+        int status = look_through(rt, &ref, how, view_out);
         if (status <= 0) {
             return status;
         }
@@ -152,23 +152,6 @@ int client_view(struct roost *rt, roost_ref ref, uint64_t deadline, struct store
     char id[ID_TEXT_BYTES];
     return error_set(ROOST_EIO, "object %s was said to be here %d times, and was not",
                      object_id_print(object_id_of(ref), id), LOOKS_MAX);
-}
-
-/* A view that lasts: in the store, where nobody can write to it. */
-static int view_in_store(struct roost *rt, roost_ref ref, uint64_t deadline, struct store_view *view_out)
-{
-    for (int looks = 0; looks < LOOKS_MAX; looks++) {
-        int status = client_view(rt, ref, deadline, view_out);
-        if (status != 0 || rt->world->is_copy == NULL || !rt->world->is_copy(view_out)) {
-            return status;
-        }
-        rt->world->release(rt, view_out->pin);
-        status = rt->world->bring(rt, client_scope(rt), ref);
-        if (status != 0) {
-            return status;
-        }
-    }
-    return error_set(ROOST_EIO, "a result was brought into the store %d times, and was not there", LOOKS_MAX);
 }
 
 /* ---- looks that tasks take ---- */
@@ -275,7 +258,7 @@ int roost_get(struct roost *rt, roost_ref ref, roost_view *view_out, int timeout
     struct store_view view;
     int status = check_ref(rt, "roost_get", ref, view_out, timeout_ms);
     if (status == 0) {
-        status = view_in_store(rt, ref, client_deadline(timeout_ms), &view);
+        status = client_view(rt, ref, LOOK_LASTING, client_deadline(timeout_ms), &view);
     }
     return status == 0 ? hand_out(rt, &view, view_out) : status;
 }
@@ -296,7 +279,7 @@ int roost_get_copy(struct roost *rt, roost_ref ref, void *data_out, size_t size,
     struct store_view view;
     int status = check_ref(rt, "roost_get_copy", ref, size == 0 ? &view : data_out, timeout_ms);
     if (status == 0) {
-        status = client_view(rt, ref, client_deadline(timeout_ms), &view);
+        status = client_view(rt, ref, LOOK_BRIEF, client_deadline(timeout_ms), &view);
     }
     if (status != 0) {
         return status;
@@ -354,7 +337,7 @@ static int see_missing(struct roost *rt, struct missing *missing, size_t total, 
         size_t which = missing->which[i];
         roost_ref ref = missing->refs[i];
         int seen = missing->ready[i] < 0 ? refused(rt, ref, missing->ready[i], why.index == i ? why.text : "")
-                                         : look_through(rt, &ref, &views[which]);
+                                         : look_through(rt, &ref, LOOK_LASTING, &views[which]);
         if (seen != 0) {
             views[which].pin = 0; /* what a look at a failure pinned has been released */
         }
@@ -380,7 +363,7 @@ static int see_all(struct roost *rt, const roost_ref *refs, size_t count, uint64
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++) {
         roost_ref ref = refs[i];
-        int seen = look_through(rt, &ref, &views[i]);
+        int seen = look_through(rt, &ref, LOOK_LASTING, &views[i]);
         if (seen != 0) {
             views[i].pin = 0; /* what a look at a failure pinned has been released */
         }
@@ -427,14 +410,6 @@ int roost_get_many(struct roost *rt, const roost_ref *refs, size_t count, roost_
         return error_set(ROOST_ENOMEM, "roost_get_many: no memory for %zu views", count);
     }
     status = see_all(rt, refs, count, client_deadline(timeout_ms), views);
-    for (size_t i = 0; i < count && status == 0 && rt->world->is_copy != NULL; i++) {
-        if (rt->world->is_copy(&views[i])) {
-            rt->world->release(rt, views[i].pin);
-            views[i].pin = 0;
-            status = rt->world->bring(rt, client_scope(rt), refs[i]);
-            status = status == 0 ? view_in_store(rt, refs[i], client_deadline(ROOST_FOREVER), &views[i]) : status;
-        }
-    }
     size_t noted = 0;
     while (status == 0 && noted < count) {
         status = view_note(rt, client_scope(rt), views[noted].pin);
@@ -478,7 +453,7 @@ static int find_failure(struct roost *rt, roost_ref ref, struct wire_failure *fa
     ref = object_ref(object_id_of(ref));
     for (int hops = 0; hops <= STORE_FORWARDS_MAX + 1; hops++) {
         struct store_view view;
-        int answer = rt->world->look(rt, ref, &view);
+        int answer = rt->world->look(rt, ref, LOOK_BRIEF, &view);
         if (answer == STORE_GET_FORWARD) {
             ref = object_ref(object_id_of(view.forward));
         } else if (answer == STORE_GET_ERROR || answer == 0) {

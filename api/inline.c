@@ -301,8 +301,9 @@ static int look_at(struct inline_object *object, roost_ref ref, struct store_vie
     return object->format == TABLE_ERROR ? STORE_GET_ERROR : 0;
 }
 
-static int inline_look(struct roost *rt, roost_ref ref, struct store_view *view_out)
+static int inline_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out)
 {
+    (void)how; /* all is in this process, and read-only */
     struct inline_world *world = rt->alone;
     char id[ID_TEXT_BYTES];
     pthread_mutex_lock(&world->lock);

@@ -612,8 +612,7 @@ void call_fail_by(struct client_core *core, struct client_call *call, const stru
     drop_if_over(call);
 }
 
-enum client_own client_own_look(const struct client_core *core, struct object_id id, void **copy_out,
-                                uint32_t *bytes_out, uint32_t *format_out)
+enum client_own client_own_look(const struct client_core *core, struct object_id id, struct client_own_value *value_out)
 {
     const struct own_result *result = own_find(core, id);
     if (result == NULL) {
@@ -622,14 +621,9 @@ enum client_own client_own_look(const struct client_core *core, struct object_id
     if (!result->is_sealed) {
         return CLIENT_OWN_PENDING;
     }
-    if (copy_out != NULL) {
-        *copy_out = aligned_alloc(64, align_up(result->bytes + (size_t)1, 64));
-        if (*copy_out != NULL) {
-            memcpy(*copy_out, result->data, result->bytes);
-        }
+    if (value_out != NULL) {
+        *value_out = (struct client_own_value){ result->data, result->bytes, result->format };
     }
-    *bytes_out = result->bytes;
-    *format_out = result->format;
     return CLIENT_OWN_SEALED;
 }
 

@@ -249,10 +249,13 @@ int client_lease_remove(struct client_core *core, struct client_lease *lease);
 
 /* Results of such calls. */
 enum client_own { CLIENT_OWN_NOT, CLIENT_OWN_PENDING, CLIENT_OWN_SEALED };
-/* SEALED: a copy of its bytes in `*copy_out`, the caller's to free (NULL: no memory); of no result, or one that has gone the
- * agent's way, NOT. */
-enum client_own client_own_look(const struct client_core *core, struct object_id id, void **copy_out,
-                                uint32_t *bytes_out, uint32_t *format_out);
+struct client_own_value {
+    const void *data; /* borrowed, until anything happens to the core */
+    uint32_t bytes, format;
+};
+/* SEALED: its value in `*value_out`, which may be NULL. Of no result, or one that has gone the agent's way, NOT. */
+enum client_own client_own_look(const struct client_core *core, struct object_id id,
+                                struct client_own_value *value_out);
 /* Its bytes lie in the store by now: it is a private object like any other. ROOST_ENOENT: it is no sealed own result any
  * more. ROOST_ENOMEM. The memory is the caller's still, then. */
 int client_own_settle(struct client_core *core, const struct wire_object *wire, bool in_slab);

@@ -99,13 +99,11 @@ static void complete(uint64_t value, bool is_stored)
 
 static uint64_t value_of(struct object_id id)
 {
-    void *copy;
-    uint32_t bytes, format;
+    struct client_own_value own;
     uint64_t value;
-    CHECK_EQ(client_own_look(core, id, &copy, &bytes, &format), CLIENT_OWN_SEALED);
-    CHECK_EQ(bytes, sizeof value);
-    memcpy(&value, copy, sizeof value);
-    free(copy);
+    CHECK_EQ(client_own_look(core, id, &own), CLIENT_OWN_SEALED);
+    CHECK_EQ(own.bytes, sizeof value);
+    memcpy(&value, own.data, sizeof value);
     return value;
 }
 
@@ -140,13 +138,12 @@ TEST(calls, a_call_and_its_result_cost_no_message)
 {
     start();
     struct object_id id = call((struct spec_draft){ .max_retries = 3 });
-    uint32_t bytes, format;
-    CHECK_EQ(client_own_look(core, id, NULL, &bytes, &format), CLIENT_OWN_PENDING);
+    CHECK_EQ(client_own_look(core, id, NULL), CLIENT_OWN_PENDING);
     CHECK_EQ(push(), 1);
     complete(42, false);
     CHECK_EQ(value_of(id), 42);
     CHECK_EQ(client_free(core, 0, id), 0);
-    CHECK_EQ(client_own_look(core, id, NULL, &bytes, &format), CLIENT_OWN_NOT);
+    CHECK_EQ(client_own_look(core, id, NULL), CLIENT_OWN_NOT);
     CHECK_TEXT(said(), "");
     CHECK_EQ(client_core_count(core).names, 0);
     finish();
@@ -279,8 +276,7 @@ TEST(calls, a_pending_result_whose_name_leaves_goes_with_its_spec_and_its_value_
     CHECK_TEXT(said(), "ESCAPE");
     complete(42, false);
     CHECK_TEXT(said(), "SETTLE");
-    uint32_t bytes, format;
-    CHECK_EQ(client_own_look(core, id, NULL, &bytes, &format), CLIENT_OWN_NOT); /* an object like any other */
+    CHECK_EQ(client_own_look(core, id, NULL), CLIENT_OWN_NOT); /* an object like any other */
     free(user);
     finish();
 }
@@ -442,12 +438,10 @@ TEST(calls, who_needs_a_failed_result_fails_by_it_and_so_on_without_a_run)
     const struct client_done done = { .run = WIRE_RUN_OWN | 1, .status = ROOST_EFAILED, .failure = &failure };
     client_call_done(core, client_call_at(lease.pushed.next), &done, 2);
     CHECK_EQ(push(), 0);
-    void *copy;
-    uint32_t bytes, format;
-    CHECK_EQ(client_own_look(core, last, &copy, &bytes, &format), CLIENT_OWN_SEALED);
-    CHECK_EQ(format, TABLE_ERROR);
-    CHECK_TEXT((const char *)copy + offsetof(struct wire_failure, text), "the first");
-    free(copy);
+    struct client_own_value own;
+    CHECK_EQ(client_own_look(core, last, &own), CLIENT_OWN_SEALED);
+    CHECK_EQ(own.format, TABLE_ERROR);
+    CHECK_TEXT((const char *)own.data + offsetof(struct wire_failure, text), "the first");
     finish();
 }
 
