@@ -24,6 +24,7 @@ static bool may_be_private(struct agent_link *link, roost_ref ref)
            ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
 }
 
+/* Takes the pin. */
 static int view_private(struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
                         struct store_view *view_out)
 {
@@ -39,6 +40,8 @@ static int view_private(struct agent_link *link, roost_ref ref, const struct wir
                                          .refs = refs,
                                          .refs_count = object->refs,
                                          .format = (enum table_format)object->format };
+    } else {
+        agent_release(link->rt, pin);
     }
     return status == 0 && object->format == TABLE_ERROR ? STORE_GET_ERROR : status;
 }
@@ -78,31 +81,40 @@ static int copy_locked(struct agent_link *link, const struct client_own_value *v
     return 0;
 }
 
-/* It becomes a private object, as a put would; unless another thread was faster, or it was given up. */
-static int bring(struct agent_link *link, struct object_id id, uint32_t bytes)
+static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how, struct store_view *view_out);
+
+/* It becomes a private object, as a put would, or one that the agent hears of, if a call names it. Another thread may have
+ * been faster, or it was given up meanwhile: then whatever it is now. */
+static int look_in_store(struct agent_link *link, roost_ref ref, uint32_t bytes, struct store_view *view_out)
 {
-    struct roost *rt = link->rt;
+    struct object_id id = object_id_of(ref);
     struct client_own_value value;
+    struct wire_object object;
     struct room room;
-    ROOST_TRY(agent_room(rt, client_scope(rt), bytes, &room));
+    uint64_t pin = 0;
+    ROOST_TRY(agent_room(link->rt, client_scope(link->rt), bytes, &room));
     pthread_mutex_lock(&link->lock);
     bool is_still = client_own_look(link->core, id, &value) == CLIENT_OWN_SEALED && value.bytes == bytes;
+    bool is_private = false;
     int status = 0;
     if (is_still) {
         const struct object_draft draft = { .size = bytes, .format = (enum table_format)value.format };
         memcpy(room.data, value.data, bytes);
-        struct wire_object object = agent_seal_room(link, &room, &draft);
+        object = agent_seal_room(link, &room, &draft);
         object.id = id;
         status = client_own_settle(link->core, &object, room.in_slab);
+        is_private = status == 0 && client_object_view(link->core, id, &object, &pin);
     }
     pthread_mutex_unlock(&link->lock);
     if (!is_still || status != 0) {
-        agent_room_drop(rt, &room);
+        agent_room_drop(link->rt, &room);
+    }
+    if (status == 0) {
+        status = is_private ? view_private(link, ref, &object, pin, view_out)
+                            : look_at_own(link, ref, LOOK_LASTING, view_out);
     }
     return status;
 }
-
-static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how, struct store_view *view_out);
 
 /* Under the lock, which it gives up. */
 static int look_at_value(struct agent_link *link, roost_ref ref, const struct client_own_value *value,
@@ -114,8 +126,7 @@ static int look_at_value(struct agent_link *link, roost_ref ref, const struct cl
     *view_out = (struct store_view){ .format = format };
     if (how == LOOK_LASTING && format != TABLE_ERROR) {
         pthread_mutex_unlock(&link->lock);
-        status = bring(link, object_id_of(ref), bytes);
-        return status == 0 ? look_at_own(link, ref, how, view_out) : status;
+        return look_in_store(link, ref, bytes, view_out);
     }
     if (how != LOOK_PEEK) {
         status = copy_locked(link, value, view_out);
@@ -153,19 +164,18 @@ static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how
     uint64_t pin;
     pthread_mutex_lock(&link->lock);
     enum client_own own = client_own_look(link->core, object_id_of(ref), &value);
+    if (own == CLIENT_OWN_PENDING) { /* it may have come since anybody looked */
+        leases_drain_locked(link);
+        own = client_own_look(link->core, object_id_of(ref), &value);
+    }
     if (own == CLIENT_OWN_SEALED) {
         return look_at_value(link, ref, &value, how, view_out);
     }
     bool is_private = own == CLIENT_OWN_NOT && client_object_view(link->core, object_id_of(ref), &object, &pin);
     pthread_mutex_unlock(&link->lock);
-    int status = own == CLIENT_OWN_PENDING ? STORE_GET_ASK : NOT_OWN;
-    if (is_private) {
-        status = view_private(link, ref, &object, pin, view_out);
-        if (status < 0) {
-            agent_release(link->rt, pin);
-        }
-    }
-    return status;
+    return is_private                  ? view_private(link, ref, &object, pin, view_out)
+           : own == CLIENT_OWN_PENDING ? STORE_GET_ASK
+                                       : NOT_OWN;
 }
 
 int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out)

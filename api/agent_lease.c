@@ -147,13 +147,12 @@ static bool all_is_said(struct agent_link *link)
     return is_said || link_flush_locked(link);
 }
 
-static void push_all(struct agent_link *link)
+static void push_all(struct agent_link *link, uint64_t now_ns)
 {
     struct client_lease *core;
     struct client_call *call;
     uint64_t ticket;
     bool any = false;
-    uint64_t now_ns = client_calls_queued(link->core) > 0 ? link_now_ns() : 0;
     while ((call = client_call_next(link->core, &core)) != NULL && push(link, lease_of(core), call, &ticket)) {
         client_call_pushed(link->core, call, core, ticket, now_ns);
         lease_of(core)->is_rung = true;
@@ -177,14 +176,15 @@ static void push_all(struct agent_link *link)
     }
 }
 
-void leases_push_locked(struct agent_link *link)
+/* `now_ns` is read once for all that is done about a call or a completion: a look at the clock is a tenth of a call. */
+static void push_locked(struct agent_link *link, uint64_t now_ns)
 {
     bool is_said = all_is_said(link);
     if (!is_said || client_calls_leave(link->core)) {
         need_ticks(link);
     }
     if (is_said) {
-        push_all(link);
+        push_all(link, now_ns);
     }
     leases_set_lead_locked(link);
 }
@@ -228,14 +228,15 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
         pthread_mutex_lock(&link->lock);
         link_drain_locked(link);
     }
-    int status = client_call_add(link->core, scope, spec, link_now_ns());
+    uint64_t now_ns = link_now_ns();
+    int status = client_call_add(link->core, scope, spec, now_ns);
     if (status == 0) {
         atomic_store_explicit(&link->has_own, true,
                               memory_order_relaxed); /* seen by this thread, and by who gets a ref */
         if (client_core_is_urgent(link->core)) {     /* arguments that the worker will look for */
             link_flush_locked(link);
         }
-        leases_push_locked(link);
+        push_locked(link, now_ns);
     }
     pthread_mutex_unlock(&link->lock);
     *status_out = status;
@@ -291,7 +292,7 @@ static bool read_done(const unsigned char *entry, size_t bytes, struct lease_don
     return true;
 }
 
-static void take_done(struct agent_link *link, struct link_lease *lease, size_t bytes)
+static void take_done(struct agent_link *link, struct link_lease *lease, size_t bytes, uint64_t now_ns)
 {
     struct lease_done head;
     struct client_done done;
@@ -318,36 +319,38 @@ static void take_done(struct agent_link *link, struct link_lease *lease, size_t 
         memcpy(failure.text, text, head.text_bytes < sizeof failure.text ? head.text_bytes : sizeof failure.text - 1);
         done.failure = &failure;
     }
-    client_call_done(link->core, call, &done, link_now_ns());
+    client_call_done(link->core, call, &done, now_ns);
 }
 
-static bool drain_one(struct agent_link *link, struct link_lease *lease)
+/* When it took something in, or 0: there was nothing. */
+static uint64_t drain_one(struct agent_link *link, struct link_lease *lease)
 {
     size_t size;
     int got = 0;
-    bool any = false;
+    uint64_t now_ns = 0;
     while (lease->page != NULL &&
            (got = ring_take(&lease->completes, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size)) == 1) {
-        any = true;
-        take_done(link, lease, size);
+        now_ns = now_ns == 0 ? link_now_ns() : now_ns;
+        take_done(link, lease, size, now_ns);
     }
-    if (any) {
+    if (now_ns != 0) {
         ring_consumed(&lease->completes);
     }
     if (got < 0) {
         break_lease(link, lease);
     }
-    return any;
+    return now_ns;
 }
 
 void leases_drain_locked(struct agent_link *link)
 {
-    bool any = false;
+    uint64_t last_ns = 0;
     LIST_EACH (at, &link->leases) {
-        any = drain_one(link, CONTAINER_OF(at, struct link_lease, of_link)) || any;
+        uint64_t now_ns = drain_one(link, CONTAINER_OF(at, struct link_lease, of_link));
+        last_ns = now_ns != 0 ? now_ns : last_ns;
     }
-    if (any) {
-        leases_push_locked(link);
+    if (last_ns != 0) {
+        push_locked(link, last_ns);
         if (client_core_is_urgent(link->core)) { /* results that others wait for */
             link_flush_locked(link);
         }
@@ -478,7 +481,7 @@ void leases_news_locked(struct agent_link *link, const struct wire_lease_news *n
         lease->is_settled = true;
         break;
     }
-    leases_push_locked(link);
+    push_locked(link, link_now_ns());
     doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY)); /* which gives back what is to go back */
 }
 
@@ -545,7 +548,7 @@ static void take_grant(struct agent_link *link)
     list_append(&link->leases, &lease->of_link);
     link->leases_count++;
     lease->core.changed_ns = link_now_ns();
-    leases_push_locked(link);
+    push_locked(link, lease->core.changed_ns);
     pthread_mutex_unlock(&link->lock);
 }
 
@@ -578,7 +581,7 @@ static void take_back_late(struct agent_link *link, uint64_t now_ns)
             lease->core.is_slow = true; /* until it completes something */
         }
     }
-    leases_push_locked(link);
+    push_locked(link, now_ns);
 }
 
 /* The oldest call has waited, and the leases do not get on: they complete nothing, or there is more than they should do by

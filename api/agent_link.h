@@ -175,7 +175,6 @@ void link_print_outputs(struct agent_link *link);
 
 /* True: the call goes through a lease, or failed with *status_out. */
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out);
-void leases_push_locked(struct agent_link *link);
 void leases_drain_locked(struct agent_link *link);
 bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
 /* After anything that may change who takes completions in. */

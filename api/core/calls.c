@@ -39,10 +39,18 @@ void calls_init(struct client_core *core)
     }
 }
 
+static void result_drop_data(struct own_result *result)
+{
+    if (result->data != result->few) {
+        free(result->data);
+    }
+    result->data = NULL;
+}
+
 static void call_free(struct client_call *call)
 {
     for (uint32_t i = 0; i < call->spec->returns; i++) {
-        free(call->results[i].data);
+        result_drop_data(&call->results[i]);
     }
     free(call);
 }
@@ -381,8 +389,7 @@ void own_result_unwanted(struct client_core *core, struct own_result *result)
     struct client_call *call = result->call;
     result->name = NULL;
     tell(core, result, true);
-    free(result->data);
-    result->data = NULL;
+    result_drop_data(result);
     call->results_left--;
     drop_if_over(call);
 }
@@ -487,14 +494,13 @@ static void let_go(struct own_result *result)
     result->name->result = NULL;
     result->name = NULL;
     result->is_gone = true;
-    free(result->data);
-    result->data = NULL;
+    result_drop_data(result);
     call->results_left--;
 }
 
 static void seal(struct client_core *core, struct own_result *result, const void *data, uint32_t bytes, uint32_t format)
 {
-    result->data = malloc(bytes == 0 ? 1 : bytes);
+    result->data = bytes <= sizeof result->few ? result->few : malloc(bytes);
     ROOST_INVARIANT(result->data != NULL); /* at most ROOST_SMALL_BYTES: a process without them cannot go on */
     if (bytes > 0) {
         memcpy(result->data, data, bytes);

@@ -108,7 +108,8 @@ struct own_result {
     struct client_name *name; /* NULL: nobody wants it, or (is_gone) it goes on elsewhere */
     bool is_sealed, is_gone;
     uint32_t bytes, format;
-    void *data;             /* owned */
+    void *data; /* owned, or `few` */
+    _Alignas(8) unsigned char few[32];
     struct list_node waits; /* struct client_own_node */
     struct list_node needs; /* struct need: calls that wait for it */
 };
