@@ -131,8 +131,7 @@ static void ask_for_one(struct agent_link *link)
     link_flush_locked(link);
 }
 
-/* Something waits in the core or behind a running task: the library's thread looks again soon. */
-static void need_ticks(struct agent_link *link)
+void leases_need_ticks_locked(struct agent_link *link)
 {
     if (!link->lease_ticks) {
         link->lease_ticks = true;
@@ -172,7 +171,7 @@ static void push_all(struct agent_link *link, uint64_t now_ns)
         ask_for_one(link);
     }
     if (waits) {
-        need_ticks(link);
+        leases_need_ticks_locked(link);
     }
 }
 
@@ -181,7 +180,7 @@ static void push_locked(struct agent_link *link, uint64_t now_ns)
 {
     bool is_said = all_is_said(link);
     if (!is_said || client_calls_leave(link->core)) {
-        need_ticks(link);
+        leases_need_ticks_locked(link);
     }
     if (is_said) {
         push_all(link, now_ns);
@@ -339,6 +338,9 @@ static uint64_t drain_one(struct agent_link *link, struct link_lease *lease)
     if (got < 0) {
         break_lease(link, lease);
     }
+    if (lease->core.depth == 0 && (lease->core.is_wanted || lease->core.is_recalled)) {
+        doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY)); /* which gives it back */
+    }
     return now_ns;
 }
 
@@ -463,6 +465,9 @@ void leases_news_locked(struct agent_link *link, const struct wire_lease_news *n
         return;
     }
     switch ((enum wire_lease_news_kind)news->what) {
+    case WIRE_LEASE_WANTED:
+        lease->core.is_wanted = true;
+        break;
     case WIRE_LEASE_RECALLED:
         lease->core.is_recalled = true;
         take_back(link, lease);
@@ -557,7 +562,7 @@ static void give_back_locked(struct agent_link *link, uint64_t now_ns)
     LIST_EACH_SAFE (at, &link->leases) {
         struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
         bool is_idle = lease->core.changed_ns + (uint64_t)LEASE_IDLE_MS * 1000000 <= now_ns;
-        bool is_over = lease->core.is_recalled || lease->is_settled || is_idle;
+        bool is_over = is_idle || lease->core.is_wanted || lease->core.is_recalled || lease->is_settled;
         if (lease->core.depth > 0 || !is_over || client_lease_remove(link->core, &lease->core) != 0) {
             continue;
         }
@@ -633,7 +638,8 @@ uint64_t leases_work(struct agent_link *link)
     take_back_late(link, now_ns);
     give_back_locked(link, now_ns);
     link_flush_locked(link);
-    link->lease_ticks = link->lease_is_busy || client_calls_queued(link->core) > 0 || client_calls_leave(link->core);
+    link->lease_ticks = link->lease_is_busy || client_calls_queued(link->core) > 0 || client_calls_leave(link->core) ||
+                        link->unsent != NULL;
     link->lease_is_busy = false;
     LIST_EACH (at, &link->leases) {
         link->lease_ticks = link->lease_ticks || CONTAINER_OF(at, struct link_lease, of_link)->core.depth > 1;

@@ -177,6 +177,8 @@ void link_print_outputs(struct agent_link *link);
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out);
 void leases_drain_locked(struct agent_link *link);
 bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
+/* Something waits in the core, behind a running task, or for room in a ring: the library's thread looks again soon. */
+void leases_need_ticks_locked(struct agent_link *link);
 /* After anything that may change who takes completions in. */
 void leases_set_lead_locked(struct agent_link *link);
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);

@@ -3,7 +3,8 @@
  * Happy path: the core says something -> flush writes it into the ring of requests and rings the agent -> the agent
  *             answers into the ring of replies and rings the bell of who asked -> that thread, or whoever is at it,
  *             drains the ring into the core -> the asker finds its answer.
- * Failures:   a full ring -> yield, then look again each millisecond (the agent makes room without being asked). a
+ * Failures:   a full ring -> yield, then look again each millisecond (the agent makes room without being asked), as the
+ *             library's thread does when nobody stays for it. a
  *             broken ring, the agent's death, the job's end -> link_lose: every waiter wakes and says why. From then on
  *             nothing is said or taken in: the refs and watches that it was about may be their owners' no more.
  * Invariants: what the core said is in the arena or in the ring, in order; `unsent` is the first that is not in the
@@ -108,6 +109,8 @@ bool link_flush_locked(struct agent_link *link)
     }
     if (link->requests.broken) {
         link_lose_locked(link, ROOST_EIO, "the agent broke the ring of requests");
+    } else if (!is_all) {
+        leases_need_ticks_locked(link);
     }
     return is_all;
 }

@@ -293,8 +293,9 @@ struct wire_lease_back {
 };
 
 enum wire_lease_news_kind {
-    WIRE_LEASE_RECALLED = 1, /* somebody else's turn: push no more, take back what nobody has claimed, give it back */
-    WIRE_LEASE_BLOCKED,      /* its worker waits: what is unclaimed in the ring would wait too */
+    WIRE_LEASE_WANTED = 1, /* others wait for its CPU: give it back as soon as it has nothing to do */
+    WIRE_LEASE_RECALLED,   /* somebody else's turn: push no more, take back what nobody has claimed, give it back */
+    WIRE_LEASE_BLOCKED,    /* its worker waits: what is unclaimed in the ring would wait too */
     WIRE_LEASE_UNBLOCKED,
     WIRE_LEASE_ENDED, /* its worker is dead, with `wait_status`; what it completed is in the ring. To be answered by BACK */
 };

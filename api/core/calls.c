@@ -301,7 +301,12 @@ const struct spec *client_call_spec(const struct client_call *call, uint32_t *at
 
 bool client_calls_are_urgent(const struct client_core *core)
 {
-    return core->calls_queued_count + core->calls_waiting_count + core->calls_urgent_count > 0;
+    bool is_urgent = core->calls_queued_count + core->calls_waiting_count + core->calls_urgent_count > 0;
+    LIST_EACH (at, &core->leases) {
+        const struct client_lease *lease = CONTAINER_OF(at, struct client_lease, of_core);
+        is_urgent = is_urgent || (lease->depth > 0 && (lease->is_wanted || lease->is_recalled));
+    }
+    return is_urgent;
 }
 
 static void set_urgent(struct client_core *core, struct client_call *call, bool is_urgent)

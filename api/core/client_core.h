@@ -174,6 +174,7 @@ struct client_lease {
     uint64_t number, ahead_ns;        /* what is in the ring should take so long */
     uint64_t changed_ns;              /* the last push into an empty ring, or completion */
     uint32_t depth;                   /* calls in `pushed` */
+    bool is_wanted;                   /* by others: it goes back once nothing is in its ring */
     bool is_recalled, is_blocked, has_ended;
     bool is_slow; /* the host has taken back what waited behind a long call: nothing goes there until it is done */
 };
@@ -208,8 +209,8 @@ void client_call_pushed(struct client_core *core, struct client_call *call, stru
 /* What goes into the slot: struct lease_task and what follows it; at most TASK_PAYLOAD_BYTES_MAX. */
 size_t client_call_write(const struct client_core *core, const struct client_call *call, void *to);
 const struct spec *client_call_spec(const struct client_call *call, uint32_t *attempt_out);
-/* Is more to be done than hand out a value once a call is completed? Others wait for it, or an argument is to be given
- * up, or calls that were not pushed go on. Else who waits for the value takes it in, at leisure if nobody does. */
+/* Is more to be done than hand out a value once a call is completed? Others wait for it, or for the lease, or an argument
+ * is to be given up, or calls that were not pushed go on. Else who waits for the value takes it in, at leisure if nobody does. */
 bool client_calls_are_urgent(const struct client_core *core);
 /* How many wait for a lease. */
 uint32_t client_calls_queued(const struct client_core *core);

@@ -549,6 +549,7 @@ struct task_lease {
     uint32_t bell;
     uint64_t since_ns; /* of the grant */
     bool has_cpu, is_passed_over;
+    bool is_told;     /* its holder, that others wait for its CPU */
     uint32_t blocked; /* waits of its task that gave the CPU back */
     uint32_t drain;   /* RETURNED: the turn in which it was given back */
     struct list_node

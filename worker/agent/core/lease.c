@@ -602,6 +602,18 @@ static uint64_t may_be_recalled_ns(const struct task_lease *lease)
     return lease->since_ns + (uint64_t)LEASE_HOLD_MS * 1000000;
 }
 
+/* Who has nothing to do gives it back without being asked. */
+static void tell_of_lack(struct agent *agent)
+{
+    LIST_EACH (at, &agent->task_leases) {
+        struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
+        if (lease->state == TASK_LEASE_HELD && lease->has_cpu && !lease->is_told) {
+            lease->is_told = true;
+            tell(agent, lease, WIRE_LEASE_WANTED, 0);
+        }
+    }
+}
+
 void leases_recall(struct agent *agent)
 {
     agent->recall_ns = UINT64_MAX;
@@ -612,6 +624,7 @@ void leases_recall(struct agent *agent)
         }
         if (may_be_recalled_ns(lease) > agent->now_ns) {
             agent->recall_ns = may_be_recalled_ns(lease);
+            tell_of_lack(agent);
             return;
         }
         set_state(agent, lease, TASK_LEASE_RECALLED);

@@ -392,6 +392,9 @@ TEST(calls, a_completion_is_urgent_when_more_hangs_on_it_than_its_value)
     struct object_id last = call((struct spec_draft){ .max_retries = 3 });
     push();
     CHECK(!client_calls_are_urgent(core));
+    lease.is_wanted = true;
+    CHECK(client_calls_are_urgent(core)); /* others wait for its CPU */
+    lease.is_wanted = false;
     struct client_flight *flight;
     const roost_in arg = roost_in_ref(object_ref(last));
     struct spec *user = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
