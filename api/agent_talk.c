@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACK_OFF_YIELDS = 200, BACK_OFF_NS = 1000000, UNWAIT_MS = 2000 };
+enum { BACK_OFF_YIELDS = 200, BACK_OFF_NS = 50000, BACK_OFF_NS_MAX = 1000000, UNWAIT_MS = 2000 };
 
 struct output {
     struct list_node node;
@@ -132,7 +132,8 @@ void link_back_off(struct agent_link *link, unsigned tries)
     if (tries % 256 == 0) {
         link_check_peer(link);
     }
-    const struct timespec pause = { 0, BACK_OFF_NS };
+    long ns = (long)(tries - BACK_OFF_YIELDS + 1) * BACK_OFF_NS;
+    const struct timespec pause = { 0, tries - BACK_OFF_YIELDS < BACK_OFF_NS_MAX / BACK_OFF_NS ? ns : BACK_OFF_NS_MAX };
     nanosleep(&pause, NULL);
 }
 
