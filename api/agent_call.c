@@ -35,6 +35,7 @@ int agent_free(struct roost *rt, uint64_t scope, struct object_id id)
     struct agent_link *link = link_of(rt);
     pthread_mutex_lock(&link->lock);
     int status = client_free(link->core, scope, id);
+    link_note_own_locked(link);
     link_say_urgent_locked(link);
     pthread_mutex_unlock(&link->lock);
     return status;
@@ -125,7 +126,7 @@ struct client_call *link_submit_call_locked(struct agent_link *link, bool is_lat
     struct client_flight *flight;
     uint64_t ticket, scope;
     uint32_t attempt;
-    struct letter letter = { .has_place = false };
+    struct letter letter;
     if (client_call_submit(link->core, is_late, &call, &flight) != 0 || call == NULL) {
         return NULL;
     }

@@ -104,6 +104,7 @@ static int look_in_store(struct agent_link *link, roost_ref ref, uint32_t bytes,
         object.id = id;
         status = client_own_settle(link->core, &object, room.in_slab);
         is_private = status == 0 && client_object_view(link->core, id, &object, &pin);
+        link_note_own_locked(link);
     }
     pthread_mutex_unlock(&link->lock);
     if (!is_still || status != 0) {

@@ -230,9 +230,8 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
     uint64_t now_ns = link_now_ns();
     int status = client_call_add(link->core, scope, spec, now_ns);
     if (status == 0) {
-        atomic_store_explicit(&link->has_own, true,
-                              memory_order_relaxed); /* seen by this thread, and by who gets a ref */
-        if (client_core_is_urgent(link->core)) {     /* arguments that the worker will look for */
+        link_note_own_locked(link);
+        if (client_core_is_urgent(link->core)) { /* arguments that the worker will look for */
             link_flush_locked(link);
         }
         push_locked(link, now_ns);

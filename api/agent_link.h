@@ -75,7 +75,7 @@ struct agent_link {
     uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
     bool lease_is_busy;   /* something was pushed since the library's thread last looked */
-    _Atomic bool has_own; /* a call has gone through a lease: a hash may name a result of this process's own */
+    _Atomic bool has_own; /* a hash may name a result of this process's own */
 
     _Atomic uint64_t bells_taken; /* a bit per bell */
     struct waiter waiters[CLIENT_DOORBELLS];
@@ -179,6 +179,12 @@ void leases_drain_locked(struct agent_link *link);
 bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
 /* Something waits in the core, behind a running task, or for room in a ring: the library's thread looks again soon. */
 void leases_need_ticks_locked(struct agent_link *link);
+/* After results of this process's own have come or gone. */
+static inline void link_note_own_locked(struct agent_link *link)
+{
+    /* relaxed: seen by this thread, and by who gets a ref from it */
+    atomic_store_explicit(&link->has_own, client_owns_any(link->core), memory_order_relaxed);
+}
 /* After anything that may change who takes completions in. */
 void leases_set_lead_locked(struct agent_link *link);
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);

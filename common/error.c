@@ -41,6 +41,8 @@ int error_from_errno(const char *format, ...)
     return error_set(saved_errno == ENOMEM ? ROOST_ENOMEM : ROOST_EIO, "%s: %s", what, strerror(saved_errno));
 }
 
+void error_clear(void) { line[0] = '\0'; }
+
 const char *error_text(void) { return line; }
 
 const char *error_name(int status)

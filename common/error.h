@@ -19,6 +19,9 @@ int error_prefix(int status, const char *format, ...) ROOST_PRINTF(2, 3);
 /* ROOST_EIO with "what: strerror(errno)"; ROOST_ENOMEM when that is what errno says. */
 int error_from_errno(const char *format, ...) ROOST_PRINTF(1, 2);
 
+/* As before the first failure. */
+void error_clear(void);
+
 /* Never NULL; "" before the first failure. Valid until this thread's next failure. */
 const char *error_text(void);
 

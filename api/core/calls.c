@@ -220,6 +220,7 @@ static void unname(struct client_core *core, struct client_call *call, uint32_t 
     for (uint32_t i = 0; i < count; i++) {
         struct client_name *name = call->results[i].name;
         name->result = NULL;
+        core->owned_count--;
         name->holds = 0;
         name_settle(core, name);
     }
@@ -262,6 +263,7 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
         }
         result->name->holds = 1;
         result->name->result = result;
+        core->owned_count++;
     }
     tie_args(core, scope, spec);
     needs_begin(core, scope, call);
@@ -393,6 +395,7 @@ void own_result_unwanted(struct client_core *core, struct own_result *result)
 {
     struct client_call *call = result->call;
     result->name = NULL;
+    core->owned_count--;
     tell(core, result, true);
     result_drop_data(result);
     call->results_left--;
@@ -427,7 +430,7 @@ static void settle(struct client_core *core, const struct client_call *call, uin
     say(core, &entry->say, SAY_ENTRY);
 }
 
-static void let_go(struct own_result *result);
+static void let_go(struct client_core *core, struct own_result *result);
 
 /* The other results of the call go along: the agent knows tasks, and a task has all of them. */
 static void escape(struct client_core *core, struct client_call *call)
@@ -458,7 +461,7 @@ static void escape(struct client_core *core, struct client_call *call)
         }
         result->name->is_registered = true;
         if (is_done) {
-            let_go(result);
+            let_go(core, result);
         }
     }
     drop_if_over(call);
@@ -493,9 +496,10 @@ void own_let_out(struct client_core *core, struct object_id id)
 uint64_t client_call_scope(const struct client_call *call) { return call->is_orphan ? CLIENT_SCOPE : call->scope; }
 
 /* The result is nobody's own any more: its name goes on without it. */
-static void let_go(struct own_result *result)
+static void let_go(struct client_core *core, struct own_result *result)
 {
     struct client_call *call = result->call;
+    core->owned_count--;
     result->name->result = NULL;
     result->name = NULL;
     result->is_gone = true;
@@ -578,7 +582,7 @@ static void take_results(struct client_core *core, struct client_call *call, con
         if (is_stored || call->is_escaped) {
             result->name->is_registered = true;
             tell(core, result, true); /* the agent says when it is there */
-            let_go(result);
+            let_go(core, result);
         } else if (!is_error) {
             seal(core, result, done->result[i].data, done->result[i].bytes, TABLE_RAW);
         } else {
@@ -623,6 +627,8 @@ void call_fail_by(struct client_core *core, struct client_call *call, const stru
     drop_if_over(call);
 }
 
+bool client_owns_any(const struct client_core *core) { return core->owned_count > 0; }
+
 enum client_own client_own_look(const struct client_core *core, struct object_id id, struct client_own_value *value_out)
 {
     const struct own_result *result = own_find(core, id);
@@ -650,11 +656,12 @@ int client_own_settle(struct client_core *core, const struct wire_object *wire, 
         return ROOST_ENOMEM;
     }
     object->task = call->spec->task;
+    core->owned_count++;
     object->index = (uint32_t)(result - call->results);
     if (result->name->ties > 0) { /* a call that has not begun may need it */
         object_announce(core, object);
     }
-    let_go(result);
+    let_go(core, result);
     drop_if_over(call);
     return 0;
 }
@@ -740,7 +747,7 @@ int client_call_submit(struct client_core *core, bool is_late, struct client_cal
         if (result->name != NULL) {
             tell(core, result, true);
             result->name->holds--; /* client_submit() has taken one for the agent's results */
-            let_go(result);
+            let_go(core, result);
         } else if (!call->is_orphan) {
             client_free(core, call->scope, result_id(call->spec->task, i)); /* nobody wants it: once it is taken */
         }

@@ -249,6 +249,8 @@ void client_lease_break(struct client_core *core, struct client_lease *lease);
 int client_lease_remove(struct client_core *core, struct client_lease *lease);
 
 /* Results of such calls. */
+/* False: nothing under a result's id is known to this process alone. */
+bool client_owns_any(const struct client_core *core);
 enum client_own { CLIENT_OWN_NOT, CLIENT_OWN_PENDING, CLIENT_OWN_SEALED };
 struct client_own_value {
     const void *data; /* borrowed, until anything happens to the core */

@@ -149,6 +149,7 @@ enum { PACES = 256 }; /* a later function takes the place of one with the same r
 struct client_core {
     struct list_node calls_waiting, calls_met, calls_queued, calls_leaving, leases;
     uint32_t calls_waiting_count, calls_queued_count, calls_urgent_count;
+    uint64_t owned_count; /* results that a name stands for, and objects that such have become */
     uint64_t calls_queued_ns;
     struct pace paces[PACES];
     struct list_node scopes, objects, flights, sayings, doomed;

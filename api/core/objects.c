@@ -101,6 +101,7 @@ void object_destroy(struct client_core *core, struct client_object *object)
     pin_slot_give(core, object);
     list_remove(&object->node);
     list_remove(&object->say.node);
+    core->owned_count -= !task_id_is_none(object->task);
     free(object->refs);
     free(object);
 }

@@ -156,7 +156,10 @@ static void end_set(struct task_end *end, int status, int app_code, const char *
 {
     end->status = status;
     end->app_code = app_code;
-    snprintf(end->text, sizeof end->text, "%s", text);
+    end->text[0] = '\0';
+    if (text[0] != '\0') {
+        snprintf(end->text, sizeof end->text, "%s", text);
+    }
 }
 
 /* What the function returned, in words. `text` is this thread's error line. */
@@ -188,7 +191,7 @@ static void call(struct roost_task *task, roost_fn *function, struct task_end *e
         end_set(end, status, 0, error_text());
         return;
     }
-    error_set(0, "%s", ""); /* what went wrong before this task is not its fault */
+    error_clear(); /* what went wrong before this task is not its fault */
     status = function(task);
     env_restore(saved, saved_count);
     judge(task, status, error_text(), end);
@@ -213,7 +216,8 @@ static int prepare(struct roost_task *task, roost_fn **function_out)
 {
     int status = find(task, function_out);
     if (status == 0 && task->spec->returns > 0) {
-        task->results = calloc(task->spec->returns, sizeof *task->results);
+        bool is_few = task->spec->returns <= sizeof task->few;
+        task->results = is_few ? task->few : calloc(task->spec->returns, sizeof *task->results);
         status = task->results != NULL ? 0 : error_set(ROOST_ENOMEM, "no memory for %u results", task->spec->returns);
     }
     return status != 0 ? status : task_args_open(task);
@@ -240,7 +244,9 @@ void task_run(struct roost_task *task, struct task_end *end_out)
     task_args_close(task);
     views_close_scope(task->rt, task->run);
     scratch_free_all(task);
-    free(task->results);
+    if (task->results != task->few) {
+        free(task->results);
+    }
     task->results = NULL;
     client_task = task->outer;
 }

@@ -53,7 +53,8 @@ struct roost_task {
     uint32_t attempt;
     struct task_arg *args;
     size_t args_count, args_capacity;
-    uint8_t *results; /* enum result_state, spec->returns of them */
+    uint8_t *results; /* enum result_state, spec->returns of them: in `few`, zero to begin with, if they fit */
+    uint8_t few[8];
     struct task_scratch *scratch;
     int misuse; /* 0, or the status of the first wrong use of an argument */
     char misuse_text[WIRE_TEXT_BYTES_MAX];

@@ -142,7 +142,9 @@ TEST(calls, a_call_and_its_result_cost_no_message)
     CHECK_EQ(push(), 1);
     complete(42, false);
     CHECK_EQ(value_of(id), 42);
+    CHECK(client_owns_any(core));
     CHECK_EQ(client_free(core, 0, id), 0);
+    CHECK(!client_owns_any(core));
     CHECK_EQ(client_own_look(core, id, NULL), CLIENT_OWN_NOT);
     CHECK_TEXT(said(), "");
     CHECK_EQ(client_core_count(core).names, 0);
