@@ -58,11 +58,18 @@ uint64_t link_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* There is work for the library's thread. It looks at the mark before it sleeps, as its bell is not armed while it works. */
+static void call_library(struct agent_link *link)
+{
+    link->lease_is_due = true;
+    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+}
+
 /* The library's thread says so to the agent. */
 static void break_lease(struct agent_link *link, struct link_lease *lease)
 {
     client_lease_break(link->core, &lease->core);
-    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+    call_library(link);
 }
 
 /* ---- who takes in ---- */
@@ -116,7 +123,7 @@ static void ask_answered(struct client_ask *ask)
 {
     struct agent_link *link = CONTAINER_OF(ask, struct agent_link, lease_ask);
     link->lease_is_granted = true;
-    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+    call_library(link);
 }
 
 /* One at a time: the first as soon as there is a call, another when what waits is more than a moment's work. */
@@ -135,7 +142,7 @@ void leases_need_ticks_locked(struct agent_link *link)
 {
     if (!link->lease_ticks) {
         link->lease_ticks = true;
-        doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY));
+        call_library(link);
     }
 }
 
@@ -338,7 +345,7 @@ static uint64_t drain_one(struct agent_link *link, struct link_lease *lease)
         break_lease(link, lease);
     }
     if (lease->core.depth == 0 && (lease->core.is_wanted || lease->core.is_recalled)) {
-        doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY)); /* which gives it back */
+        call_library(link); /* which gives it back */
     }
     return now_ns;
 }
@@ -358,7 +365,7 @@ void leases_drain_locked(struct agent_link *link)
     }
 }
 
-bool leases_are_empty(struct agent_link *link) { return completions_are_empty(link) && !link->lease_is_granted; }
+bool leases_are_empty(struct agent_link *link) { return completions_are_empty(link) && !link->lease_is_due; }
 
 /* ---- taking back ---- */
 
@@ -486,7 +493,7 @@ void leases_news_locked(struct agent_link *link, const struct wire_lease_news *n
         break;
     }
     push_locked(link, link_now_ns());
-    doorbell_ring(link_bell(link, CLIENT_BELL_LIBRARY)); /* which gives back what is to go back */
+    call_library(link); /* which gives back what is to go back */
 }
 
 /* ---- the library's thread ---- */
@@ -633,6 +640,7 @@ uint64_t leases_work(struct agent_link *link)
     }
     send_impatient(link);
     pthread_mutex_lock(&link->lock);
+    link->lease_is_due = link->lease_is_granted; /* all else is done below */
     uint64_t now_ns = link_now_ns();
     take_back_late(link, now_ns);
     give_back_locked(link, now_ns);

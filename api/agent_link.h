@@ -75,6 +75,7 @@ struct agent_link {
     uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
     bool lease_is_busy;   /* something was pushed since the library's thread last looked */
+    bool lease_is_due;    /* there is work for the library's thread */
     _Atomic bool has_own; /* a hash may name a result of this process's own */
 
     _Atomic uint64_t bells_taken; /* a bit per bell */
@@ -176,7 +177,8 @@ void link_print_outputs(struct agent_link *link);
 /* True: the call goes through a lease, or failed with *status_out. */
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out);
 void leases_drain_locked(struct agent_link *link);
-bool leases_are_empty(struct agent_link *link); /* nothing to be taken in; under the lock */
+/* Under the lock: nothing to be taken in, nor anything to be done by the library's thread. */
+bool leases_are_empty(struct agent_link *link);
 /* Something waits in the core, behind a running task, or for room in a ring: the library's thread looks again soon. */
 void leases_need_ticks_locked(struct agent_link *link);
 /* After results of this process's own have come or gone. */
