@@ -149,8 +149,9 @@ void link_say_urgent_locked(struct agent_link *link);
 int link_say_all(struct agent_link *link);
 /* Under the lock: take in what the agent has said. */
 void link_drain_locked(struct agent_link *link);
-/* Do the library thread's work, unless somebody is at it. */
-void link_work(struct agent_link *link);
+/* A look of somebody who waits: take in what has come, say what is to be said; unless another thread is at it, and this is not
+ * the last look before the waiter sleeps. */
+void link_work(struct agent_link *link, const struct waiter *waiter);
 /* Wait a little for the agent to make room; `tries` counts from 0. Without the lock. */
 void link_back_off(struct agent_link *link, unsigned tries);
 

@@ -224,13 +224,17 @@ void link_drain_locked(struct agent_link *link)
     }
 }
 
-void link_work(struct agent_link *link)
+void link_work(struct agent_link *link, const struct waiter *waiter)
 {
-    if (pthread_mutex_trylock(&link->lock) == 0) {
-        link_drain_locked(link);
-        link_flush_locked(link);
-        pthread_mutex_unlock(&link->lock);
+    if (!waiter->armed && pthread_mutex_trylock(&link->lock) != 0) {
+        return;
     }
+    if (waiter->armed) { /* who is at it may have looked before the bell was armed: then nobody would ring it */
+        pthread_mutex_lock(&link->lock);
+    }
+    link_drain_locked(link);
+    link_flush_locked(link);
+    pthread_mutex_unlock(&link->lock);
 }
 
 void link_print_outputs(struct agent_link *link)
@@ -303,7 +307,7 @@ static int await(struct agent_link *link, struct agent_ask *ask, int timeout_ms)
     int status = 0;
     waiter_begin(waiter, timeout_ms);
     while (!is_done(ask) && !own_is_done(ask) && status != ROOST_ETIMEDOUT) {
-        link_work(link);
+        link_work(link, waiter);
         if (is_done(ask) || own_is_done(ask) || atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
             break;
         }

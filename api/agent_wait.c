@@ -39,7 +39,7 @@ static int wait_own(struct agent_link *link, struct own_wait *wait, int timeout_
     pthread_mutex_unlock(&link->lock);
     waiter_begin(waiter, timeout_ms);
     while (!own_is_over(wait) && status != ROOST_ETIMEDOUT) {
-        link_work(link);
+        link_work(link, waiter);
         if (own_is_over(wait) || atomic_load_explicit(&link->gone, memory_order_relaxed) != 0) {
             break;
         }

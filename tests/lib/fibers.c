@@ -9,7 +9,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-enum { FIBER_STACK_BYTES = 128 << 10, CLOCK_STEP_NS = 200 };
+enum { FIBER_STACK_BYTES = 128 << 10, CLOCK_STEP_NS = 200, LOCKS_MAX = 16 };
 
 struct fiber {
     ucontext_t context;
@@ -29,6 +29,7 @@ static struct {
     unsigned count, current, swap_one_in;
     bool inside, timeouts;
     uint64_t random, now_ns, yield_ns;
+    const void *locks[LOCKS_MAX]; /* that are held */
     ucontext_t scheduler;
 } world;
 
@@ -52,6 +53,7 @@ void fibers_begin(uint64_t seed)
     world.now_ns = 1000000000;
     world.yield_ns = CLOCK_STEP_NS;
     world.timeouts = false;
+    memset(world.locks, 0, sizeof world.locks);
     world.swap_one_in = 1u << (2 * fibers_random(4)) >> 1 | 1; /* 1, 3, 9, 33 */
 }
 
@@ -70,6 +72,12 @@ void fibers_add(void (*run)(void *arg), void *arg)
 void fibers_kill_at(unsigned fiber, uint64_t step) { world.fibers[fiber].kill_at = step; }
 
 bool fibers_is_killed(unsigned fiber) { return world.fibers[fiber].killed; }
+
+void fibers_kill(unsigned fiber)
+{
+    CHECK(fiber != world.current && fiber < world.count);
+    world.fibers[fiber].killed = true;
+}
 
 void fibers_set_yield_ns(uint64_t ns) { world.yield_ns = ns; }
 
@@ -110,6 +118,51 @@ void fibers_wait(bool (*ready)(void *arg), void *arg)
     fiber->ready = ready;
     fiber->ready_arg = arg;
     to_scheduler();
+}
+
+/* ---- mutexes ---- */
+
+/* The place of a mutex that is held, or (NULL) one where none is. */
+static const void **find_lock(const void *mutex)
+{
+    for (unsigned i = 0; i < LOCKS_MAX; i++) {
+        if (world.locks[i] == mutex) {
+            return &world.locks[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_free(void *mutex) { return find_lock(mutex) == NULL; }
+
+bool fibers_try_lock(const void *mutex)
+{
+    fibers_yield();
+    if (find_lock(mutex) != NULL) {
+        return false;
+    }
+    const void **place = find_lock(NULL);
+    CHECK(place != NULL);
+    *place = mutex;
+    fibers_yield();
+    return true;
+}
+
+void fibers_lock(const void *mutex)
+{
+    while (!fibers_try_lock(mutex)) {
+        CHECK(world.inside); /* else nobody would ever give it back */
+        fibers_wait(is_free, (void *)(uintptr_t)mutex);
+    }
+}
+
+void fibers_unlock(const void *mutex)
+{
+    fibers_yield();
+    const void **place = find_lock(mutex);
+    CHECK(place != NULL);
+    *place = NULL;
+    fibers_yield();
 }
 
 static bool can_go_on(struct fiber *fiber)

@@ -29,6 +29,8 @@ void fibers_add(void (*run)(void *arg), void *arg);
 /* Fiber number `fiber` never returns from its `step`-th yield point (from 1). Never reached: it is not killed. */
 void fibers_kill_at(unsigned fiber, uint64_t step);
 bool fibers_is_killed(unsigned fiber);
+/* Now, wherever it stands; not oneself. */
+void fibers_kill(unsigned fiber);
 
 /* Runs everything. Call it outside of fibers. */
 enum fibers_end fibers_run(void);
@@ -36,6 +38,11 @@ enum fibers_end fibers_run(void);
 /* Inside a fiber: */
 void fibers_yield(void); /* does nothing outside */
 void fibers_wait(bool (*ready)(void *arg), void *arg);
+
+/* A mutex among fibers, by its address: who waits for it is another fiber's turn. Also outside, where nobody else runs. */
+void fibers_lock(const void *mutex);
+bool fibers_try_lock(const void *mutex);
+void fibers_unlock(const void *mutex);
 
 /* From the same seed: a number below `end`. */
 uint64_t fibers_random(uint64_t end);
