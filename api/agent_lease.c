@@ -8,6 +8,7 @@
  *                                         again or fails.
  *             behind a long task       -> taken back after LONG_NS; a call that nobody has taken for PATIENCE_NS goes the
  *                                         agent's way, which knows other nodes, when the leases do not get on.
+ *             an argument is gone      -> the worker gives the call back, and it goes the agent's way.
  *             a broken ring            -> the agent is told, ends the worker, and says so: as when one dies.
  * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
  *             the library's, or nobody; who begins to lead looks, or is rung, for what came before.
@@ -269,7 +270,8 @@ static bool read_done(const unsigned char *entry, size_t bytes, struct lease_don
     memcpy(head, entry, sizeof *head);
     size_t at = sizeof *head;
     if (head->text_bytes > WIRE_TEXT_BYTES_MAX || head->results > LEASE_RETURNS_MAX ||
-        align_up(head->text_bytes, 8) > bytes - at || head->status > 0) {
+        align_up(head->text_bytes, 8) > bytes - at || head->status > 0 ||
+        (head->needs_pull != 0 && (head->status != 0 || head->results != 0))) {
         return false;
     }
     *text_out = (const char *)entry + at;
@@ -310,6 +312,10 @@ static void take_done(struct agent_link *link, struct link_lease *lease, size_t 
     uint32_t attempt;
     if (call == NULL) { /* nobody here pushed that */
         break_lease(link, lease);
+        return;
+    }
+    if (head.needs_pull != 0) {
+        client_call_needs_pull(link->core, call, link_now_ns());
         return;
     }
     const struct spec *spec = client_call_spec(call, &attempt);

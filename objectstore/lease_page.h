@@ -16,7 +16,7 @@
 #include "common/task_ring.h"
 #include "objectstore/wire.h"
 
-enum { LEASE_PAGE_LAYOUT = 2 };
+enum { LEASE_PAGE_LAYOUT = 3 };
 #define LEASE_PAGE_MAGIC UINT64_C(0x65736165746f6f72)
 
 struct lease_page_head {
@@ -65,12 +65,13 @@ struct lease_result {
     uint32_t kind, bytes;
 };
 
-/* A task is done. Its results follow the text, which is padded to 8; with a status that is not 0 there are none. */
+/* A task is done. Its results follow the text, which is padded to 8; with a status that is not 0 there are none. Or
+ * (needs_pull, with nothing else) it was not begun: an argument that was here when it was pushed is not any more. */
 struct lease_done {
     uint64_t lease, ticket, run;
     int32_t status, app_code;
     uint64_t duration_ns;
-    uint32_t attempt, results, text_bytes, reserved;
+    uint32_t attempt, results, text_bytes, needs_pull;
 };
 
 #endif

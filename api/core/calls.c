@@ -6,6 +6,7 @@
  *     WAITING ------------> QUEUED ------------------> PUSHED ------------------> DONE: its results are sealed, here or
  *        |                   | ^                         |                              (ADOPT) with the agent
  *        |                   | '--taken back, or tried again after its worker's death
+ *        |                   |                           '--what it reads is not here any more--> LEAVING
  *        |                   '--nobody takes it for too long--> gone the agent's way
  *        '--what it needs is not to be had here (needs.c)--> LEAVING --> gone the agent's way
  *
@@ -348,6 +349,16 @@ void client_call_taken_back(struct client_core *core, struct client_call *call)
 {
     unpush(core, call);
     queue(core, call, true);
+}
+
+void client_call_needs_pull(struct client_core *core, struct client_call *call, uint64_t now_ns)
+{
+    call->lease->changed_ns = now_ns; /* it gets on */
+    call->lease->is_slow = false;
+    unpush(core, call);
+    call->lease = NULL;
+    call->state = CALL_LEAVING;
+    list_append(&core->calls_leaving, &call->of_queue);
 }
 
 bool client_call_try_again(struct client_core *core, struct client_call *call, uint32_t *attempts_out)

@@ -227,6 +227,8 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
                       uint64_t now_ns);
 /* Taken back unclaimed: it waits again, before those that came later. */
 void client_call_taken_back(struct client_core *core, struct client_call *call);
+/* Its worker has not begun it: an argument is not here any more. It goes the agent's way, as client_calls_leave() says. */
+void client_call_needs_pull(struct client_core *core, struct client_call *call, uint64_t now_ns);
 /* Its attempt died with its worker: it waits again, as its next attempt. False: it has none left; the host says why it
  * failed. `attempts_out`: how many there were. */
 bool client_call_try_again(struct client_core *core, struct client_call *call, uint32_t *attempts_out);

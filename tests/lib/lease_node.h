@@ -39,6 +39,7 @@ struct lease_node {
     struct wire_wait waits[8]; /* that nobody has answered; of no refs: unused */
     bool is_over;
     bool refuses; /* every question for a lease is left open */
+    bool misses;  /* nobody but the holder sees objects, nor do they come */
     bool dawdles; /* what went its way is never ready: a wait is answered when it is told to */
     unsigned granted, back, broken, submitted, escaped;
     unsigned claimed;                                     /* by workers that died then, and not copied out */
@@ -69,6 +70,8 @@ void lease_node_close(void);
 
 /* A call of task `number`, which returns number + 1. */
 roost_ref lease_node_call(uint64_t number, int32_t max_retries);
+/* It reads `ref` too. */
+roost_ref lease_node_call_with(uint64_t number, roost_ref ref);
 /* One that no lease takes. */
 roost_ref lease_node_call_elsewhere(uint64_t number);
 /* Until so many are ready. The status of the wait. */

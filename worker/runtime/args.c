@@ -72,18 +72,17 @@ static int open_ref(struct roost_task *task, roost_ref ref)
     return status;
 }
 
-/* The bytes of argument `index` that came along with the task, if they did. */
-static bool find_value(const struct roost_task *task, uint32_t index, const void **data_out, uint32_t *bytes_out)
+bool task_values_find(const struct task_values *values, uint32_t index, const void **data_out, uint32_t *bytes_out)
 {
-    const unsigned char *at = task->values.at;
-    for (uint32_t i = 0; i < task->values.count; i++) {
+    const unsigned char *at = values->at;
+    for (uint32_t i = 0; i < values->count; i++) {
         struct lease_value value;
-        if ((size_t)(task->values.end - at) < sizeof value) {
+        if ((size_t)(values->end - at) < sizeof value) {
             return false;
         }
         memcpy(&value, at, sizeof value);
         at += sizeof value;
-        if (align_up(value.bytes, 8) > (size_t)(task->values.end - at)) {
+        if (align_up(value.bytes, 8) > (size_t)(values->end - at)) {
             return false;
         }
         if (value.arg == index) {
@@ -159,7 +158,7 @@ static int open_arg(struct roost_task *task, uint32_t index)
         return open_gather(task, in->as.ref);
     }
     int status = need_room(task, 1);
-    if (status == 0 && in->kind == ROOST_IN_REF && find_value(task, index, &value, &bytes)) {
+    if (status == 0 && in->kind == ROOST_IN_REF && task_values_find(&task->values, index, &value, &bytes)) {
         return open_value(task, in->as.ref, value, bytes);
     }
     if (status != 0 || in->kind == ROOST_IN_REF) {

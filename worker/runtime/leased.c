@@ -6,6 +6,8 @@
  * Failures:   a task under the number of a lease that is over -> counted and dropped: its holder took everything back.
  *             no room in the ring of completions -> the holder is rung and waited for.
  *             a spec that is not one -> done, with that.
+ *             an argument that was here at the push and is gone -> not begun; the holder is told, and has it go the agent's
+ *             way, who brings it. The next task is not kept waiting.
  * Invariants: what a result names was said before its completion is published. A completion is published before the next
  *             task is claimed: of a dead worker's tasks at most one was running.
  * Thread:     the worker's. */
@@ -15,6 +17,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { MISSING_MS = 5 }; /* a moment for the agent: it may not have read yet that the argument was made */
 
 uint64_t leased_number(const struct agent_link *link)
 {
@@ -113,7 +117,7 @@ static void ring_holder(struct agent_link *link, bool is_but_values)
 
 static bool is_but_values(const struct lease_done *done, const struct kept_results *kept)
 {
-    bool is_kept = done->status == 0; /* else it may be tried again */
+    bool is_kept = done->status == 0 && done->needs_pull == 0; /* else it may be tried again, or goes another way */
     for (uint32_t i = 0; i < done->results; i++) {
         is_kept = is_kept && kept->of[i].is_kept;
     }
@@ -159,6 +163,32 @@ static int say_run_end(struct agent_link *link, uint64_t run, int status)
 
 /* ---- one task ---- */
 
+static bool is_here(struct roost *rt, roost_ref ref)
+{
+    int8_t ready = 0;
+    const struct wait_request request = { &ref, 1, 1, true, &ready, MISSING_MS, NULL };
+    int answer = client_peek(rt, ref, NULL);
+    if (answer != STORE_GET_ASK && answer != STORE_GET_WAIT) {
+        return true;
+    }
+    rt->world->wait(rt, &request);
+    return ready != 0; /* or it never will be, and the attempt says why */
+}
+
+/* All that did not come along. */
+static bool inputs_are_here(struct roost *rt, const struct spec *spec, const struct task_values *values)
+{
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        const struct spec_arg *arg = &spec_args(spec)[i];
+        const void *data;
+        uint32_t bytes;
+        if (spec_arg_is_input(arg) && !task_values_find(values, i, &data, &bytes) && !is_here(rt, arg->as.ref)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* For the lines that it prints. */
 static void note_function(struct agent_link *link, const struct spec *spec)
 {
@@ -190,6 +220,10 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
             status = error_set(ROOST_EINVAL, "a leased task of %u results, at most %d", spec->returns,
                                LEASE_RETURNS_MAX);
         }
+    }
+    if (status == 0 && !inputs_are_here(rt, spec, &values)) {
+        done.needs_pull = 1;
+        return publish(link, &done, &kept, "");
     }
     kept.used = 0;
     memset(kept.of, 0, (status == 0 ? spec->returns : 0) * sizeof kept.of[0]);

@@ -44,6 +44,8 @@ struct task_values {
     const unsigned char *at, *end;
     uint32_t count;
 };
+/* The bytes of argument `index`, if they came along. */
+bool task_values_find(const struct task_values *values, uint32_t index, const void **data_out, uint32_t *bytes_out);
 
 struct roost_task {
     struct roost *rt;

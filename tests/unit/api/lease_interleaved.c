@@ -276,6 +276,45 @@ TEST(lease_interleaved, calls_go_the_agents_way_when_no_lease_is_granted)
     }
 }
 
+/* Each reads an object; between two of them one that reads none. */
+static void call_with_an_object(void *arg)
+{
+    uint64_t number = (uint64_t)(uintptr_t)arg * CALLS;
+    const struct object_id id = { 8, 9 };
+    fibers_lock(&node.link.lock);
+    CHECK_EQ(client_keep(node.link.core, CLIENT_SCOPE, id), 0);
+    fibers_unlock(&node.link.lock);
+    for (int i = 0; i < CALLS / 2; i++, number += 2) {
+        roost_ref refs[2] = { lease_node_call_with(number, object_ref(id)), lease_node_call(number + 1, 3) };
+        CHECK_EQ(lease_node_wait(refs, 2, 2), 0);
+        take_result(number, refs[0]);
+        take_result(number + 1, refs[1]);
+    }
+    lease_node_free(object_ref(id));
+    test.left--;
+}
+
+TEST(lease_interleaved, a_call_whose_argument_is_gone_goes_the_agents_way_unbegun_and_the_next_one_is_done)
+{
+    unsigned given_back = 0;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        bool misses = seed % 4 != 0;
+        begin_node(seed, 1, 0);
+        node.misses = misses;
+        test.left = 2;
+        lease_node_add(call_with_an_object, (void *)(uintptr_t)0);
+        lease_node_add(call_with_an_object, (void *)(uintptr_t)1);
+        run(seed);
+        CHECK_EQ(test.values + test.gone, 2 * CALLS);
+        CHECK_EQ(begun(), test.values);
+        CHECK_EQ(node.submitted, test.gone);
+        CHECK(!misses || test.gone >= CALLS);
+        given_back += test.gone == CALLS;
+        lease_node_end();
+    }
+    CHECK(given_back > SEEDS / 2);
+}
+
 /* ---- waits for own results and those of others ---- */
 
 static void wait_for_either(void *arg)

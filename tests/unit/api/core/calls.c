@@ -239,6 +239,37 @@ TEST(calls, a_call_that_was_tried_goes_the_agents_way_with_the_number_of_its_att
     finish();
 }
 
+TEST(calls, a_call_whose_argument_is_gone_when_its_turn_comes_goes_the_agents_way_and_its_argument_stays)
+{
+    start();
+    const struct object_id id = { 8, 9 };
+    CHECK_EQ(client_keep(core, 0, id), 0);
+    const roost_in arg = roost_in_ref(object_ref(id));
+    struct object_id result = call((struct spec_draft){ .args = &arg, .args_count = 1, .max_retries = 3 });
+    CHECK_TEXT(said(), "HOLD");
+    CHECK_EQ(push(), 1);
+    CHECK_EQ(client_free(core, 0, id), 0);
+    client_call_needs_pull(core, client_call_at(lease.pushed.next), 5);
+    CHECK_EQ(lease.depth, 0);
+    CHECK_EQ(lease.changed_ns, 5);
+    CHECK(client_calls_leave(core));
+    struct client_call *gone;
+    struct client_flight *flight;
+    uint32_t attempt;
+    CHECK_EQ(client_call_submit(core, false, &gone, &flight), 0);
+    CHECK(gone != NULL);
+    client_call_spec(gone, &attempt);
+    CHECK_EQ(attempt, 0); /* none was made */
+    client_call_forget(gone);
+    CHECK_TEXT(said(), ""); /* the argument is tied until the agent has the call */
+    CHECK_EQ(client_own_look(core, result, NULL), CLIENT_OWN_NOT);
+    client_submitted(core, flight, 9);
+    const struct wire_taken taken = { { WIRE_TAKEN, sizeof taken, 9 }, { 0, 0 } };
+    client_core_take(core, &taken.head);
+    CHECK_TEXT(said(), "FREE");
+    finish();
+}
+
 TEST(calls, a_lease_that_is_broken_takes_no_more_and_the_agent_is_told_once)
 {
     start();
