@@ -264,6 +264,7 @@ struct client {
     struct worker *as_worker; /* NULL for a driver */
     bool has_escaped;         /* a call of its leases is known here, or was */
     bool is_gone;             /* dead, but workers that ran its calls are not yet */
+    bool is_over;             /* nor does it wait for them: its end goes on in this step */
     int32_t gone_status;
 };
 
@@ -276,8 +277,6 @@ void client_gone(struct agent *agent, struct core_client key, int32_t status);
  * broken. */
 bool client_take_refs(struct agent *agent, struct client *client, const struct wire_object *object,
                       roost_ref **refs_out);
-/* Nothing runs any more that it had called. */
-void client_gone_at_last(struct agent *agent, struct client *client);
 void clients_fini(struct agent *agent);
 /* A client that broke the protocol: logged, killed; what it did so far stands. */
 void client_broken(struct agent *agent, struct client *client, const char *why);
@@ -572,8 +571,12 @@ struct leased_run *leased_run_find(const struct client *client, uint64_t number)
 void lease_block(struct agent *agent, struct task_lease *lease);
 void lease_unblock(struct agent *agent, struct task_lease *lease);
 void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status);
-/* Its workers are killed. True: some have to die yet, and then the client is gone: client_gone_at_last(). */
-bool leases_holder_gone(struct agent *agent, struct client *holder);
+/* Its workers are killed. */
+void leases_holder_gone(struct agent *agent, struct client *holder);
+/* Does it hold a lease of a worker that is not over? */
+bool leases_wait_for_others(const struct client *holder);
+/* They end: it is dead, and so are their workers. */
+void leases_end_with(struct agent *agent, struct client *holder);
 /* Every ring was read, in turn `drain`. */
 void leases_drained(struct agent *agent, uint32_t drain);
 /* Grant those that were asked for before number `before` was given out, out of `*cpus`, which becomes what is left. A

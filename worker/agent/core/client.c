@@ -4,6 +4,8 @@
  *
  * Happy path: up -> entries -> gone. Each kind of entry has one function; the table below leads there.
  * Failures:   an entry that breaks the protocol -> the client is killed; everything that it held goes when it is gone.
+ *             dead, with leases -> its end waits for the deaths of all who run what it called, and what those called, and so
+ *             on: whoever makes its calls again, makes them alone. Leases may lead in a ring; the dead do not wait for the dead.
  * Invariants: a scope holds an object at most once; an object's scopes is the number of scopes that hold it.
  * Thread: the agent's loop.
  */
@@ -420,24 +422,7 @@ void client_up(struct agent *agent, const struct core_event *event)
     }
 }
 
-void client_gone(struct agent *agent, struct core_client key, int32_t status)
-{
-    struct client *client = client_find(agent, key);
-    ROOST_PRE(client != NULL && !client->is_gone);
-    client->is_gone = true;
-    client->gone_status = status;
-    wait_drop_all(agent, client);
-    if (client->as_worker != NULL) {
-        worker_is_dead(agent, client->as_worker);
-    } else if (client->job != NULL) {
-        job_end(agent, client->job);
-    }
-    if (!leases_holder_gone(agent, client)) {
-        client_gone_at_last(agent, client);
-    }
-}
-
-void client_gone_at_last(struct agent *agent, struct client *client)
+static void gone_at_last(struct agent *agent, struct client *client)
 {
     ROOST_PRE(client->is_gone && list_is_empty(&client->task_leases));
     if (client->as_worker != NULL) {
@@ -455,6 +440,58 @@ void client_gone_at_last(struct agent *agent, struct client *client)
     id_map_remove(&agent->clients_by_key, client_key(client->key));
     agent->counts.clients--;
     free(client);
+}
+
+/* Those of the dead who wait for no living one: all but who holds a lease of a living one, or of one who waits. */
+static void mark_who_is_over(struct agent *agent)
+{
+    LIST_EACH (at, &agent->clients) {
+        struct client *client = CONTAINER_OF(at, struct client, all);
+        client->is_over = client->is_gone;
+    }
+    for (bool any = true; any;) {
+        any = false;
+        LIST_EACH (at, &agent->clients) {
+            struct client *client = CONTAINER_OF(at, struct client, all);
+            if (client->is_over && leases_wait_for_others(client)) {
+                client->is_over = false;
+                any = true;
+            }
+        }
+    }
+}
+
+static void end_the_dead(struct agent *agent)
+{
+    mark_who_is_over(agent);
+    LIST_EACH (at, &agent->clients) {
+        struct client *client = CONTAINER_OF(at, struct client, all);
+        if (client->is_over) {
+            leases_end_with(agent, client);
+        }
+    }
+    LIST_EACH_SAFE (at, &agent->clients) {
+        struct client *client = CONTAINER_OF(at, struct client, all);
+        if (client->is_over) {
+            gone_at_last(agent, client);
+        }
+    }
+}
+
+void client_gone(struct agent *agent, struct core_client key, int32_t status)
+{
+    struct client *client = client_find(agent, key);
+    ROOST_PRE(client != NULL && !client->is_gone);
+    client->is_gone = true;
+    client->gone_status = status;
+    wait_drop_all(agent, client);
+    if (client->as_worker != NULL) {
+        worker_is_dead(agent, client->as_worker);
+    } else if (client->job != NULL) {
+        job_end(agent, client->job);
+    }
+    leases_holder_gone(agent, client);
+    end_the_dead(agent);
 }
 
 /* The agent ends: records only, nothing is told to anybody. */

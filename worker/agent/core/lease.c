@@ -390,6 +390,13 @@ void leases_drained(struct agent *agent, uint32_t drain)
     }
 }
 
+static void end(struct agent *agent, struct task_lease *lease)
+{
+    set_state(agent, lease, TASK_LEASE_ENDED);
+    part(agent, lease);
+    fail_expected(agent, lease);
+}
+
 void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status)
 {
     struct task_lease *lease = worker->lease;
@@ -397,21 +404,34 @@ void lease_worker_gone(struct agent *agent, struct worker *worker, int32_t wait_
         return;
     }
     bool was_returned = lease->state == TASK_LEASE_RETURNED;
-    struct client *holder = lease->holder;
-    set_state(agent, lease, TASK_LEASE_ENDED);
-    part(agent, lease);
-    fail_expected(agent, lease);
-    if (holder->is_gone || was_returned) {
+    end(agent, lease);
+    if (lease->holder->is_gone || was_returned) {
         destroy(agent, lease);
     } else {
         tell(agent, lease, WIRE_LEASE_ENDED, wait_status);
     }
-    if (holder->is_gone && list_is_empty(&holder->task_leases)) {
-        client_gone_at_last(agent, holder);
+}
+
+bool leases_wait_for_others(const struct client *holder)
+{
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&holder->task_leases) {
+        if (!CONTAINER_OF(at, struct task_lease, of_holder)->worker->client->is_over) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void leases_end_with(struct agent *agent, struct client *holder)
+{
+    LIST_EACH_SAFE (at, &holder->task_leases) {
+        struct task_lease *lease = CONTAINER_OF(at, struct task_lease, of_holder);
+        end(agent, lease);
+        destroy(agent, lease);
     }
 }
 
-bool leases_holder_gone(struct agent *agent, struct client *holder)
+void leases_holder_gone(struct agent *agent, struct client *holder)
 {
     LIST_EACH_SAFE (at, &holder->task_leases) {
         struct task_lease *lease = CONTAINER_OF(at, struct task_lease, of_holder);
@@ -421,7 +441,6 @@ bool leases_holder_gone(struct agent *agent, struct client *holder)
         }
         worker_kill(agent, lease->worker); /* its end brings the lease's */
     }
-    return !list_is_empty(&holder->task_leases);
 }
 
 /* ------------------------------------------------------------------ results that are adopted */

@@ -545,6 +545,36 @@ TEST(task_lease, a_task_that_held_leases_is_tried_again_only_when_what_it_had_ca
     bench_end(&bench, false);
 }
 
+/* Two idle workers, each of which holds a lease of the other from tasks that are over. */
+static void hold_each_other(struct core_client workers_out[2])
+{
+    uint64_t number;
+    struct bench_task parent = hold_in_a_task(&number);
+    workers_out[0] = parent.client;
+    workers_out[1] = worker_of(parent.client);
+    bench_complete(&bench, &parent, 0, "");
+    CHECK(lease(workers_out[1]) != 0);
+    CHECK_EQ(worker_of(workers_out[1]).slot, workers_out[0].slot);
+    CHECK_EQ(agent_counts(bench.agent).leases, 2);
+}
+
+TEST(task_lease, workers_that_hold_each_other_die_like_others)
+{
+    for (int first = 0; first < 2; first++) {
+        bench_start(&bench, ROOST_MIB(1), 2);
+        struct core_client workers[2];
+        hold_each_other(workers);
+        CHECK_EQ(cpus_free(), 0);
+        bench_gone(&bench, workers[first], 9);
+        CHECK_EQ(bench.killed_count, 1);
+        CHECK_EQ(agent_counts(bench.agent).leases, 2); /* what the living one runs may be of the dead one's */
+        bench_gone(&bench, workers[1 - first], 9);
+        CHECK_EQ(agent_counts(bench.agent).leases, 0);
+        CHECK_EQ(cpus_free(), 200);
+        bench_end(&bench, false);
+    }
+}
+
 TEST(task_lease, a_call_that_others_know_of_is_the_agents_when_its_holder_is_dead_and_so_is_what_it_reads)
 {
     bench_start(&bench, ROOST_MIB(1), 3);
