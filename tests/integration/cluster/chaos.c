@@ -1,11 +1,13 @@
 /* chaos.c - workers and drivers killed at random moments, on an agent that outlives them all
  *
- *     chaos [SEED]        the test: starts the others, kills, judges
- *     chaos job SEED      a driver: a shuffle of generated records whose sums are known; fails unless they are exact
- *     chaos fill          a driver: takes the whole store for itself
+ *     chaos [SEED [ROUNDS]] the test: starts the others, kills, judges; ROUNDS of each kind of death, fewer unless given
+ *     chaos job SEED        a driver: a shuffle of generated records whose sums are known; fails unless they are exact
+ *     chaos calls SEED      a driver: thousands of leased calls of every kind (chaos_calls.c)
+ *     chaos fill            a driver: takes the whole store for itself
  *
  * in_cluster.sh names the agent: ROOST_AGENT is its socket, ROOST_TEST_AGENT_PID its pid; its children are the workers.
  * A round that fails prints its seed. */
+#include "tests/integration/cluster/chaos.h"
 #include "tests/lib/test.h"
 
 #include <errno.h>
@@ -14,6 +16,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,11 +26,8 @@ enum {
     MAPS = 12,
     PARTS = 6,
     RECORDS = 60000, /* of one map */
-    WORKER_ROUNDS = 20,
-    DRIVER_ROUNDS = 10,
-    KILLS_MAX = 8, /* in one round */
-    ROUND_MS = 100000,
-    GONE_MS = 5000, /* within this nothing of a dead driver is left */
+    KILLS_MAX = 8,   /* in one round of the job */
+    GONE_MS = 5000,  /* within this nothing of a dead driver is left */
     WORKERS_MAX = 1024,
 };
 
@@ -37,14 +37,6 @@ struct record {
 struct sums {
     uint64_t count, keys, mixed, unordered;
 };
-
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
 
 static struct record make_record(uint64_t *state)
 {
@@ -202,6 +194,18 @@ static int fill(struct roost *rt, int argc, char **argv)
 
 /* ---- the test ---- */
 
+/* A driver, how often it meets each death, and how fast its workers are killed. */
+struct role {
+    const char *name;
+    uint64_t worker_rounds, driver_rounds;
+    int kills_max; /* in one round */
+    uint64_t pause_ms_max;
+};
+static const struct role roles[] = {
+    { "job", 20, 10, KILLS_MAX, 60 },
+    { "calls", 4, 4, 200, 20 },
+};
+
 static char self[4096];
 static pid_t agent_pid;
 static uint64_t chance;
@@ -257,20 +261,31 @@ static size_t find_workers(pid_t workers[WORKERS_MAX])
     return count;
 }
 
+/* It has come through roost_open(): the library's thread is there. */
+static bool has_begun(pid_t worker)
+{
+    char path[64];
+    struct stat tasks;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)worker);
+    return stat(path, &tasks) == 0 && tasks.st_nlink >= 2 + 2; /* as many links as threads, and two */
+}
+
+/* Seldom one that is only starting: a program of which many in a row do not come to roost_open() is given up. */
 static bool kill_a_worker(void)
 {
     pid_t workers[WORKERS_MAX];
     size_t count = find_workers(workers);
-    return count > 0 && kill(workers[next_random(&chance) % count], SIGKILL) == 0;
+    pid_t victim = count > 0 ? workers[next_random(&chance) % count] : 0;
+    return victim != 0 && (next_random(&chance) % 16 == 0 || has_begun(victim)) && kill(victim, SIGKILL) == 0;
 }
 
-static int kill_workers_during(const struct child *driver)
+static int kill_workers_during(const struct child *driver, const struct role *role)
 {
     int kills = 0;
     uint64_t deadline = now_ms() + ROUND_MS;
-    while (!has_ended(driver, kills < KILLS_MAX ? next_random(&chance) % 60 : ROUND_MS)) {
+    while (!has_ended(driver, kills < role->kills_max ? next_random(&chance) % role->pause_ms_max : ROUND_MS)) {
         CHECK(now_ms() < deadline);
-        kills += kills < KILLS_MAX && kill_a_worker();
+        kills += kills < role->kills_max && kill_a_worker();
     }
     return kills;
 }
@@ -304,40 +319,43 @@ static void check_workers_are_gone(uint64_t seed)
     CHECK_EQ(count, 0);
 }
 
-static void workers_die(uint64_t first_seed)
+static void workers_die(const struct role *role, uint64_t first_seed, uint64_t rounds)
 {
     int kills = 0;
-    for (uint64_t seed = first_seed; seed < first_seed + WORKER_ROUNDS; seed++) {
+    uint64_t started = now_ms();
+    for (uint64_t seed = first_seed; seed < first_seed + rounds; seed++) {
         chance = seed;
-        struct child driver = start("job", seed);
-        kills += kill_workers_during(&driver);
+        struct child driver = start(role->name, seed);
+        kills += kill_workers_during(&driver, role);
         int status = end_of(&driver);
         if (status != 0) {
-            fprintf(stderr, "seed %llu: wait status 0x%x\n", (unsigned long long)seed, (unsigned)status);
+            fprintf(stderr, "%s, seed %llu: wait status 0x%x\n", role->name, (unsigned long long)seed,
+                    (unsigned)status);
         }
         CHECK_EQ(status, 0);
         check_workers_are_gone(seed);
     }
     check_store_is_empty(first_seed);
-    printf("%d workers killed in %d exact rounds\n", kills, WORKER_ROUNDS);
-    CHECK(kills >= WORKER_ROUNDS);
+    printf("%s: %d workers killed in %llu exact rounds, in %llu ms\n", role->name, kills, (unsigned long long)rounds,
+           (unsigned long long)(now_ms() - started));
+    CHECK(kills >= (int)rounds);
 }
 
-static uint64_t job_takes_ms(uint64_t seed)
+static uint64_t takes_ms(const struct role *role, uint64_t seed)
 {
     uint64_t started = now_ms();
-    struct child driver = start("job", seed);
+    struct child driver = start(role->name, seed);
     CHECK_EQ(end_of(&driver), 0);
     return now_ms() - started + 1;
 }
 
-static void drivers_die(uint64_t first_seed)
+static void drivers_die(const struct role *role, uint64_t first_seed, uint64_t rounds)
 {
     int kills = 0;
-    uint64_t duration_ms = job_takes_ms(first_seed);
-    for (uint64_t seed = first_seed; seed < first_seed + DRIVER_ROUNDS; seed++) {
+    uint64_t duration_ms = takes_ms(role, first_seed);
+    for (uint64_t seed = first_seed; seed < first_seed + rounds; seed++) {
         chance = seed;
-        struct child driver = start("job", seed);
+        struct child driver = start(role->name, seed);
         if (!has_ended(&driver, next_random(&chance) % duration_ms)) {
             kills++;
             kill(driver.pid, SIGKILL);
@@ -348,18 +366,20 @@ static void drivers_die(uint64_t first_seed)
         check_store_is_empty(seed);
         check_workers_are_gone(seed);
     }
-    printf("%d of %d drivers killed\n", kills, DRIVER_ROUNDS);
+    printf("%s: %d of %llu drivers killed\n", role->name, kills, (unsigned long long)rounds);
     CHECK(kills > 0);
 }
 
-static int test(uint64_t seed)
+static int test(uint64_t seed, uint64_t rounds)
 {
     const char *agent = getenv("ROOST_TEST_AGENT_PID");
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     CHECK(length > 0 && agent != NULL);
     agent_pid = (pid_t)strtol(agent, NULL, 10);
-    workers_die(seed);
-    drivers_die(seed + 1000);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        workers_die(&roles[i], seed, rounds > 0 ? rounds : roles[i].worker_rounds);
+        drivers_die(&roles[i], seed + 1000, rounds > 0 ? rounds : roles[i].driver_rounds);
+    }
     return 0;
 }
 
@@ -371,5 +391,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "fill") == 0) {
         return roost_main(argc, argv, fill);
     }
-    return test(argc > 1 ? strtoull(argv[1], NULL, 10) : 1);
+    if (argc > 1 && strcmp(argv[1], "calls") == 0) {
+        return roost_main(argc, argv, chaos_calls);
+    }
+    return test(argc > 1 ? strtoull(argv[1], NULL, 10) : 1, argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
 }
