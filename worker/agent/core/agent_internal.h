@@ -488,6 +488,7 @@ struct job *job_find(struct agent *agent, struct job_id id);
 struct job *job_open(struct agent *agent, struct job_id id, struct client *driver, const void *spec, size_t bytes);
 void worker_kill(struct agent *agent, struct worker *worker);
 void job_end(struct agent *agent, struct job *job);
+void job_drop_if_over(struct agent *agent, struct job *job); /* ended, and with it the last of its workers and tasks */
 void worker_up(struct agent *agent, struct client *client, uint64_t token);
 void worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status);
 void worker_not_started(struct agent *agent, uint64_t token, int32_t wait_status, const char *text, size_t bytes);

@@ -257,6 +257,7 @@ static void leave(struct agent *agent, struct task *task)
 
 static void destroy(struct agent *agent, struct task *task)
 {
+    struct job *job = task->job;
     list_remove(&task->all);
     list_remove(&task->of_job);
     list_remove(&task->queue);
@@ -264,6 +265,7 @@ static void destroy(struct agent *agent, struct task *task)
     free(task->results);
     free(task->spec);
     free(task);
+    job_drop_if_over(agent, job);
 }
 
 void task_sweep(struct agent *agent)

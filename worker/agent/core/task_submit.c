@@ -338,8 +338,14 @@ void tasks_holder_gone(struct agent *agent, struct client *client)
     }
 }
 
+/* It is being killed, and what it had called is canceled: nothing new is begun for it. */
+static bool is_of_ended_job(const struct client *client) { return client->job != NULL && client->job->has_ended; }
+
 void task_submit(struct agent *agent, struct client *client, const struct agent_submit *submit)
 {
+    if (is_of_ended_job(client)) {
+        return;
+    }
     const struct spec *spec = submit->spec;
     struct scope *scope = client_scope(agent, client, submit->scope);
     struct task *task = task_find(agent, spec->task);
@@ -384,6 +390,9 @@ void task_submit(struct agent *agent, struct client *client, const struct agent_
 
 void task_escape(struct agent *agent, struct client *client, const struct wire_escape *escape)
 {
+    if (is_of_ended_job(client)) {
+        return;
+    }
     _Alignas(8) unsigned char copy[WIRE_TASK_INLINE_BYTES];
     const struct spec *spec = (const struct spec *)(const void *)copy;
     struct scope *scope = client_scope(agent, client, escape->scope);

@@ -128,7 +128,7 @@ struct job *job_open(struct agent *agent, struct job_id id, struct client *drive
     return job;
 }
 
-static void destroy_if_over(struct agent *agent, struct job *job)
+void job_drop_if_over(struct agent *agent, struct job *job)
 {
     if (job->has_ended && list_is_empty(&job->workers) && list_is_empty(&job->tasks)) {
         list_remove(&job->all);
@@ -163,7 +163,7 @@ void job_end(struct agent *agent, struct job *job)
     LIST_EACH_SAFE (at, &job->workers) {
         worker_kill(agent, CONTAINER_OF(at, struct worker, of_job));
     }
-    destroy_if_over(agent, job);
+    job_drop_if_over(agent, job);
 }
 
 /* Its workers cannot start: every task that is not running fails with the reason, and every later one. */
@@ -225,7 +225,7 @@ static void destroy(struct agent *agent, struct worker *worker)
     agent->workers_count--;
     agent->dispatch_due = true;
     free(worker);
-    destroy_if_over(agent, job);
+    job_drop_if_over(agent, job);
 }
 
 void worker_gone(struct agent *agent, struct worker *worker, int32_t wait_status)

@@ -1,6 +1,7 @@
 #include "common/hash.h"
 #include "tests/lib/agent_bench.h"
 #include "tests/lib/test.h"
+#include "worker/agent/core/agent_internal.h"
 
 #include <string.h>
 
@@ -543,6 +544,26 @@ TEST(task_lease, a_task_that_held_leases_is_tried_again_only_when_what_it_had_ca
     CHECK_EQ(agent_counts(bench.agent).leases, 0);
     bench_complete(&bench, &again, 0, "");
     bench_end(&bench, false);
+}
+
+TEST(task_lease, what_the_workers_of_a_job_that_has_ended_still_say_starts_nobody_and_the_job_goes_with_them)
+{
+    bench_start(&bench, ROOST_MIB(1), 3);
+    uint64_t number;
+    struct bench_task parent = hold_in_a_task(&number);
+    struct core_client child = worker_of(parent.client);
+    bench_gone(&bench, (struct core_client){ 0, 1 }, 9); /* the driver */
+    CHECK_EQ(bench.killed_count, 2);
+    escape_under(parent.client, parent.task.run, parent.id, NULL);
+    struct spec_draft draft = { .function = "g", .parent = parent.id, .returns = 1, .max_retries = 3 };
+    bench_submit(&bench, parent.client, parent.task.run, &draft);
+    CHECK_EQ(bench.spawns_count, 0);
+    bench_gone(&bench, parent.client, 9);
+    bench_gone(&bench, child, 9);
+    CHECK_EQ(bench.spawns_count, 0);
+    CHECK_EQ(agent_counts(bench.agent).clients, 0);
+    CHECK(list_is_empty(&bench.agent->jobs));
+    bench_end(&bench, true);
 }
 
 /* Two idle workers, each of which holds a lease of the other from tasks that are over. */
