@@ -502,6 +502,20 @@ void leases_news_locked(struct agent_link *link, const struct wire_lease_news *n
     call_library(link); /* which gives back what is to go back */
 }
 
+void leases_explain(struct agent_link *link, struct object_id id, struct wire_failure *failure)
+{
+    struct client_pending pending;
+    pthread_mutex_lock(&link->lock);
+    if (client_own_pending(link->core, id, link_now_ns(), &pending)) {
+        failure->attempts = (int32_t)pending.attempts;
+        failure->pid = pending.lease == NULL ? 0 : CONTAINER_OF(pending.lease, const struct link_lease, core)->pid;
+        snprintf(failure->function, sizeof failure->function, "%s", pending.function);
+        snprintf(failure->node, sizeof failure->node, "%s", link->rt->node_name);
+        snprintf(failure->text, sizeof failure->text, "%s", pending.text);
+    }
+    pthread_mutex_unlock(&link->lock);
+}
+
 /* ---- the library's thread ---- */
 
 static void forget(struct link_lease *lease)

@@ -190,6 +190,8 @@ static inline void link_note_own_locked(struct agent_link *link)
 }
 /* After anything that may change who takes completions in. */
 void leases_set_lead_locked(struct agent_link *link);
+/* Of a pending result of a leased call: all of it but a status. Else nothing. */
+void leases_explain(struct agent_link *link, struct object_id id, struct wire_failure *failure);
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);
 /* Under the lock, which it gives up while it waits: a scope is about to end, and what it has called goes on without it. */
 void leases_scope_ends(struct agent_link *link, uint64_t scope);

@@ -98,6 +98,11 @@ static int agent_prefetch(struct roost *rt, roost_ref ref)
     return status == 0 ? 0 : no_memory("a question");
 }
 
+static void agent_explain(struct roost *rt, struct object_id id, struct wire_failure *failure)
+{
+    leases_explain(link_of(rt), id, failure);
+}
+
 static void agent_close(struct roost *rt)
 {
     link_close(rt->agent);
@@ -121,4 +126,5 @@ const struct world world_agent = {
     .locate = agent_locate,
     .prefetch = agent_prefetch,
     .watch = agent_watch,
+    .explain = agent_explain,
 };

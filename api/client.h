@@ -100,6 +100,8 @@ struct world {
     int (*prefetch)(struct roost *rt, roost_ref ref);
     /* Takes the watch: it is moved to rt->watches_ready by watch_ready() when it is time. */
     int (*watch)(struct roost *rt, struct watch *watch);
+    /* What it has not failed by: if a call of this process alone is to make it, where that stands. Or NULL. */
+    void (*explain)(struct roost *rt, struct object_id id, struct wire_failure *failure);
 };
 
 struct roost {

@@ -491,6 +491,9 @@ int roost_explain(struct roost *rt, roost_ref ref, struct roost_error *error_out
     if (status != 0) {
         return status;
     }
+    if (failure.status == 0 && rt->world->explain != NULL) {
+        rt->world->explain(rt, object_id_of(ref), &failure);
+    }
     struct roost_error error = { .size = size,
                                  .status = failure.status,
                                  .app_code = failure.app_code,

@@ -413,7 +413,7 @@ void own_result_unwanted(struct client_core *core, struct own_result *result)
     drop_if_over(call);
 }
 
-static struct own_result *own_find(const struct client_core *core, struct object_id id)
+struct own_result *own_find(const struct client_core *core, struct object_id id)
 {
     LIST_EACH (at, &core->scopes) {
         const struct client_name *name = name_find(CONTAINER_OF(at, struct client_scope, node), id);

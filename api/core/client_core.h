@@ -265,6 +265,15 @@ enum client_own client_own_look(const struct client_core *core, struct object_id
  * more. ROOST_ENOMEM. The memory is the caller's still, then. */
 int client_own_settle(struct client_core *core, const struct wire_object *wire, bool in_slab);
 
+/* Where its call stands, for people. False: it is no pending one. O(calls that stand before it). */
+struct client_pending {
+    char function[ROOST_NAME_BYTES_MAX + 1], text[128];
+    uint32_t attempts;                /* that ended with their workers */
+    const struct client_lease *lease; /* whose worker has it; NULL: none has */
+};
+bool client_own_pending(const struct client_core *core, struct object_id id, uint64_t now_ns,
+                        struct client_pending *pending_out);
+
 /* A thread that waits for some of them. */
 struct client_own_wait {
     uint32_t left;                                 /* so many must still be sealed */

@@ -199,6 +199,8 @@ void object_destroy(struct client_core *core, struct client_object *object);
 void calls_init(struct client_core *core);
 void calls_fini(struct client_core *core);
 uint64_t calls_ties(const struct client_core *core); /* of arguments of calls that are not done */
+/* The result of a call through a lease, while it is this process's own; or NULL. */
+struct own_result *own_find(const struct client_core *core, struct object_id id);
 /* Its name is about to leave the process: the agent knows of it first. Nothing when the id is no own result. */
 void own_let_out(struct client_core *core, struct object_id id);
 /* Its name has gone. */

@@ -316,7 +316,8 @@ struct roost_error {
 };
 #define ROOST_ERROR_INIT ROOST_SIZED_(roost_error, )
 
-/* Why `ref` failed. Of several: call it for each. */
+/* Why `ref` failed. Of several: call it for each. Of the pending result of a call that this process alone knows of (a short
+ * task of this node, which no `roost why` can find): status 0, and the text says what it waits for, pid which worker has it. */
 ROOST_API int roost_explain(struct roost *rt, roost_ref ref, struct roost_error *error_out);
 
 /* Where copies of the whole object are: this node first, if it has one. Up to `capacity` nodes (nodes_out may be NULL

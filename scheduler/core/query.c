@@ -570,7 +570,9 @@ void query_answer(struct head *head, struct core_peer peer, const struct proto_q
     }
     fill(&rows, key);
     if (query->what == PROTO_QUERY_WHY && rows.total == 0) {
-        refuse(&rows, ROOST_ENOENT, "the head knows no task and no object of this id");
+        refuse(&rows, ROOST_ENOENT,
+               "the head knows no task and no object of this id; of a call that its driver alone knows of, "
+               "roost_explain() tells there");
         return;
     }
     send_part(&rows)->last = true;

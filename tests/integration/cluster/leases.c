@@ -310,6 +310,31 @@ int wait_at_gate(struct roost_task *task)
     return got == 2 ? roost_return_value(task, 0, value) : ROOST_EIO;
 }
 
+TEST(leases, a_pending_call_is_explained_by_its_driver)
+{
+    const char *gate = cluster_make_gate("gate-why");
+    roost_ref slow, next;
+    warm_up();
+    OK(roost_call(rt, wait_at_gate, &slow, gate));
+    OK(roost_call(rt, add_one, &next, slow));
+    struct roost_error error = ROOST_ERROR_INIT;
+    OK(roost_explain(rt, next, &error));
+    CHECK_EQ(error.status, 0);
+    CHECK_TEXT(error.function, "add_one");
+    CHECK_HAS(error.text, "waits for 1 results");
+    CHECK_EQ(error.pid, 0);
+    OK(roost_explain(rt, slow, &error));
+    CHECK_TEXT(error.function, "wait_at_gate");
+    CHECK_HAS(error.text, "ms ago");
+    cluster_open_gate(gate);
+    CHECK_EQ(number_of(next), 78);
+    OK(roost_explain(rt, next, &error));
+    CHECK_EQ(error.status, 0);
+    CHECK_TEXT(error.text, "");
+    roost_free(rt, slow);
+    roost_free(rt, next);
+}
+
 TEST(leases, short_tasks_do_not_wait_behind_a_long_one)
 {
     enum { CALLS = 200 };

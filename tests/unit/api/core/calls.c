@@ -270,6 +270,33 @@ TEST(calls, a_call_whose_argument_is_gone_when_its_turn_comes_goes_the_agents_wa
     finish();
 }
 
+static const char *where_is(struct object_id id)
+{
+    static struct client_pending pending;
+    return client_own_pending(core, id, 3000001, &pending) ? pending.text : "";
+}
+
+TEST(calls, a_pending_call_says_where_it_stands)
+{
+    start();
+    struct object_id first = call((struct spec_draft){ .max_retries = 3 });
+    struct object_id second = call((struct spec_draft){ .max_retries = 3 });
+    const roost_in arg = roost_in_ref(object_ref(second));
+    struct object_id third = call((struct spec_draft){ .args = &arg, .args_count = 1 });
+    CHECK_TEXT(where_is(second), "waits for a worker, behind 1 other calls; called 3 ms ago");
+    CHECK_EQ(push(), 2);
+    CHECK_TEXT(where_is(first), "runs in a worker, or is about to; called 3 ms ago");
+    CHECK_TEXT(where_is(second), "was given to a worker, behind 1 other calls; called 3 ms ago");
+    CHECK_TEXT(where_is(third), "waits for 1 results of other calls; called 3 ms ago");
+    struct client_pending pending;
+    CHECK(client_own_pending(core, first, 0, &pending));
+    CHECK(pending.lease == &lease);
+    CHECK_TEXT(pending.function, "f");
+    complete(1, false);
+    CHECK_TEXT(where_is(first), "");
+    finish();
+}
+
 TEST(calls, a_lease_that_is_broken_takes_no_more_and_the_agent_is_told_once)
 {
     start();
