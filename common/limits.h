@@ -140,9 +140,6 @@ enum {
     PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest wait for the next */
     PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
     PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
-    PLACEMENT_MOVE_GAIN_PERCENT = 10, /* a queued task moves only for more */
-    PLACEMENT_MOVE_MESSAGES = 4,      /* ... and for more than so many message times */
-    TASK_MOVES_MAX = 2,
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
     DURATION_SAMPLES = 128,  /* then old samples begin to fade */
 };

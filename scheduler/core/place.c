@@ -301,7 +301,6 @@ void place_queued(struct head *head, struct task *task)
     case PLACEMENT_QUEUED:
     case PLACEMENT_CHOSEN:
     case PLACEMENT_STOP:
-    case PLACEMENT_STAYS:
     case PLACEMENT_TOO_EARLY:
         break;
     }
@@ -345,7 +344,6 @@ static bool judge(struct head *head, struct task *task)
         return true;
     case PLACEMENT_STOP:
         return false;
-    case PLACEMENT_STAYS:
     case PLACEMENT_TOO_EARLY:
         break;
     }

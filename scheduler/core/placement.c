@@ -487,62 +487,6 @@ int placement_plan(struct placement *placement, const struct placement_request *
     return status;
 }
 
-/* ------------------------------------------------------------------------------------------------ moving */
-
-static bool pays(uint64_t here_ns, uint64_t there_ns, uint64_t message_ns)
-{
-    unsigned __int128 there = (unsigned __int128)there_ns + (unsigned __int128)message_ns * PLACEMENT_MOVE_MESSAGES;
-    return there * 100 < (unsigned __int128)here_ns * (100 - PLACEMENT_MOVE_GAIN_PERCENT);
-}
-
-/* The booking as it was but for its place. */
-static int rebook(struct placement *placement, const struct placement_request *request, uint32_t node,
-                  struct placement_booking *booking)
-{
-    struct placement_booking moved = { 0 };
-    int status = booking_make(placement, request, node, PLACEMENT_ASSIGNED, false, &moved);
-    if (status != 0) {
-        return status;
-    }
-    spread_change(placement, booking->spread, booking->node, booking->life, false);
-    list_remove(&moved.all); /* the old one keeps its place on the list */
-    free(booking->shares);
-    moved.all = booking->all;
-    moved.moves = booking->moves + 1;
-    *booking = moved;
-    return 0;
-}
-
-int placement_move(struct placement *placement, const struct placement_request *request,
-                   struct placement_booking *booking, uint64_t message_ns, struct placement_choice *choice_out)
-{
-    ROOST_PRE(booking->state == PLACEMENT_ASSIGNED);
-    struct placement_choice stays = { PLACEMENT_STAYS, booking->node, 0, booking->bytes_in };
-    int status = inputs_survey(placement, request);
-    if (status != 0 || booking->moves >= TASK_MOVES_MAX) {
-        *choice_out = status == 0 ? stays : *choice_out;
-        return status;
-    }
-    booking_unapply(placement, booking);
-    const struct node *node = node_of(placement, booking->node, booking->life);
-    stays.start_ns = node == NULL ? LOAD_WAIT_NS_MAX
-                                  : node_wait_ns(node, need_of(request), false) + booking_net_ns(placement, booking);
-    struct placement_choice choice = decide(placement, request, false);
-    if (choice.verdict == PLACEMENT_CHOSEN && choice.node != booking->node &&
-        pays(stays.start_ns, choice.start_ns, message_ns)) {
-        status = rebook(placement, request, choice.node, booking);
-        if (status == 0) {
-            *choice_out = choice;
-            placement_record(placement, 'm', choice.node, choice.missing_bytes);
-            return 0;
-        }
-    } else {
-        *choice_out = stays;
-    }
-    booking_apply(placement, booking);
-    return status;
-}
-
 /* ------------------------------------------------------------------------------------------------ why not */
 
 /* Missing part of what is needed, in 1/65536. */

@@ -134,14 +134,13 @@ enum placement_verdict {
     PLACEMENT_QUEUED,         /* best on a node that has its share of committed tasks, or on suspects only (NOWHERE) */
     PLACEMENT_INFEASIBLE_NOW, /* demand: a node that could join would do */
     PLACEMENT_INFEASIBLE,     /* for ever */
-    PLACEMENT_STAYS,          /* a move that would not pay */
     PLACEMENT_TOO_EARLY,      /* too few inputs exist */
     PLACEMENT_STOP /* the turn is over: every node has its share, or PLACEMENT_SCAN_MAX tasks stayed queued */
 };
 
 struct placement_choice {
     enum placement_verdict verdict;
-    uint32_t node;          /* CHOSEN, QUEUED, STAYS; else NOWHERE */
+    uint32_t node;          /* CHOSEN, QUEUED; else NOWHERE */
     uint64_t start_ns;      /* expected there, from now */
     uint64_t missing_bytes; /* to be moved there */
 };
@@ -159,12 +158,12 @@ enum placement_state {
 };
 
 /* What one task has booked, embedded in the caller's task, which lives as long as the booking does. Written here only;
- * node, state and moves may be read. Copying it is forbidden. */
+ * node and state may be read. Copying it is forbidden. */
 struct placement_booking {
     struct list_node all;
     enum placement_state state;
     uint32_t node, life;
-    uint32_t cpus, moves;
+    uint32_t cpus;
     bool tentative;
     uint64_t memory_kib, estimate_ns;
     struct id_key function, spread;
@@ -223,16 +222,6 @@ int placement_plan(struct placement *placement, const struct placement_request *
                    struct placement_booking *booking, struct placement_choice *choice_out);
 
 void placement_turn_end(struct placement *placement);
-
-/* ------------------------------------------------------------------------------------------------ second thoughts */
-
-/* Would the task, assigned and not started (best the last in its node's queue), start earlier elsewhere? It moves at
- * most TASK_MOVES_MAX times, to a node with room in its window, for a gain above PLACEMENT_MOVE_GAIN_PERCENT and
- * PLACEMENT_MOVE_MESSAGES times `message_ns`. CHOSEN: the booking is at the new node; otherwise STAYS, nothing changed.
- * `request->inputs` do not count the task's own coming copies at its present node.
- * ROOST_ENOMEM leaves everything as it was. */
-int placement_move(struct placement *placement, const struct placement_request *request,
-                   struct placement_booking *booking, uint64_t message_ns, struct placement_choice *choice_out);
 
 /* ------------------------------------------------------------------------------------------------ early placement */
 

@@ -75,24 +75,6 @@ void booking_unapply(struct placement *placement, const struct placement_booking
     node_refresh(placement, booking->node);
 }
 
-uint64_t booking_net_ns(const struct placement *placement, const struct placement_booking *booking)
-{
-    const struct node *node = node_of(placement, booking->node, booking->life);
-    if (node == NULL || booking->bytes_in == 0) {
-        return 0;
-    }
-    uint64_t net_ns = nic_time_ns(node->bytes_in + booking->bytes_in, node->pace_in);
-    for (uint32_t i = 0; i < booking->shares_count; i++) {
-        const struct placement_share *share = &booking->shares[i];
-        const struct node *source = node_of(placement, share->node, share->life);
-        if (source != NULL && share->bytes > 0) {
-            uint64_t source_ns = nic_time_ns(source->bytes_out + share->bytes, source->pace_out);
-            net_ns = source_ns > net_ns ? source_ns : net_ns;
-        }
-    }
-    return net_ns;
-}
-
 /* ------------------------------------------------------------------------------------------------ making one */
 
 /* A total order, so that equal shares do not depend on the sort. */

@@ -107,8 +107,6 @@ int booking_make(struct placement *placement, const struct placement_request *re
 int booking_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
                    struct placement_booking *booking);
 void booking_clear(struct placement *placement, struct placement_booking *booking);
-/* How long until what is still to come would have arrived, were the booking not applied. */
-uint64_t booking_net_ns(const struct placement *placement, const struct placement_booking *booking);
 uint64_t window_charge(uint64_t cpus);
 
 /* placement.c: find the sources of all inputs and what lies where. ROOST_ENOMEM. */

@@ -188,11 +188,6 @@ TEST(placement_book, the_sums_agree_with_the_bookings_through_a_random_life)
         case 6:
             placement_transfer_done(placement, booking, copies[0], random >> 35);
             break;
-        case 7:
-            if (booking->state == PLACEMENT_ASSIGNED) {
-                CHECK_EQ(placement_move(placement, &request, booking, 0, &choice), 0);
-            }
-            break;
         case 8:
             if (booking->state == PLACEMENT_NONE && placement_choose_early(placement, &request, &choice) == 0 &&
                 choice.verdict == PLACEMENT_CHOSEN) {
