@@ -137,7 +137,7 @@ enum {
     PLACEMENT_TOLL_PERCENT = 50,   /* of the time that missing bytes take is added: others wait behind them */
     PLACEMENT_COPIES_MAX = 32,     /* copies of one input that a decision looks at; it takes an even sample of more */
     PLACEMENT_SOURCES_MAX = 256,   /* nodes whose outgoing bytes one task books; the largest shares count */
-    PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest wait for the next */
+    PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest is for the next one */
     PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
     PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */

@@ -51,9 +51,9 @@ int head_create(struct head **head_out, const struct head_config *config)
     head->config.suspect_ns = config->suspect_ns == 0 ? NODE_SUSPECT_MS * UINT64_C(1000000) : config->suspect_ns;
     head->config.dead_ns = config->dead_ns == 0 ? NODE_DEAD_MS * UINT64_C(1000000) : config->dead_ns;
     head->config.spec_bytes_max = config->spec_bytes_max == 0 ? HEAD_SPEC_BYTES_MAX : config->spec_bytes_max;
-    struct list_node *lists[] = { &head->hearing, &head->newcomers, &head->with_freeing, &head->tasks,
-                                  &head->queued,  &head->demand,    &head->refused,      &head->refused_ready,
-                                  &head->jobs,    &head->jobs_ended };
+    struct list_node *lists[] = { &head->hearing,       &head->newcomers, &head->with_freeing,
+                                  &head->tasks,         &head->demand,    &head->refused,
+                                  &head->refused_ready, &head->jobs,      &head->jobs_ended };
     for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
         list_init(lists[i]);
     }
@@ -368,10 +368,40 @@ static bool members_are_valid(const struct head *head)
     return echoes == head->echoes_missing && lists == head->lists_missing;
 }
 
+static void count_places(const struct object *object, uint32_t *held, uint32_t *stored)
+{
+    for (uint32_t i = 0; i < head_object_holders_count(object); i++) {
+        held[head_object_holder(object, i).node]++;
+    }
+    for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
+        stored[head_object_location(object, i)]++;
+    }
+}
+
+static bool places_are_valid(const struct head *head)
+{
+    uint32_t *held = head_alloc((head->members_count + (size_t)1) * sizeof *held);
+    uint32_t *stored = head_alloc((head->members_count + (size_t)1) * sizeof *stored);
+    for (uint32_t i = 0; i < head->directory.used; i++) {
+        const struct object *object = head_object_number(head, i);
+        if (object != NULL) {
+            count_places(object, held, stored);
+        }
+    }
+    bool is_valid = true;
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        const struct member *member = head->members[i];
+        is_valid = is_valid && (member == NULL || (member->held == held[i] && member->stored == stored[i]));
+    }
+    free(held);
+    free(stored);
+    return is_valid;
+}
+
 /* Counts are recounted: each object's containers and queued specs. Works on copies of nothing: sums only. */
 static bool sums_are_valid(const struct head *head)
 {
-    uint64_t containers = 0, contained = 0, queued = 0, inputs = 0;
+    uint64_t containers = 0, contained = 0, queued = 0, inputs = 0, unknown = 0;
     for (uint32_t i = 0; i < head->directory.used; i++) {
         const struct object *object = head_object_number(head, i);
         if (object == NULL) {
@@ -380,6 +410,7 @@ static bool sums_are_valid(const struct head *head)
         if (!head_object_is_valid(head, object)) {
             return false;
         }
+        unknown += object->state == OBJECT_UNKNOWN ? 1 : 0;
         containers += object->containers;
         queued += object->queued;
         contained += object->more == NULL ? 0 : object->more->contained_count;
@@ -388,7 +419,8 @@ static bool sums_are_valid(const struct head *head)
         inputs += CONTAINER_OF(at, const struct task, all)->inputs_count;
     }
     bool holds = head_keeps(head, HEAD_RULE_ORDER), contains = head_keeps(head, HEAD_RULE_FREE);
-    return contained == head->contained_count && (queued == inputs || !holds) && (containers == contained || !contains);
+    return contained == head->contained_count && unknown == head->unknown_count && (queued == inputs || !holds) &&
+           (containers == contained || !contains);
 }
 
 static bool is_valid(const void *core)
@@ -404,7 +436,7 @@ static bool is_valid(const void *core)
         tasks++;
     }
     return spec_bytes == head->spec_bytes && tasks == head->tasks_by_id.count && members_are_valid(head) &&
-           sums_are_valid(head) && placement_is_valid(head->placement);
+           sums_are_valid(head) && places_are_valid(head) && placement_is_valid(head->placement);
 }
 
 static uint64_t hash(const void *core)

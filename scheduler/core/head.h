@@ -83,6 +83,7 @@ struct head_counts {
     uint64_t stale, void_drops, gone, refused_copies, bad_messages; /* ever */
     uint64_t echoes_missing, lists_missing;                         /* what holds frees back */
     uint64_t frees, sent;                                           /* ever: objects freed, messages sent */
+    uint64_t walks;                                                 /* ever: over the whole directory */
 };
 struct head_counts head_counts(const struct head *head);
 

@@ -101,15 +101,16 @@ struct member {
     size_t pulled_count;
     struct list_node tasks;    /* struct task.of_node: EARLY and PLACED here */
     struct list_node homed;    /* struct task.of_home */
-    struct list_node parked;   /* struct task.waiting: queued, and may run here only */
     struct list_node edges;    /* struct pending_edges */
     size_t edges_count;        /* their names, and one for each */
     struct object_id *freeing; /* names of the FREE that the step's end sends */
     size_t freeing_count, freeing_capacity;
-    struct list_node with_freeing; /* head.with_freeing */
-    uint32_t list;                 /* being received, or 0 */
-    uint32_t list_seen;            /* at its beginning */
-    struct id_map listed;          /* object id -> enum listed_flag, of the list being received */
+    struct list_node with_freeing;       /* head.with_freeing */
+    uint32_t list;                       /* being received, or 0 */
+    uint32_t list_seen;                  /* at its beginning */
+    struct id_map listed;                /* object id -> enum listed_flag, of the list being received */
+    uint32_t listed_held, listed_stored; /* how many have the flag */
+    uint32_t held, stored;               /* objects that it holds; that lie there */
 };
 
 struct death {
@@ -365,7 +366,7 @@ struct task {
     size_t spec_bytes; /* counted in head.spec_bytes while it waits here */
     bool is_counted;
     struct list_node all, of_job, of_home, of_node;
-    struct list_node waiting; /* head.queued, head.demand, one of the refused or a member's parked */
+    struct list_node waiting; /* head.demand or one of the refused */
     struct job *job;          /* NULL: ended */
     uint32_t home, node;      /* HEAD_NOBODY: gone; not placed */
     enum task_state state;
@@ -433,8 +434,6 @@ void place_early_ready(struct head *head, struct task *task);
 void place_progress(struct head *head, struct member *member, const struct proto_progress *progress);
 /* After a restart: the node says that it has this attempt. */
 void place_listed(struct head *head, struct task *task, struct member *member);
-/* A member came, or has more room: what could run nowhere or only there is looked at again. */
-void place_again(struct head *head, struct member *member, bool is_new);
 /* What was infeasible, or of a job that was not known yet, is looked at again. */
 void place_demand_again(struct head *head);
 struct placement_request place_request(struct head *head, const struct task *task);
@@ -471,7 +470,12 @@ void head_jobs_node_dead(struct head *head, uint32_t node);
 void head_job_output(struct head *head, const struct proto_output *output);
 void head_jobs_fini(struct head *head);
 
-enum listed_flag { LISTED = 1, LISTED_HELD = 2, LISTED_STORED = 4 };
+enum listed_flag {
+    LISTED = 1,
+    LISTED_HELD = 2,
+    LISTED_STORED = 4,
+    LISTED_MADE = 8
+}; /* MADE: by a task that it knows */
 void list_begin(struct head *head, struct member *member, uint32_t list, uint32_t seen);
 void list_tasks(struct head *head, struct member *member, const struct proto_list_tasks *tasks);
 void list_placed(struct head *head, struct member *member, uint32_t list);
@@ -479,6 +483,8 @@ void list_objects(struct head *head, struct member *member, const struct proto_l
 void list_end(struct head *head, struct member *member, uint32_t list);
 /* Said by another message while a list is on its way: it counts as listed. */
 void list_note(struct head *head, uint32_t node, struct object_id id, uint32_t set, uint32_t clear);
+/* What was listed is not so any more. */
+void list_gone(struct member *member, struct object_id id, uint32_t clear);
 void list_void(struct member *member);
 void list_census_arrived(struct head *head, struct member *member);
 
@@ -511,8 +517,8 @@ struct head {
     struct list_node with_freeing;
     size_t freeing_bytes; /* that the FREEs of this step will take, at most */
 
-    struct list_node tasks, queued, demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
-    uint64_t asked_count; /* refused ones that were asked for and have not come */
+    struct list_node tasks, demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
+    uint64_t asked_count;                                   /* refused ones that were asked for and have not come */
     struct id_map tasks_by_id;
     uint64_t spec_bytes;
     bool turn_is_due, turn_is_armed;
@@ -520,6 +526,7 @@ struct head {
     struct list_node jobs, jobs_ended; /* ended: members have still to be told */
     struct id_map jobs_by_id;
     uint64_t contained_count; /* names in all objects together */
+    uint64_t unknown_count;   /* objects that are UNKNOWN */
     bool cycles_are_due;      /* the timer is armed */
 
     uint64_t tasks_in[TASK_DONE + 1];     /* by state */

@@ -18,23 +18,39 @@ static uintptr_t flags_of(const struct member *member, struct object_id id)
     return (uintptr_t)id_map_get(&member->listed, object_id_key(id));
 }
 
-static void set_flags(struct member *member, struct object_id id, uintptr_t flags)
+static void count_flags(struct member *member, uintptr_t flags, uint32_t one)
 {
-    id_map_remove(&member->listed, object_id_key(id));
-    ROOST_INVARIANT(id_map_put(&member->listed, object_id_key(id), (void *)(flags | LISTED)) == 0);
+    member->listed_held += (flags & LISTED_HELD) != 0 ? one : 0;
+    member->listed_stored += (flags & LISTED_STORED) != 0 ? one : 0;
+}
+
+static void change_flags(struct member *member, struct object_id id, uintptr_t set, uintptr_t clear)
+{
+    struct id_key key = object_id_key(id);
+    uintptr_t was = (uintptr_t)id_map_remove(&member->listed, key), is = (was | set | LISTED) & ~clear;
+    ROOST_INVARIANT(id_map_put(&member->listed, key, (void *)is) == 0);
+    count_flags(member, was, -1u);
+    count_flags(member, is, 1);
 }
 
 void list_note(struct head *head, uint32_t node, struct object_id id, uint32_t set, uint32_t clear)
 {
     struct member *member = member_at(head, node);
     if (member->list != 0) {
-        set_flags(member, id, (flags_of(member, id) | set) & ~(uintptr_t)clear);
+        change_flags(member, id, set, clear);
+    }
+}
+
+void list_gone(struct member *member, struct object_id id, uint32_t clear)
+{
+    if (member->list != 0 && (flags_of(member, id) & clear) != 0) {
+        change_flags(member, id, 0, clear);
     }
 }
 
 void list_void(struct member *member)
 {
-    member->list = 0;
+    member->list = member->listed_held = member->listed_stored = 0;
     id_map_fini(&member->listed);
 }
 
@@ -207,11 +223,13 @@ void list_objects(struct head *head, struct member *member, const struct proto_l
             edges_drop(member, listed->object);
             continue;
         }
-        uint32_t flags = LISTED | (listed->held ? LISTED_HELD : 0) | (listed->stored ? LISTED_STORED : 0);
         if (listed->held) {
             head_object_hold(head, object, member->number, 0);
         }
         learn(head, member, object, listed);
+        bool is_stored = listed->stored && head_object_is_at(object, member->number);
+        uint32_t flags = LISTED | (listed->held ? LISTED_HELD : 0) | (is_stored ? LISTED_STORED : 0) |
+                         (task_id_is_none(listed->task) ? 0 : LISTED_MADE);
         list_note(head, member->number, listed->object, flags, 0);
         edges_drop(member, listed->object);
     }
@@ -219,24 +237,39 @@ void list_objects(struct head *head, struct member *member, const struct proto_l
 
 /* ------------------------------------------------------------------------------------------------ the end */
 
+/* Whether the list has all that the head had of the member; a flag is set only while it is true, so counts tell. And nobody
+ * waits for a keeper that this member should have been. */
+static bool is_complete(const struct head *head, const struct member *member)
+{
+    return member->listed_held == member->held && member->listed_stored == member->stored &&
+           (head->unknown_count == 0 || head_in_census(head));
+}
+
 static void forget_unlisted(struct head *head, struct member *member)
 {
+    if (is_complete(head, member)) {
+        return;
+    }
+    head->counts.walks++;
     for (uint32_t i = 0; i < head->directory.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
         }
-        uintptr_t flags = flags_of(member, object->id);
-        if (object->state == OBJECT_UNKNOWN && !head_in_census(head) && (flags & LISTED) == 0) {
+        bool is_held = head_object_is_held_by(object, member->number);
+        bool is_at = head_object_is_at(object, member->number);
+        bool is_open = object->state == OBJECT_UNKNOWN && !head_in_census(head);
+        uintptr_t flags = is_held || is_at || is_open ? flags_of(member, object->id) : 0;
+        if (is_open && (flags & LISTED_MADE) == 0) {
             head_object_fail(head, object, OBJECT_LOST,
                              failure_make(ROOST_ELOST, member_name(head, member->number),
                                           "named by an object of node %u (%s), and nobody has it", member->number,
                                           member_name(head, member->number)));
         }
-        if ((flags & LISTED_HELD) == 0 && head_object_is_held_by(object, member->number)) {
+        if (is_held && (flags & LISTED_HELD) == 0) {
             head_object_drop(head, object, member, member->list_seen);
         }
-        if ((flags & LISTED_STORED) == 0) {
+        if (is_at && (flags & LISTED_STORED) == 0) {
             head_object_unlocate(head, object, member->number, "does not have it any more");
         }
     }
@@ -311,6 +344,7 @@ static void census_ends(struct head *head)
             head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));
         }
     }
+    head->counts.walks++;
     for (uint32_t i = 0; i < head->directory.used; i++) { /* what a live attempt makes is not lost */
         struct object *object = head_object_number(head, i);
         if (object != NULL && object->state == OBJECT_UNKNOWN && object->more != NULL &&

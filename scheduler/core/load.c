@@ -16,6 +16,20 @@ void load_remove(struct load *load, uint64_t amount, uint64_t duration_ns)
     load->work -= work;
 }
 
+void load_join(struct load *load, const struct load *other)
+{
+    load->used += other->used;
+    load->work += other->work;
+}
+
+void load_part(struct load *load, const struct load *part)
+{
+    ROOST_PRE(load->used >= part->used);
+    ROOST_PRE(load->work >= part->work);
+    load->used -= part->used;
+    load->work -= part->work;
+}
+
 static uint64_t divide(unsigned __int128 work, uint64_t by)
 {
     if ((uint64_t)(work >> 64) == 0) {

@@ -18,6 +18,10 @@ struct load {
 void load_add(struct load *load, uint64_t amount, uint64_t duration_ns);
 void load_remove(struct load *load, uint64_t amount, uint64_t duration_ns);
 
+/* All of another one, or without the part that is one. */
+void load_join(struct load *load, const struct load *other);
+void load_part(struct load *load, const struct load *part);
+
 /* How long until `amount` is free, if everything before it runs first: 0 when it is free now, else the work that is
  * assigned, spread over the capacity, less half of what is running, which is on average half done. At most
  * LOAD_WAIT_NS_MAX. `amount` may not be over the capacity: ask first. */

@@ -56,7 +56,6 @@ static struct member *make(struct head *head, struct node_id id, uint32_t number
     list_init(&member->newcomer);
     list_init(&member->tasks);
     list_init(&member->homed);
-    list_init(&member->parked);
     list_init(&member->edges);
     list_init(&member->with_freeing);
     ROOST_INVARIANT(id_map_put(&head->members_by_id, node_id_key(id), member) == 0);
@@ -170,6 +169,7 @@ static void suspect(struct head *head, struct member *member)
     set_state(head, member, PROTO_NODE_SUSPECT);
     if (member->is_placed) {
         placement_node_suspend(head->placement, member->number);
+        head_turn_due(head);
     }
 }
 
@@ -242,7 +242,7 @@ void member_heard(struct head *head, struct member *member, uint32_t seen)
         set_state(head, member, PROTO_NODE_ALIVE);
         if (member->is_placed) {
             placement_node_resume(head->placement, member->number);
-            place_again(head, member, false);
+            head_turn_due(head);
         }
     }
     echoed(head, member, seen);
@@ -382,7 +382,7 @@ static void place_member(struct head *head, struct member *member)
         struct placement_shape shape = { .cpus = member->cpus_hundredths, .memory_bytes = member->memory_bytes };
         ROOST_INVARIANT(placement_node_add(head->placement, member->number, &shape) == 0);
         member->is_placed = true;
-        place_again(head, member, true);
+        place_demand_again(head);
     }
     if (member->state != PROTO_NODE_DRAINING) {
         placement_node_resume(head->placement, member->number);
@@ -558,11 +558,11 @@ static void move_tasks(struct head *head, struct member *member)
         }
     }
     failure_unref(why);
-    place_again(head, member, false); /* what could run there only is looked at once more */
 }
 
 static void leave_objects(struct head *head, struct member *member)
 {
+    head->counts.walks++;
     for (uint32_t i = 0; i < head->directory.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object == NULL) {
@@ -684,9 +684,6 @@ void member_load(struct head *head, struct member *member, const struct proto_lo
     placement_node_set_local(head->placement, member->number, used > ours ? (uint32_t)(used - ours) : 0, 0,
                              PLACEMENT_PRIOR_NS);
     placement_node_set_blocked(head->placement, member->number, load->blocked_hundredths);
-    if (load->blocked_hundredths > view.cpus_blocked) {
-        place_again(head, member, false); /* there is room for what waits for this node */
-    }
     head_turn_due(head);
 }
 
@@ -700,6 +697,7 @@ void member_stop(struct head *head, const struct proto_stop *stop)
         set_state(head, member, PROTO_NODE_DRAINING);
         if (member->is_placed) {
             placement_node_suspend(head->placement, i);
+            head_turn_due(head);
         }
         member->stop = *stop;
         tell_stop(head, member);

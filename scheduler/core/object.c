@@ -104,6 +104,7 @@ struct object *head_object_make(struct head *head, struct object_id id, enum obj
     ROOST_PRE(directory->index[slot] == 0);
     directory->index[slot] = number + 1;
     directory->count++;
+    head->unknown_count += state == OBJECT_UNKNOWN ? 1 : 0;
     struct object *object = record(directory, number);
     *object = (struct object){ .id = id, .state = (uint8_t)state };
     head_record(head, 'o', id.lo, state);
@@ -154,12 +155,32 @@ void head_object_trim(struct object *object)
     }
 }
 
+static void held_less(const struct head *head, const struct object *object, uint32_t node)
+{
+    struct member *member = member_at(head, node);
+    ROOST_PRE(member->held > 0);
+    member->held--;
+    list_gone(member, object->id, LISTED_HELD);
+}
+
+static void stored_less(const struct head *head, const struct object *object, uint32_t node)
+{
+    struct member *member = member_at(head, node);
+    ROOST_PRE(member->stored > 0);
+    member->stored--;
+    list_gone(member, object->id, LISTED_STORED);
+}
+
 void head_object_forget(struct head *head, struct object *object)
 {
     struct directory *directory = &head->directory;
     uint32_t mask = directory->index_capacity - 1, gap = slot_of(directory, object->id);
     uint32_t number = directory->index[gap] - 1;
     head_record(head, 'f', object->id.lo, object->state);
+    head->unknown_count -= object->state == OBJECT_UNKNOWN ? 1 : 0;
+    for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
+        stored_less(head, object, head_object_location(object, i));
+    }
     free_more(object->more);
     /* close the gap: move back each follower whose home lies at or before it */
     for (uint32_t i = (gap + 1) & mask; directory->index[i] != 0; i = (i + 1) & mask) {
@@ -227,6 +248,7 @@ void head_object_set_state(struct head *head, struct object *object, enum object
 {
     ROOST_PRE(may_become((enum object_state)object->state, state));
     trace_add("object state", object->id.lo, object->state, state);
+    head->unknown_count -= object->state == OBJECT_UNKNOWN ? 1 : 0;
     object->state = (uint8_t)state;
     if (state == OBJECT_SEALED && object->more != NULL) { /* it may have been lost */
         failure_unref(object->more->failure);
@@ -373,6 +395,7 @@ void head_object_hold(struct head *head, struct object *object, uint32_t node, u
     uint32_t place = holder_place(object, node, &is_there);
     if (!is_there) {
         insert_holder(object, place, (struct holder){ mark, (uint16_t)node });
+        member_at(head, node)->held++;
     } else if (mark > *holder_mark(object, place)) {
         *holder_mark(object, place) = mark;
     } else {
@@ -408,6 +431,7 @@ void head_object_release(struct head *head, struct object *object, uint32_t node
             object->mark[0] = object->mark[1];
         }
     }
+    held_less(head, object, node);
     head_record(head, 'r', object->id.lo, node);
     head_object_touch(head, object);
     head_object_check_named(head, object);
@@ -486,6 +510,7 @@ void head_object_locate(struct head *head, struct object *object, uint32_t node)
         return;
     }
     add_location(object, node);
+    member_at(head, node)->stored++;
     gather_object_moved(object);
     head_record(head, 'l', object->id.lo, node);
     head_object_touch(head, object);
@@ -514,6 +539,7 @@ void head_object_unlocate(struct head *head, struct object *object, uint32_t nod
         object->locations_count--;
     }
     gather_object_moved(object);
+    stored_less(head, object, node);
     head_record(head, 'u', object->id.lo, node);
     head_object_touch(head, object);
     bool has_value = object->more != NULL && object->more->has_value;

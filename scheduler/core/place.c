@@ -4,7 +4,7 @@
  * completion has been applied before the next task is judged.
  *
  * Happy path: QUEUED -> the placement chooses -> mentions entered, TASK sent, arguments let go -> PLACED.
- * Failures:   no room -> stays queued (one that may run on one node only is parked there until that has room);
+ * Failures:   no room -> stays queued, planned where it wants to go;
  *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node.
  *             Both are found out when it enters the queue, as a turn judges nothing while every node is busy.
  * Invariants: a mention is entered with the mark of its TASK before the TASK is sent.
@@ -18,7 +18,6 @@
 #include <string.h>
 
 enum {
-    PLACE_UNPARK = 16,               /* parked tasks looked at again for each one that ends */
     PLACE_VALUE_BYTES_MAX = 4 << 20, /* of values in one TASK; the node asks for the others */
     PLACE_ARGS_MANY = 1024           /* a TASK of more arguments names fewer holders of each */
 };
@@ -109,7 +108,7 @@ static void add_inputs(struct head *head, const struct task *task, struct placem
     size_t inputs, nodes_count;
     measure(head, task, &inputs, &nodes_count);
     reserve_inputs(head, inputs + 1);
-    uint32_t *nodes = reserve_nodes(head, nodes_count + head->members_count + 1);
+    uint32_t *nodes = reserve_nodes(head, nodes_count + 1);
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         const struct input *input = &task->inputs[i];
         if (input->kind == ROOST_IN_HANDLE) {
@@ -127,16 +126,6 @@ static void add_inputs(struct head *head, const struct task *task, struct placem
         }
     }
     request->inputs = head->place_inputs;
-    if (task->avoid != HEAD_NOBODY) { /* everywhere but where it was handed back, if there is anywhere else */
-        request->allowed = nodes;
-        for (uint32_t i = 1; i < head->members_count; i++) {
-            const struct member *member = head->members[i];
-            if (member != NULL && member->is_placed && member->state == PROTO_NODE_ALIVE && i != task->avoid) {
-                nodes[request->allowed_count++] = i;
-            }
-        }
-        request->allowed = request->allowed_count > 0 ? request->allowed : NULL;
-    }
 }
 
 /* What it needs and wishes, without what it reads. */
@@ -146,7 +135,8 @@ static struct placement_request wish_of(const struct head *head, const struct ta
     const char *function = spec_function(spec);
     struct placement_request request = { .function = hash128(function, strlen(function), 0),
                                          .cpus = spec->cpus_hundredths,
-                                         .memory_bytes = spec->memory_bytes };
+                                         .memory_bytes = spec->memory_bytes,
+                                         .avoid = task->avoid };
     if ((spec->flags & SPEC_SPREAD) != 0) {
         request.spread = request.function;
     }
@@ -162,10 +152,7 @@ struct placement_request place_request(struct head *head, const struct task *tas
 {
     struct placement_request request = wish_of(head, task);
     add_inputs(head, task, &request);
-    if (request.wish == PLACEMENT_HARD) {
-        request.allowed = NULL;
-        request.allowed_count = 0;
-    }
+    request.avoid = request.wish == PLACEMENT_HARD ? HEAD_NOBODY : request.avoid;
     return request;
 }
 
@@ -268,6 +255,7 @@ void place_describe_lack(struct head *head, const struct task *task, char *text_
 
 static void set_demand(struct head *head, struct task *task)
 {
+    placement_release(head->placement, &task->booking);
     list_remove(&task->waiting);
     list_append(&head->demand, &task->waiting);
     task->is_demand = true;
@@ -300,22 +288,12 @@ void place_queued(struct head *head, struct task *task)
         break;
     case PLACEMENT_QUEUED:
     case PLACEMENT_CHOSEN:
-    case PLACEMENT_STOP:
     case PLACEMENT_TOO_EARLY:
         break;
     }
 }
 
-static void park(struct head *head, struct task *task, uint32_t node)
-{
-    struct member *member = member_at(head, node);
-    if (member != NULL) {
-        list_remove(&task->waiting);
-        list_append(&member->parked, &task->waiting);
-    }
-}
-
-/* False: the turn is over. */
+/* False: no memory to look at it now. */
 static bool judge(struct head *head, struct task *task)
 {
     if (task->job == NULL) {
@@ -325,16 +303,13 @@ static bool judge(struct head *head, struct task *task)
     struct placement_request request = place_request(head, task);
     struct placement_choice choice;
     if (placement_plan(head->placement, &request, &task->booking, &choice) != 0) {
-        return false; /* no memory to look at it now */
+        return false;
     }
     switch (choice.verdict) {
     case PLACEMENT_CHOSEN:
         send_task(head, task, choice.node, TASK_PLACED);
         return true;
     case PLACEMENT_QUEUED:
-        if (request.wish == PLACEMENT_HARD) {
-            park(head, task, request.node);
-        }
         return true;
     case PLACEMENT_INFEASIBLE_NOW:
         set_demand(head, task);
@@ -342,8 +317,6 @@ static bool judge(struct head *head, struct task *task)
     case PLACEMENT_INFEASIBLE:
         infeasible(head, task);
         return true;
-    case PLACEMENT_STOP:
-        return false;
     case PLACEMENT_TOO_EARLY:
         break;
     }
@@ -352,18 +325,16 @@ static bool judge(struct head *head, struct task *task)
 
 void place_turn(struct head *head)
 {
+    bool has_memory = true;
     head->turn_is_due = false;
     placement_turn_begin(head->placement);
-    LIST_EACH_SAFE (at, &head->queued) {
-        if (!head_has_room(head)) {
-            head_turn_due(head);
-            break;
-        }
-        if (!judge(head, CONTAINER_OF(at, struct task, waiting))) {
-            break;
-        }
+    for (struct placement_booking *next;
+         has_memory && head_has_room(head) && (next = placement_next(head->placement)) != NULL;) {
+        has_memory = judge(head, CONTAINER_OF(next, struct task, booking));
     }
-    placement_turn_end(head->placement);
+    if (placement_turn_end(head->placement) && has_memory) {
+        head_turn_due(head);
+    }
 }
 
 void place_demand_again(struct head *head)
@@ -376,23 +347,8 @@ void place_demand_again(struct head *head)
         struct task *task = CONTAINER_OF(at, struct task, waiting);
         task->is_demand = false;
         list_remove(at);
-        list_append(&head->queued, at);
+        placement_enqueue(head->placement, &task->booking, false);
         place_queued(head, task);
-    }
-    head_turn_due(head);
-}
-
-void place_again(struct head *head, struct member *member, bool is_new)
-{
-    uint32_t count = 0;
-    struct list_node *place = head->queued.next;
-    while (!list_is_empty(&member->parked) && (count++ < PLACE_UNPARK || is_new || !member_lives(member))) {
-        struct list_node *at = member->parked.next;
-        list_remove(at);
-        list_insert_before(place, at);
-    }
-    if (is_new) {
-        place_demand_again(head);
     }
     head_turn_due(head);
 }

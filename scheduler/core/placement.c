@@ -6,7 +6,6 @@
  *             take the least (of a spread: crowd, queue, turn; then start, pressure, number); a window that is full keeps the task
  *             queued.
  * Failures:   no candidate -> waits for suspects, is demand, or is infeasible for ever.
- * Invariants: a turn leaves the nodes as they were but for what it chose.
  * Thread:     the core's.
  */
 #include "common/contract.h"
@@ -14,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { CANDIDATES_MAX = 4 * PLACEMENT_CANDIDATES };
+enum { CANDIDATES_MAX = 5 * PLACEMENT_CANDIDATES };
 
 /* ------------------------------------------------------------------------------------------------ inputs */
 
@@ -161,15 +160,19 @@ uint64_t inputs_missing_at(struct placement *placement, const struct placement_r
 
 /* ------------------------------------------------------------------------------------------------ judging */
 
-static uint64_t net_ns_of(const struct placement *placement, const struct node *node, uint64_t missing_bytes)
+static uint64_t net_ns_of(const struct placement *placement, const struct node *node, uint64_t missing_bytes,
+                          enum view view)
 {
     if (missing_bytes == 0) {
         return 0;
     }
-    uint64_t net_ns = nic_time_ns(node->bytes_in + missing_bytes, node->pace_in);
+    bool is_first = view == VIEW_FIRST;
+    uint64_t bytes_in = node->bytes_in - (is_first ? node->plan.bytes_in : 0);
+    uint64_t net_ns = nic_time_ns(bytes_in + missing_bytes, node->pace_in);
     for (uint32_t i = 0; i < placement->share_count; i++) {
         const struct node *source = &placement->nodes[placement->share_nodes[i]];
-        uint64_t source_ns = nic_time_ns(source->bytes_out + source->share_bytes, source->pace_out);
+        uint64_t bytes_out = source->bytes_out - (is_first ? source->plan.bytes_out : 0);
+        uint64_t source_ns = nic_time_ns(bytes_out + source->share_bytes, source->pace_out);
         net_ns = source_ns > net_ns ? source_ns : net_ns;
     }
     return net_ns;
@@ -183,22 +186,24 @@ static uint64_t toll_ns_of(const struct node *node, uint64_t missing_bytes)
     return nic_time_ns(missing_bytes, node->pace_in) * PLACEMENT_TOLL_PERCENT / 100;
 }
 
-static struct judgement judge(struct placement *placement, const struct placement_request *request, uint32_t number,
-                              bool early)
+struct judgement judge(struct placement *placement, const struct placement_request *request, uint32_t number,
+                       enum view view, const struct placement_booking *booking)
 {
     const struct node *node = &placement->nodes[number];
     uint64_t missing_bytes = inputs_missing_at(placement, request, number);
-    uint64_t wait_ns = node_wait_ns(node, need_of(request), early);
+    uint64_t wait_ns = node_wait_ns(node, need_of(request), view);
     struct load cpus = node->cpus;
-    cpus.used += early ? node->early.used : 0;
+    cpus.used += view == VIEW_EARLY ? node->early.used : 0;
+    cpus.used -= view == VIEW_FIRST ? node->plan.cpus.used : 0;
     const struct spread *spread = spread_of(placement, request->spread);
     uint64_t place = spread != NULL ? ranking_key(&spread->fewest, number) : 0;
+    bool counts_here = booking != NULL && booking->node == number && (booking->spread.hi | booking->spread.lo) != 0;
     return (struct judgement){
         .node = number,
-        .start_ns = wait_ns + net_ns_of(placement, node, missing_bytes),
+        .start_ns = wait_ns + net_ns_of(placement, node, missing_bytes, view),
         .toll_ns = toll_ns_of(node, missing_bytes),
         .missing_bytes = missing_bytes,
-        .crowd = spread_tasks(place),
+        .crowd = spread_tasks(place) - (counts_here ? 1 : 0),
         .queue_ns = spread != NULL ? wait_ns : 0,
         .turn = spread_turn(place),
         .pressure = load_pressure(&cpus),
@@ -206,7 +211,7 @@ static struct judgement judge(struct placement *placement, const struct placemen
 }
 
 /* A wish to be spread comes before the data: else one small argument would keep a whole row of short tasks at home. */
-static bool is_better(const struct judgement *a, const struct judgement *b)
+bool is_better(const struct judgement *a, const struct judgement *b)
 {
     const uint64_t a_by[] = { a->crowd, a->queue_ns, a->turn, a->start_ns + a->toll_ns, a->pressure, a->node };
     const uint64_t b_by[] = { b->crowd, b->queue_ns, b->turn, b->start_ns + b->toll_ns, b->pressure, b->node };
@@ -228,6 +233,7 @@ static bool may_run(struct placement *placement, const struct placement_request 
 {
     const struct node *node = node_at(placement, number);
     return node != NULL && !node->suspended && node_is_big_enough(node, need_of(request)) &&
+           (request->avoid == 0 || request->avoid != number) &&
            (request->allowed == NULL || contains(placement, request->allowed, request->allowed_count, number));
 }
 
@@ -294,10 +300,12 @@ static void collect_by_ranking(struct placement *placement, const struct placeme
                                const struct ranking *ranking, struct candidates *candidates)
 {
     if (request->allowed == NULL) {
-        uint32_t least[PLACEMENT_CANDIDATES];
-        uint32_t count = ranking_least(ranking, need_of(request), PLACEMENT_CANDIDATES, least, &placement->steps);
+        uint32_t least[PLACEMENT_CANDIDATES + 1], wanted = PLACEMENT_CANDIDATES + (request->avoid != 0 ? 1 : 0);
+        uint32_t count = ranking_least(ranking, need_of(request), wanted, least, &placement->steps);
         for (uint32_t i = 0; i < count; i++) {
-            consider(candidates, least[i]);
+            if (request->avoid == 0 || least[i] != request->avoid) {
+                consider(candidates, least[i]);
+            }
         }
         return;
     }
@@ -312,7 +320,12 @@ static void collect_by_ranking(struct placement *placement, const struct placeme
     consider_shortlist(candidates, &list);
 }
 
-static struct candidates collect(struct placement *placement, const struct placement_request *request, bool early)
+static const struct ranking *ranking_of(const struct placement *placement, enum view view)
+{
+    return view == VIEW_EARLY ? &placement->soonest_early : &placement->soonest;
+}
+
+static struct candidates collect(struct placement *placement, const struct placement_request *request, enum view view)
 {
     struct candidates candidates = { .count = 0 };
     if (request->wish != PLACEMENT_ANYWHERE && may_run(placement, request, request->node)) {
@@ -323,12 +336,24 @@ static struct candidates collect(struct placement *placement, const struct place
         return candidates;
     }
     collect_by_bytes(placement, request, &candidates);
-    collect_by_ranking(placement, request, early ? &placement->soonest_early : &placement->soonest, &candidates);
+    collect_by_ranking(placement, request, ranking_of(placement, view), &candidates);
     const struct spread *spread = spread_of(placement, request->spread);
     if (spread != NULL) {
         collect_by_ranking(placement, request, &spread->fewest, &candidates);
     }
+    if (candidates.count == 0 && request->avoid != 0) {
+        struct placement_request anywhere = *request;
+        anywhere.avoid = 0;
+        return collect(placement, &anywhere, view);
+    }
     return candidates;
+}
+
+bool may_go(struct placement *placement, const struct placement_request *request, uint32_t node)
+{
+    bool is_drawn = request->wish != PLACEMENT_ANYWHERE && request->node != node;
+    return may_run(placement, request, node) &&
+           (!is_drawn || (request->wish == PLACEMENT_SOFT && !may_run(placement, request, request->node)));
 }
 
 /* ------------------------------------------------------------------------------------------------ the verdict */
@@ -390,25 +415,25 @@ enum placement_verdict placement_outlook(struct placement *placement, const stru
     return is_empty && !is_hard ? PLACEMENT_INFEASIBLE_NOW : why_nowhere(placement, request);
 }
 
-static bool has_room(const struct node *node, const struct placement_request *request, bool early)
+static bool has_room(const struct node *node, const struct placement_request *request, enum view view)
 {
-    uint64_t taken = early ? node->early.used : node->committed;
-    return taken == 0 || taken + window_charge(request->cpus) <= node_window(node);
+    uint64_t taken = node->early.used;
+    return view != VIEW_EARLY ? node_has_room(node, request->cpus)
+                              : taken == 0 || taken + window_charge(request->cpus) <= node_window(node);
 }
 
-/* After a survey. */
-static struct placement_choice decide(struct placement *placement, const struct placement_request *request, bool early)
+struct placement_choice decide(struct placement *placement, const struct placement_request *request, enum view view)
 {
-    struct candidates candidates = collect(placement, request, early);
+    struct candidates candidates = collect(placement, request, view);
     if (candidates.count == 0) {
         return (struct placement_choice){ why_nowhere(placement, request), PLACEMENT_NOWHERE, 0, 0 };
     }
-    struct judgement best = judge(placement, request, candidates.nodes[0], early);
+    struct judgement best = judge(placement, request, candidates.nodes[0], view, NULL);
     for (uint32_t i = 1; i < candidates.count; i++) {
-        struct judgement next = judge(placement, request, candidates.nodes[i], early);
+        struct judgement next = judge(placement, request, candidates.nodes[i], view, NULL);
         best = is_better(&next, &best) ? next : best;
     }
-    bool room = has_room(&placement->nodes[best.node], request, early);
+    bool room = has_room(&placement->nodes[best.node], request, view);
     return (struct placement_choice){ room ? PLACEMENT_CHOSEN : PLACEMENT_QUEUED, best.node, best.start_ns,
                                       best.missing_bytes };
 }
@@ -418,7 +443,7 @@ int placement_choose(struct placement *placement, const struct placement_request
 {
     int status = inputs_survey(placement, request);
     if (status == 0) {
-        *choice_out = decide(placement, request, false);
+        *choice_out = decide(placement, request, VIEW_LAST);
     }
     return status;
 }
@@ -440,49 +465,7 @@ int placement_choose_early(struct placement *placement, const struct placement_r
     }
     int status = inputs_survey(placement, request);
     if (status == 0) {
-        *choice_out = decide(placement, request, true);
-    }
-    return status;
-}
-
-/* ------------------------------------------------------------------------------------------------ the turn */
-
-void placement_turn_begin(struct placement *placement)
-{
-    ROOST_PRE(!placement->in_turn);
-    placement->in_turn = true;
-    placement->turn_scanned = placement->turn_tentative = 0;
-}
-
-void placement_turn_end(struct placement *placement)
-{
-    ROOST_PRE(placement->in_turn);
-    for (uint32_t i = 0; i < placement->turn_tentative; i++) {
-        booking_clear(placement, &placement->tentative[i]);
-    }
-    placement->in_turn = false;
-}
-
-int placement_plan(struct placement *placement, const struct placement_request *request,
-                   struct placement_booking *booking, struct placement_choice *choice_out)
-{
-    ROOST_PRE(placement->in_turn);
-    if (placement->nodes_open == 0 || placement->turn_scanned >= PLACEMENT_SCAN_MAX) {
-        *choice_out = (struct placement_choice){ PLACEMENT_STOP, PLACEMENT_NOWHERE, 0, 0 };
-        return 0;
-    }
-    struct placement_choice choice;
-    int status = placement_choose(placement, request, &choice);
-    if (status == 0 && choice.verdict == PLACEMENT_CHOSEN) {
-        status = booking_assign(placement, request, choice.node, booking); /* the survey still holds */
-    } else if (status == 0 && choice.verdict == PLACEMENT_QUEUED && choice.node != PLACEMENT_NOWHERE) {
-        status = booking_make(placement, request, choice.node, PLACEMENT_ASSIGNED, true,
-                              &placement->tentative[placement->turn_tentative]);
-        placement->turn_tentative += status == 0 ? 1 : 0;
-    }
-    if (status == 0) {
-        placement->turn_scanned += choice.verdict == PLACEMENT_CHOSEN ? 0 : 1;
-        *choice_out = choice;
+        *choice_out = decide(placement, request, VIEW_EARLY);
     }
     return status;
 }

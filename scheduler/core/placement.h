@@ -10,14 +10,16 @@
  * A decision looks at the 4 nodes with most of the task's bytes, the 4 that would start it first if it had no inputs,
  * and the one that it wishes for: O(inputs + log nodes).
  *
- * The caller (the head's core) owns the queue, the tasks and the directory of objects. What it does with a task:
+ * The caller (the head's core) owns the tasks and the directory of objects; the queue is here, as bookings that the
+ * tasks embed. What the caller does with a task:
  *
+ *     placement_enqueue(p, &task->booking, false);
  *     placement_turn_begin(p);                              something ended, came, or a node has room again
- *     for each queued task, in the queue's order:
- *         placement_plan(p, &request, &task->booking, &choice);
+ *     while ((booking = placement_next(p)) != NULL)         the next that is worth a look
+ *         placement_plan(p, &request, booking, &choice);
  *             PLACEMENT_CHOSEN: booked; send it, and enter its copies in the directory as coming, before the next plan
- *             PLACEMENT_QUEUED: stays queued; the rest of the turn is judged as if it were where it wants to go
- *             PLACEMENT_STOP:   no more in this turn
+ *             PLACEMENT_QUEUED: stays queued, planned where it wants to go: the rest is judged as if it were there
+ *             infeasible:       it has left the queue
  *     placement_turn_end(p);
  *     placement_transfer_done(p, &task->booking, source, bytes);   as its inputs arrive
  *     placement_started(p, &task->booking);
@@ -82,10 +84,11 @@ void placement_node_set_blocked(struct placement *placement, uint32_t node, uint
 
 struct placement_node_view {
     bool suspended;
+    uint32_t planned;              /* queued tasks that want to go there */
     uint32_t cpus, cpus_committed; /* hundredths; committed: tasks of the head, queued there or running or blocked */
     uint32_t cpus_blocked;
     uint64_t wait_ns;             /* of one more small task */
-    uint64_t bytes_in, bytes_out; /* booked */
+    uint64_t bytes_in, bytes_out; /* booked, by what is planned too */
 };
 
 /* False when there is no such node. */
@@ -123,6 +126,7 @@ struct placement_request {
     uint32_t node;           /* of the wish */
     const uint32_t *allowed; /* only these (labels, other resources), ascending; NULL: all. Costs O(allowed) */
     uint32_t allowed_count;
+    uint32_t avoid; /* 0: nobody. Not this node, if there is any other: it handed the task back */
     const struct placement_input *inputs;
     uint32_t inputs_count;
     bool gather;                            /* early placement only: */
@@ -131,11 +135,10 @@ struct placement_request {
 
 enum placement_verdict {
     PLACEMENT_CHOSEN = 1,
-    PLACEMENT_QUEUED,         /* best on a node that has its share of committed tasks, or on suspects only (NOWHERE) */
+    PLACEMENT_QUEUED,         /* best on a node that has its share of tasks, or on suspects only (NOWHERE) */
     PLACEMENT_INFEASIBLE_NOW, /* demand: a node that could join would do */
     PLACEMENT_INFEASIBLE,     /* for ever */
-    PLACEMENT_TOO_EARLY,      /* too few inputs exist */
-    PLACEMENT_STOP /* the turn is over: every node has its share, or PLACEMENT_SCAN_MAX tasks stayed queued */
+    PLACEMENT_TOO_EARLY       /* too few inputs exist */
 };
 
 struct placement_choice {
@@ -152,6 +155,8 @@ struct placement_share {
 
 enum placement_state {
     PLACEMENT_NONE,     /* zeroed */
+    PLACEMENT_NEW,      /* queued; nothing is booked */
+    PLACEMENT_PLANNED,  /* queued; what it wants is booked, apart from what is really assigned */
     PLACEMENT_EARLY,    /* soft: no CPU, no NIC time */
     PLACEMENT_ASSIGNED, /* CPU, memory, NIC time at both ends */
     PLACEMENT_STARTED   /* CPU and memory */
@@ -160,11 +165,12 @@ enum placement_state {
 /* What one task has booked, embedded in the caller's task, which lives as long as the booking does. Written here only;
  * node and state may be read. Copying it is forbidden. */
 struct placement_booking {
-    struct list_node all;
+    struct list_node all; /* the queue, the plan of a node, or all others */
+    uint64_t age;         /* its place in the queue */
     enum placement_state state;
+    bool is_bound; /* planned, and wishes for that node */
     uint32_t node, life;
     uint32_t cpus;
-    bool tentative;
     uint64_t memory_kib, estimate_ns;
     struct id_key function, spread;
     uint64_t bytes_in; /* still to come */
@@ -202,26 +208,39 @@ void placement_started(struct placement *placement, struct placement_booking *bo
 /* The task ended after `duration_ns` of run time: learned. The booking is NONE again. */
 void placement_completed(struct placement *placement, struct placement_booking *booking, uint64_t duration_ns);
 
-/* The task leaves its node without a lesson (canceled, failed, handed back, node lost). NONE is fine. */
+/* The task leaves its node, or the queue, without a lesson (canceled, failed, handed back, node lost). NONE is fine. */
 void placement_release(struct placement *placement, struct placement_booking *booking);
 
 /* ------------------------------------------------------------------------------------------------ the queue */
 
-/* One turn over the queue. Tasks that stay queued are booked where they want to go until the turn ends, so that those
- * behind them see a cluster in which they are already placed. The caller may end a turn after any task. It is over,
- * with PLACEMENT_STOP, once every node has PLACEMENT_WINDOW_PER_CPU times its CPUs committed or PLACEMENT_SCAN_MAX
- * tasks were left queued: then another turn is worth its while only after something has changed.
+/* Into the queue, at its end, or before all others: one that was placed before. `booking` is in state NONE. A task is shown to
+ * placement_outlook() when it comes, so that one that is infeasible is known even while every window is full. It leaves
+ * the queue by placement_plan() or placement_release(). */
+void placement_enqueue(struct placement *placement, struct placement_booking *booking, bool goes_first);
+
+/* Tasks in the queue that do not wait for one certain node. */
+uint64_t placement_queued(const struct placement *placement);
+
+/* One turn over the queue. A queued task is judged once, and planned where it wants to go, until that node has room;
+ * what is behind it sees a cluster in which it is there already. A turn looks for tasks for the nodes that have room, and at
+ * no others: at the oldest that is planned there; at a few older ones that are next at a node which has no room; at new
+ * ones; and when there are none, at a few of those planned where the wait is longest. So of equal tasks the older
+ * goes first, and a turn costs what it places, and a few looks.
  *
- * A task that may run on one node only and found it full is better kept apart until that node has room: in the queue it
- * uses up the scan. A new task is shown to placement_choose() when it comes, so that one that is infeasible is known
- * even while every window is full. */
+ * A node with room keeps it for the oldest task that is planned there, however much that needs. */
 void placement_turn_begin(struct placement *placement);
 
-/* Judge the next task and, if CHOSEN, book it as placement_assign does. ROOST_ENOMEM leaves everything as it was. */
+/* The next to be judged, or NULL: every node has its share, nothing is left for those that have not, or
+ * PLACEMENT_SCAN_MAX tasks stayed queued. */
+struct placement_booking *placement_next(struct placement *placement);
+
+/* Judge what placement_next() gave. CHOSEN: booked as placement_assign() does. QUEUED: it stays. Infeasible: it is in state
+ * NONE. ROOST_ENOMEM leaves everything as it was. */
 int placement_plan(struct placement *placement, const struct placement_request *request,
                    struct placement_booking *booking, struct placement_choice *choice_out);
 
-void placement_turn_end(struct placement *placement);
+/* After any task. True: there is more to judge, and another turn is worth its while before something has changed. */
+bool placement_turn_end(struct placement *placement);
 
 /* ------------------------------------------------------------------------------------------------ early placement */
 
@@ -253,7 +272,7 @@ void placement_nearest(const struct placement *placement, const struct placement
 
 uint64_t placement_estimate_ns(const struct placement *placement, struct id_key function);
 
-/* Of every change so far, in order. What a turn books tentatively leaves no trace in it. */
+/* Of every change so far, in order. */
 uint64_t placement_hash(const struct placement *placement);
 
 /* Do the sums of every node agree with the bookings? O(everything). */

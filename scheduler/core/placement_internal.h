@@ -1,4 +1,5 @@
-/* placement_internal.h - the state of a placement, shared by placement_node.c, placement_book.c and placement.c */
+/* placement_internal.h - the state of a placement, shared by placement_node.c, placement_book.c, placement_turn.c and
+ * placement.c */
 #ifndef ROOST_SCHEDULER_CORE_PLACEMENT_INTERNAL_H
 #define ROOST_SCHEDULER_CORE_PLACEMENT_INTERNAL_H
 
@@ -10,7 +11,6 @@
 
 struct node {
     bool present, suspended;
-    bool open;                                       /* has room in its window; counted in nodes_open */
     uint32_t life;                                   /* of this number: how often it was given away */
     struct load cpus;                                /* hundredths */
     struct load memory;                              /* KiB */
@@ -20,6 +20,17 @@ struct node {
     uint64_t local_cpus, local_memory_kib, local_ns; /* already in cpus and memory */
     uint64_t bytes_in, bytes_out;
     uint64_t pace_in, pace_out;
+
+    /* queued tasks that want to go here, by age; what they book is part of the amounts above */
+    struct list_node planned, bound; /* bound: it is their wish, and they may go nowhere else */
+    struct plan {
+        struct load cpus, memory;
+        uint64_t bytes_in, bytes_out;
+        uint32_t count;
+    } plan;
+    uint64_t front_age; /* of the first that is planned, as the ranking of fronts knows it; 0: none */
+    bool is_asking, is_ready;
+    struct list_node asking; /* placement.ready or .hungry */
 
     /* scratch of one decision; valid where the stamp is that of the decision */
     uint64_t here_stamp, here_bytes;   /* of the task's inputs */
@@ -45,12 +56,26 @@ static inline uint64_t spread_place(uint64_t tasks, uint64_t turn)
 static inline uint64_t spread_tasks(uint64_t place) { return place >> SPREAD_TURN_BITS; }
 static inline uint64_t spread_turn(uint64_t place) { return place & ((UINT64_C(1) << SPREAD_TURN_BITS) - 1); }
 
+enum look { LOOK_NONE, LOOK_NEW, LOOK_OWN, LOOK_FRONT, LOOK_LAST };
+
+/* What placement_next() has asked for. */
+struct turn {
+    bool is_on;
+    enum look look;
+    struct placement_booking *at;
+    uint32_t node;         /* for which; not of a NEW one */
+    uint32_t stayed;       /* tasks judged and left queued */
+    uint32_t looks, lasts; /* LOOK_FRONT and LOOK_LAST in vain since something was placed */
+};
+
 struct placement {
-    struct node *nodes; /* by number */
-    uint32_t nodes_capacity, nodes_open;
+    struct node *nodes; /* by number; NODES_MAX of them, as they are on lists */
+    uint32_t nodes_capacity;
     struct ranking soonest;       /* active nodes by expected start */
     struct ranking soonest_early; /* the same, soft assignments included */
     struct ranking away;          /* suspects */
+    struct ranking fronts;  /* active nodes by the age of the first that is planned there, or of the last look at it */
+    struct ranking longest; /* the same nodes, by expected start, the last one first */
     struct durations durations;
     struct list_node spreads;
     struct id_map spread_by_key;
@@ -59,9 +84,13 @@ struct placement {
     uint64_t booked_count; /* ever; moves the sample of copies on */
     uint64_t hash, steps;
 
-    bool in_turn;
-    uint32_t turn_scanned, turn_tentative;
-    struct placement_booking *tentative; /* PLACEMENT_SCAN_MAX */
+    struct list_node queue;    /* NEW ones, by age but for those whose node went */
+    struct list_node stranded; /* NEW ones that wait for suspects */
+    struct list_node ready;    /* nodes with room for the oldest that is planned there */
+    struct list_node hungry;   /* nodes with room and no plan */
+    uint64_t queued_count;     /* NEW and PLANNED, but for the bound */
+    uint64_t age_first, age_last;
+    struct turn turn;
 
     /* scratch of one decision */
     uint64_t stamp;
@@ -70,6 +99,9 @@ struct placement {
     uint32_t *here_nodes, *share_nodes; /* nodes_capacity each */
     uint32_t here_count, share_count;
 };
+
+/* Of what is planned on a node a newcomer sees all, the first of the plan nothing. */
+enum view { VIEW_LAST, VIEW_FIRST, VIEW_EARLY };
 
 /* What one node would mean for one task. */
 struct judgement {
@@ -85,12 +117,15 @@ struct judgement {
 /* placement_node.c: NULL when absent. */
 struct node *node_at(const struct placement *placement, uint32_t node);
 struct node *node_of(const struct placement *placement, uint32_t node, uint32_t life);
-/* The load of `node` has changed: put it where it now belongs in the rankings. */
+/* The load or the plan of `node` has changed: put it where it now belongs in the rankings and lists. */
 void node_refresh(struct placement *placement, uint32_t node);
+/* The oldest that is planned there, bound or not; NULL: none. */
+struct placement_booking *node_front(const struct node *node);
+bool node_has_room(const struct node *node, uint64_t cpus);
 uint64_t node_window(const struct node *node);
 struct ranking_need need_of(const struct placement_request *request);
 bool node_is_big_enough(const struct node *node, struct ranking_need need);
-uint64_t node_wait_ns(const struct node *node, struct ranking_need need, bool early);
+uint64_t node_wait_ns(const struct node *node, struct ranking_need need, enum view view);
 /* NULL without a wish, or when PLACEMENT_SPREADS_MAX are in use and this is not among them. */
 struct spread *spread_of(const struct placement *placement, struct id_key key);
 /* One task more, or less, on a node. False: the wish was not heard, and must not be taken back. */
@@ -102,16 +137,31 @@ void booking_apply(struct placement *placement, const struct placement_booking *
 void booking_unapply(struct placement *placement, const struct placement_booking *booking);
 /* Book what the present scratch says about `node`. ROOST_ENOMEM leaves everything as it was. */
 int booking_make(struct placement *placement, const struct placement_request *request, uint32_t node,
-                 enum placement_state state, bool tentative, struct placement_booking *booking);
+                 enum placement_state state, struct placement_booking *booking);
 /* The same for a task that is really assigned, with its trace in the hash. */
 int booking_assign(struct placement *placement, const struct placement_request *request, uint32_t node,
                    struct placement_booking *booking);
 void booking_clear(struct placement *placement, struct placement_booking *booking);
+/* Back to the queue, with the place that it had. */
+void booking_unplan(struct placement *placement, struct placement_booking *booking, struct list_node *queue);
+/* A PLANNED one counts as long as is known today. The caller refreshes the node. */
+void booking_estimate(struct placement *placement, struct placement_booking *booking);
 uint64_t window_charge(uint64_t cpus);
+
+/* placement_turn.c: the plan of a node that is about to go is judged anew; what waited for suspects is looked at. */
+void plan_dissolve(struct placement *placement, uint32_t node);
+void plan_reconsider(struct placement *placement);
 
 /* placement.c: find the sources of all inputs and what lies where. ROOST_ENOMEM. */
 int inputs_survey(struct placement *placement, const struct placement_request *request);
 /* After a survey: what would be missing at `node`, left in share_nodes by source. */
 uint64_t inputs_missing_at(struct placement *placement, const struct placement_request *request, uint32_t node);
+/* After a survey: the best of all candidates, for a newcomer. */
+struct placement_choice decide(struct placement *placement, const struct placement_request *request, enum view view);
+/* After a survey: would `node` do, and what would it mean? `booking`, if not NULL, is the task's own plan. */
+bool may_go(struct placement *placement, const struct placement_request *request, uint32_t node);
+struct judgement judge(struct placement *placement, const struct placement_request *request, uint32_t node,
+                       enum view view, const struct placement_booking *booking);
+bool is_better(const struct judgement *a, const struct judgement *b);
 
 #endif

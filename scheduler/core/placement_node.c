@@ -1,13 +1,14 @@
 /* placement_node.c - the nodes of a placement: who is there, how big, how busy
  *
- * Owns the table of nodes, the rankings over it and the spreads.
+ * Owns the table of nodes, the rankings and lists of them, and the spreads.
  *
  *     absent --add--> active <--suspend, resume--> suspect;  both --remove--> absent
  *
  * Failures:   no memory while growing -> the node is not added, nothing changed.
  *             bookings of a removed node -> they carry its life and find nobody.
  * Invariants: an active node is in `soonest`, `soonest_early` and each spread; a suspect one in `away`; an absent one
- *             nowhere. nodes_open counts the active ones with room in their window.
+ *             nowhere. An active one with room is `ready` if it has a plan, else `hungry`; one with a plan that may go
+ *             elsewhere is in `fronts` and `longest`. Only an active one has a plan.
  * Thread:     the core's. */
 #include "common/hash.h"
 #include "scheduler/core/placement_internal.h"
@@ -16,6 +17,7 @@
 #include <string.h>
 
 enum { NODES_FIRST = 16, PRESSURE_BITS = 16 };
+#define AGE_MIDDLE (UINT64_C(1) << 62) /* ages below it are of those that go first */
 
 static uint64_t kib_of(uint64_t bytes) { return bytes / 1024 + (bytes % 1024 != 0 ? 1 : 0); }
 
@@ -26,11 +28,15 @@ int placement_create(struct placement **placement_out)
         return ROOST_ENOMEM;
     }
     durations_init(&placement->durations);
-    list_init(&placement->spreads);
-    list_init(&placement->bookings);
+    struct list_node *lists[] = { &placement->spreads,  &placement->bookings, &placement->queue,
+                                  &placement->stranded, &placement->ready,    &placement->hungry };
+    for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
+        list_init(lists[i]);
+    }
+    placement->age_first = placement->age_last = AGE_MIDDLE;
     placement->growth = (struct ranking_need){ UINT64_MAX, UINT64_MAX };
-    placement->tentative = calloc(PLACEMENT_SCAN_MAX, sizeof *placement->tentative);
-    if (placement->tentative == NULL) {
+    placement->nodes = calloc(NODES_MAX, sizeof *placement->nodes); /* pages that nobody touches cost nothing */
+    if (placement->nodes == NULL) {
         placement_destroy(placement);
         return ROOST_ENOMEM;
     }
@@ -46,15 +52,28 @@ static void spread_destroy(struct placement *placement, struct spread *spread)
     free(spread);
 }
 
+static void give_up(struct list_node *bookings)
+{
+    LIST_EACH_SAFE (at, bookings) {
+        struct placement_booking *booking = CONTAINER_OF(at, struct placement_booking, all);
+        free(booking->shares);
+        *booking = (struct placement_booking){ 0 };
+    }
+}
+
 void placement_destroy(struct placement *placement)
 {
     if (placement == NULL) {
         return;
     }
-    LIST_EACH_SAFE (at, &placement->bookings) {
-        struct placement_booking *booking = CONTAINER_OF(at, struct placement_booking, all);
-        free(booking->shares);
-        *booking = (struct placement_booking){ 0 };
+    give_up(&placement->bookings);
+    give_up(&placement->queue);
+    give_up(&placement->stranded);
+    for (uint32_t number = 0; number < placement->nodes_capacity; number++) {
+        if (placement->nodes[number].present) {
+            give_up(&placement->nodes[number].planned);
+            give_up(&placement->nodes[number].bound);
+        }
     }
     LIST_EACH_SAFE (at, &placement->spreads) {
         spread_destroy(placement, CONTAINER_OF(at, struct spread, all));
@@ -64,7 +83,8 @@ void placement_destroy(struct placement *placement)
     ranking_fini(&placement->soonest);
     ranking_fini(&placement->soonest_early);
     ranking_fini(&placement->away);
-    free(placement->tentative);
+    ranking_fini(&placement->fronts);
+    ranking_fini(&placement->longest);
     free(placement->input_sources);
     free(placement->here_nodes);
     free(placement->share_nodes);
@@ -105,14 +125,16 @@ bool node_is_big_enough(const struct node *node, struct ranking_need need)
 
 uint64_t node_window(const struct node *node) { return node->cpus.capacity * PLACEMENT_WINDOW_PER_CPU + node->blocked; }
 
-uint64_t node_wait_ns(const struct node *node, struct ranking_need need, bool early)
+uint64_t node_wait_ns(const struct node *node, struct ranking_need need, enum view view)
 {
-    struct load cpus = node->cpus;
-    if (early) {
-        cpus.used += node->early.used;
-        cpus.work += node->early.work;
+    struct load cpus = node->cpus, memory = node->memory;
+    if (view == VIEW_EARLY) {
+        load_join(&cpus, &node->early);
+    } else if (view == VIEW_FIRST) {
+        load_part(&cpus, &node->plan.cpus);
+        load_part(&memory, &node->plan.memory);
     }
-    uint64_t cpus_ns = load_wait_ns(&cpus, need.cpus), memory_ns = load_wait_ns(&node->memory, need.memory_kib);
+    uint64_t cpus_ns = load_wait_ns(&cpus, need.cpus), memory_ns = load_wait_ns(&memory, need.memory_kib);
     return cpus_ns > memory_ns ? cpus_ns : memory_ns;
 }
 
@@ -122,28 +144,80 @@ static struct ranking_need capacity_of(const struct node *node)
 }
 
 /* By expected start of the smallest task, then by pressure: so idle nodes fill evenly. */
-static uint64_t soonest_key(const struct node *node, bool early)
+static uint64_t soonest_key(const struct node *node, enum view view)
 {
     const struct ranking_need smallest = { 1, node->memory.capacity == 0 ? 0 : 1 };
     const uint64_t wait_max = UINT64_MAX >> (PRESSURE_BITS + 1);
-    uint64_t wait_ns = node_wait_ns(node, smallest, early);
+    uint64_t wait_ns = node_wait_ns(node, smallest, view);
     struct load load = node->cpus;
-    load.used += early ? node->early.used : 0;
+    load.used += view == VIEW_EARLY ? node->early.used : 0;
     return (wait_ns < wait_max ? wait_ns : wait_max) << PRESSURE_BITS | load_pressure(&load);
+}
+
+static struct placement_booking *first_of(const struct list_node *list)
+{
+    return list_is_empty(list) ? NULL : CONTAINER_OF(list->next, struct placement_booking, all);
+}
+
+struct placement_booking *node_front(const struct node *node)
+{
+    struct placement_booking *planned = first_of(&node->planned), *bound = first_of(&node->bound);
+    return bound == NULL || (planned != NULL && planned->age < bound->age) ? planned : bound;
+}
+
+bool node_has_room(const struct node *node, uint64_t cpus)
+{
+    return node->committed == 0 || node->committed + window_charge(cpus) <= node_window(node);
+}
+
+static void rank_plan(struct placement *placement, uint32_t number, uint64_t soonest)
+{
+    const struct ranking_need any = { 0, 0 };
+    struct node *node = &placement->nodes[number];
+    const struct placement_booking *front = first_of(&node->planned);
+    if (front == NULL && node->front_age != 0) {
+        ranking_remove(&placement->fronts, number);
+        ranking_remove(&placement->longest, number);
+        node->front_age = 0;
+    } else if (front != NULL) {
+        if (node->front_age != front->age) { /* else it may have been looked at, and then it goes by that */
+            placement->steps += ranking_set(&placement->fronts, number, front->age, any);
+            node->front_age = front->age;
+        }
+        placement->steps += ranking_set(&placement->longest, number, UINT64_MAX / 2 - soonest, any);
+    }
+}
+
+static void ask(struct placement *placement, uint32_t number, bool active)
+{
+    struct node *node = &placement->nodes[number];
+    const struct placement_booking *front = active ? node_front(node) : NULL;
+    bool has_room = active && (front != NULL ? node_has_room(node, front->cpus) : node->committed < node_window(node));
+    bool is_ready = node->is_asking && node->is_ready;
+    if (has_room == node->is_asking && (!has_room || is_ready == (front != NULL))) {
+        return; /* keeps its place */
+    }
+    list_remove(&node->asking);
+    node->is_asking = has_room;
+    node->is_ready = front != NULL;
+    if (has_room) {
+        list_append(front != NULL ? &placement->ready : &placement->hungry, &node->asking);
+    }
 }
 
 void node_refresh(struct placement *placement, uint32_t number)
 {
     struct node *node = &placement->nodes[number];
     bool active = node->present && !node->suspended;
-    bool open = active && node->committed < node_window(node);
-    placement->nodes_open += (open ? 1u : 0u) - (node->open ? 1u : 0u);
-    node->open = open;
+    uint64_t soonest = active ? soonest_key(node, VIEW_LAST) : 0;
     if (active) {
         struct ranking_need capacity = capacity_of(node);
-        placement->steps += ranking_set(&placement->soonest, number, soonest_key(node, false), capacity);
-        placement->steps += ranking_set(&placement->soonest_early, number, soonest_key(node, true), capacity);
+        uint64_t early = node->early.used == 0 ? soonest : soonest_key(node, VIEW_EARLY);
+        placement->steps += ranking_set(&placement->soonest, number, soonest, capacity);
+        placement->steps += ranking_set(&placement->soonest_early, number, early, capacity);
     }
+    rank_plan(placement, number, soonest);
+    ask(placement, number, active);
 }
 
 /* ------------------------------------------------------------------------------------------------ spreads */
@@ -275,6 +349,8 @@ static int grow(struct placement *placement, uint32_t number)
     int status = ranking_reserve(&placement->soonest, capacity);
     status = status != 0 ? status : ranking_reserve(&placement->soonest_early, capacity);
     status = status != 0 ? status : ranking_reserve(&placement->away, capacity);
+    status = status != 0 ? status : ranking_reserve(&placement->fronts, capacity);
+    status = status != 0 ? status : ranking_reserve(&placement->longest, capacity);
     LIST_EACH (at, &placement->spreads) {
         status = status != 0 ? status : ranking_reserve(&CONTAINER_OF(at, struct spread, all)->fewest, capacity);
     }
@@ -282,12 +358,6 @@ static int grow(struct placement *placement, uint32_t number)
         !grow_array(&placement->share_nodes, capacity)) {
         return ROOST_ENOMEM;
     }
-    struct node *nodes = realloc(placement->nodes, capacity * sizeof *nodes);
-    if (nodes == NULL) {
-        return ROOST_ENOMEM;
-    }
-    memset(nodes + placement->nodes_capacity, 0, (capacity - placement->nodes_capacity) * sizeof *nodes);
-    placement->nodes = nodes;
     placement->nodes_capacity = capacity;
     return 0;
 }
@@ -318,7 +388,11 @@ int placement_node_add(struct placement *placement, uint32_t number, const struc
         .pace_in = pace_of(shape->bytes_in_per_s),
         .pace_out = pace_of(shape->bytes_out_per_s),
     };
+    list_init(&node->planned);
+    list_init(&node->bound);
+    list_init(&node->asking);
     rank(placement, number);
+    plan_reconsider(placement);
     placement_record(placement, 'A', number, hash_mix(shape->cpus, shape->memory_bytes));
     placement_record(placement, 'B', number, hash_mix(node->pace_in, node->pace_out));
     return 0;
@@ -330,9 +404,11 @@ void placement_node_remove(struct placement *placement, uint32_t number)
     if (node == NULL) {
         return;
     }
+    plan_dissolve(placement, number);
     node->present = false;
     unrank(placement, number);
     ranking_remove(&placement->away, number);
+    plan_reconsider(placement);
     placement_record(placement, 'X', number, 0);
 }
 
@@ -342,6 +418,7 @@ void placement_node_suspend(struct placement *placement, uint32_t number)
     if (node == NULL || node->suspended) {
         return;
     }
+    plan_dissolve(placement, number);
     node->suspended = true;
     unrank(placement, number);
     ranking_set(&placement->away, number, 0, capacity_of(node));
@@ -357,6 +434,7 @@ void placement_node_resume(struct placement *placement, uint32_t number)
     node->suspended = false;
     ranking_remove(&placement->away, number);
     rank(placement, number);
+    plan_reconsider(placement);
     placement_record(placement, 'R', number, 0);
 }
 
@@ -410,7 +488,8 @@ bool placement_node_get(const struct placement *placement, uint32_t number, stru
         .cpus = (uint32_t)node->cpus.capacity,
         .cpus_committed = (uint32_t)node->committed,
         .cpus_blocked = (uint32_t)node->blocked,
-        .wait_ns = node_wait_ns(node, (struct ranking_need){ 1, 0 }, false),
+        .wait_ns = node_wait_ns(node, (struct ranking_need){ 1, 0 }, VIEW_LAST),
+        .planned = node->plan.count,
         .bytes_in = node->bytes_in,
         .bytes_out = node->bytes_out,
     };

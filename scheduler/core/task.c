@@ -75,10 +75,14 @@ void head_task_set_state(struct head *head, struct task *task, enum task_state s
     head->tasks_in[task->state]--;
     head->tasks_in[state]++;
     head->asked_count -= task->state == TASK_REFUSED && task->is_counted ? 1 : 0;
+    bool was_queued = task->state == TASK_QUEUED;
     task->state = state;
     task->since_ns = head->now_ns;
     task->is_demand = false;
     list_remove(&task->waiting);
+    if (was_queued && state != TASK_PLACED) {
+        placement_release(head->placement, &task->booking);
+    }
     count_spec(head, task, is_queued_here(state));
     for (uint32_t i = 0; state == TASK_DONE && i < task->returns_count; i++) {
         if (task->returns[i] != NULL) {
@@ -87,7 +91,7 @@ void head_task_set_state(struct head *head, struct task *task, enum task_state s
     }
     if (state == TASK_QUEUED) {
         bool goes_first = task->attempt > 1 || task->handbacks > 0;
-        list_insert_before(goes_first ? head->queued.next : &head->queued, &task->waiting);
+        placement_enqueue(head->placement, &task->booking, goes_first);
         head_turn_due(head);
     }
 }
@@ -387,7 +391,7 @@ static struct task *next_refused(const struct head *head)
 {
     const struct list_node *line = list_is_empty(&head->refused_ready) ? &head->refused : &head->refused_ready;
     bool has_room = head->spec_bytes < head->config.spec_bytes_max / 4 * 3;
-    bool is_stuck = line == &head->refused_ready && list_is_empty(&head->queued) && head->asked_count == 0;
+    bool is_stuck = line == &head->refused_ready && placement_queued(head->placement) == 0 && head->asked_count == 0;
     return !list_is_empty(line) && (has_room || is_stuck) ? CONTAINER_OF(line->next, struct task, waiting) : NULL;
 }
 
@@ -467,7 +471,6 @@ void head_task_submit(struct head *head, struct member *member, const struct pro
 
 void head_task_leave_node(struct head *head, struct task *task)
 {
-    struct member *member = member_at(head, task->node);
     placement_release(head->placement, &task->booking);
     list_remove(&task->of_node);
     for (uint32_t i = 0; task->spec != NULL && i < task->spec->args_count; i++) {
@@ -482,9 +485,6 @@ void head_task_leave_node(struct head *head, struct task *task)
     }
     task->node = HEAD_NOBODY;
     head_turn_due(head);
-    if (member != NULL) {
-        place_again(head, member, false);
-    }
 }
 
 void head_task_fail(struct head *head, struct task *task, struct failure *failure)

@@ -11,12 +11,18 @@
 
 enum { DECISIONS = 200000, CORES = 8 };
 
+/* Two inputs of 64 MB with two copies each, on nodes drawn at random. */
+struct work_task {
+    struct placement_booking booking;
+    struct id_key function;
+    uint32_t places[4];
+    struct placement_input inputs[2];
+};
+
 struct work {
     struct placement *placement;
     uint32_t nodes_count;
     uint64_t random;
-    uint32_t places[4];
-    struct placement_input inputs[2];
 };
 
 static uint64_t now_ns(void)
@@ -32,28 +38,36 @@ static uint32_t some_node(struct work *work)
     return (uint32_t)(work->random % work->nodes_count);
 }
 
-/* Two inputs of 64 MB with two copies each, on nodes drawn at random. */
-static struct placement_request next_request(struct work *work)
+static void draw(struct work *work, struct work_task *task)
 {
     for (size_t i = 0; i < 2; i++) {
-        uint32_t *copies = &work->places[2 * i];
+        uint32_t *copies = &task->places[2 * i];
         copies[0] = some_node(work);
         copies[1] = copies[0] + 1 < work->nodes_count ? copies[0] + 1 : copies[0];
-        work->inputs[i] = (struct placement_input){ .bytes = 64 << 20,
+        task->inputs[i] = (struct placement_input){ .bytes = 64 << 20,
                                                     .copies = copies,
                                                     .copies_count = copies[0] == copies[1] ? 1 : 2 };
     }
-    return (struct placement_request){
-        .function = { 1, work->random % 8 }, .cpus = 100, .inputs = work->inputs, .inputs_count = 2
-    };
+    task->function = (struct id_key){ 1, work->random % 8 };
 }
 
-static int place_next(struct work *work, struct placement_booking *booking)
+static struct placement_request request_of(const struct work_task *task)
 {
-    struct placement_choice choice;
-    struct placement_request request = next_request(work);
+    return (
+        struct placement_request){ .function = task->function, .cpus = 100, .inputs = task->inputs, .inputs_count = 2 };
+}
+
+static int place_next(struct work *work, struct work_task *task)
+{
+    int status = 0;
+    draw(work, task);
+    placement_enqueue(work->placement, &task->booking, false);
     placement_turn_begin(work->placement);
-    int status = placement_plan(work->placement, &request, booking, &choice);
+    for (struct placement_booking *next; status == 0 && (next = placement_next(work->placement)) != NULL;) {
+        struct placement_request request = request_of(CONTAINER_OF(next, struct work_task, booking));
+        struct placement_choice choice;
+        status = placement_plan(work->placement, &request, next, &choice);
+    }
     placement_turn_end(work->placement);
     return status;
 }
@@ -63,29 +77,32 @@ static int measure(uint32_t nodes_count)
     struct work work = { .nodes_count = nodes_count, .random = 42 };
     const struct placement_shape shape = { .cpus = CORES * 100, .memory_bytes = ROOST_GIB(64) };
     size_t tasks_count = (size_t)nodes_count * CORES * PLACEMENT_WINDOW_PER_CPU * 3 / 4;
-    struct placement_booking *bookings = calloc(tasks_count, sizeof *bookings);
-    int status = bookings == NULL ? ROOST_ENOMEM : placement_create(&work.placement);
+    struct work_task *tasks = calloc(tasks_count, sizeof *tasks), one = { .function = { 0, 0 } };
+    int status = tasks == NULL ? ROOST_ENOMEM : placement_create(&work.placement);
     for (uint32_t node = 0; status == 0 && node < nodes_count; node++) {
         status = placement_node_add(work.placement, node, &shape);
     }
     for (size_t i = 0; status == 0 && i < tasks_count; i++) {
-        status = place_next(&work, &bookings[i]);
+        status = place_next(&work, &tasks[i]);
     }
     uint64_t steps = status == 0 ? placement_steps(work.placement) : 0, started_ns = now_ns();
     for (uint64_t i = 0; status == 0 && i < DECISIONS; i++) {
-        struct placement_booking *booking = &bookings[hash_mix(7, i) % tasks_count];
-        if (booking->state != PLACEMENT_NONE) {
-            placement_started(work.placement, booking);
-            placement_completed(work.placement, booking, 20000000 + i % 1000);
+        struct work_task *task = &tasks[hash_mix(7, i) % tasks_count];
+        placement_started(work.placement, &task->booking);
+        if (task->booking.state == PLACEMENT_STARTED) {
+            placement_completed(work.placement, &task->booking, 20000000 + i % 1000);
         }
-        status = place_next(&work, booking);
+        if (task->booking.state == PLACEMENT_NONE) {
+            status = place_next(&work, task);
+        }
     }
     uint64_t whole_ns = now_ns() - started_ns;
     steps = status == 0 ? placement_steps(work.placement) - steps : 0;
     started_ns = now_ns();
     for (int i = 0; status == 0 && i < DECISIONS; i++) {
         struct placement_choice choice;
-        struct placement_request request = next_request(&work);
+        draw(&work, &one);
+        struct placement_request request = request_of(&one);
         status = placement_choose(work.placement, &request, &choice);
     }
     uint64_t choice_ns = now_ns() - started_ns;
@@ -93,7 +110,7 @@ static int measure(uint32_t nodes_count)
            (unsigned long long)(whole_ns / DECISIONS), (unsigned long long)(choice_ns / DECISIONS),
            (unsigned long long)(steps / DECISIONS));
     placement_destroy(work.placement);
-    free(bookings);
+    free(tasks);
     return status;
 }
 

@@ -291,11 +291,12 @@ static int compare_ints(const void *a, const void *b)
 
 static void place(struct sim *sim)
 {
-    if (sim->policy->plans && sim->ready.count > 0) {
+    bool plans = sim->policy->has_more != NULL;
+    if (plans && sim->ready.count > 0) {
         qsort(sim->ready.items, (size_t)sim->ready.count, sizeof *sim->ready.items, compare_ints);
     }
     sim->policy->place(sim->policy_state, sim);
-    if (sim->policy->plans && sim->ready.count > 0 && !sim->place_is_due) {
+    if (plans && sim->policy->has_more(sim->policy_state) && !sim->place_is_due) {
         sim->place_is_due = true;
         later(sim, SIM_PLACE_S, SIM_PLACE, 0, 0);
     }

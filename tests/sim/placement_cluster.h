@@ -67,11 +67,11 @@ struct sim_policy {
     const char *name;
     double report_s;   /* 0: load is known at once; else it is reported so often */
     double progress_s; /* 0: a transfer is known when it ends; else parts of it are reported so often */
-    bool plans;        /* judges what stays queued again every SIM_PLACE_S, in the order of submission */
     void *(*create)(struct sim *sim);
     void (*destroy)(void *policy);
-    /* Place what is on sim->ready: sim_send() or put it back. */
+    /* Place what is on sim->ready, in the order of submission: sim_send() or keep it. */
     void (*place)(void *policy, struct sim *sim);
+    bool (*has_more)(void *policy); /* some are kept: to be called again every SIM_PLACE_S. NULL: never */
     void (*report)(void *policy, struct sim *sim);
     void (*transferred)(void *policy, struct sim *sim, int task, int source, double bytes);
     void (*started)(void *policy, struct sim *sim, int task);

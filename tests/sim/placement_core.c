@@ -101,33 +101,29 @@ static void plan_copies(struct sim *sim, int number, int node)
 
 static void core_place(void *policy, struct sim *sim)
 {
-    struct sim_list ready = sim->ready;
-    sim->ready = (struct sim_list){ 0 };
+    for (int i = 0; i < sim->ready.count; i++) {
+        placement_enqueue(policy, &sim->tasks[sim->ready.items[i]].booking, false);
+    }
+    sim->ready.count = 0;
     placement_turn_begin(policy);
-    for (int i = 0; i < ready.count; i++) {
+    for (struct placement_booking *booking; (booking = placement_next(policy)) != NULL;) {
         struct buffers buffers;
         struct placement_choice choice;
-        int number = ready.items[i];
+        int number = (int)(CONTAINER_OF(booking, struct sim_task, booking) - sim->tasks);
         struct placement_request request = request_of(sim, number, &buffers);
-        int status = placement_plan(policy, &request, &sim->tasks[number].booking, &choice);
+        int status = placement_plan(policy, &request, booking, &choice);
         ROOST_INVARIANT(status == 0);
         free(buffers.inputs);
         free(buffers.nodes);
         if (choice.verdict == PLACEMENT_CHOSEN) {
             plan_copies(sim, number, (int)choice.node);
             sim_send(sim, number, (int)choice.node);
-        } else {
-            sim_list_add(&sim->ready, number);
-        }
-        if (choice.verdict == PLACEMENT_STOP) {
-            while (++i < ready.count) {
-                sim_list_add(&sim->ready, ready.items[i]);
-            }
         }
     }
     placement_turn_end(policy);
-    free(ready.items);
 }
+
+static bool core_has_more(void *policy) { return placement_queued(policy) > 0; }
 
 static void core_report(void *policy, struct sim *sim) { (void)policy, (void)sim; }
 
@@ -148,11 +144,11 @@ static void core_ended(void *policy, struct sim *sim, int task)
 
 const struct sim_policy sim_core_policy = {
     .name = "roost",
-    .plans = true,
     .progress_s = 0.1,
     .create = core_create,
     .destroy = core_destroy,
     .place = core_place,
+    .has_more = core_has_more,
     .report = core_report,
     .transferred = core_transferred,
     .started = core_started,

@@ -532,6 +532,64 @@ TEST(head_objects, a_list_takes_away_what_it_does_not_name)
     bench_end(&bench);
 }
 
+TEST(head_objects, what_only_a_container_in_a_list_names_is_lost_when_nobody_has_it)
+{
+    start(2);
+    struct object_id box = { 66, 1 }, gone = { 66, 2 };
+    bench_lost(&bench, 0);
+    bench_agent_again(&bench, 0);
+    struct proto_message edges = { .kind = PROTO_EDGES };
+    edges.u.edges.object = box;
+    edges.u.edges.contained = (struct proto_objects){ &gone, 1 };
+    bench_say(&bench, 0, &edges);
+    bench_list(&bench, 0, (struct bench_listed[]){ { box, true, true }, { gone, false, false } }, 2);
+    CHECK_EQ(objects(), 2);
+    bench_names(&bench, 0, PROTO_WANT, gone);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    bench_end(&bench);
+}
+
+/* A copy that is refused is listed and not there; one that lies there is not listed. */
+TEST(head_objects, a_list_that_is_as_long_as_what_was_known_is_not_taken_for_the_same)
+{
+    start(2);
+    struct object_id kept = bench_put(&bench, 0, 200), moved = bench_put(&bench, 0, 100);
+    bench_location(&bench, 1, moved, 100, true);
+    bench_names(&bench, 1, PROTO_HOLD, kept);
+    bench_lost(&bench, 1);
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, &(struct bench_listed){ kept, true, true }, 1); /* of other bytes: it is refused */
+    CHECK_EQ(head_counts(bench.head).refused_copies, 1);
+    bench_names(&bench, 0, PROTO_WANT, moved);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->holders, 1);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_census_walks_over_all_objects_once_however_many_members_list)
+{
+    enum { MEMBERS = 8, EACH = 20 };
+    struct object_id ids[MEMBERS][EACH];
+    start(MEMBERS);
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        for (size_t k = 0; k < EACH; k++) {
+            ids[i][k] = bench_put(&bench, i, 100);
+        }
+    }
+    bench_restart(&bench);
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        struct bench_listed listed[EACH];
+        for (size_t k = 0; k < EACH; k++) {
+            listed[k] = (struct bench_listed){ ids[i][k], true, true };
+        }
+        bench_agent_again(&bench, i);
+        bench_list(&bench, i, listed, EACH);
+    }
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    CHECK_EQ(objects(), MEMBERS * EACH);
+    CHECK_EQ(head_counts(bench.head).walks, 1);
+    bench_end(&bench);
+}
+
 TEST(head_objects, a_mention_that_a_list_had_not_seen_stands)
 {
     start(2);

@@ -148,21 +148,29 @@ TEST(placement_book, absurd_sizes_neither_overflow_nor_stay_behind)
 /* Everything that can happen to nodes and bookings, in any order; the sums are recounted as it goes. */
 TEST(placement_book, the_sums_agree_with_the_bookings_through_a_random_life)
 {
-    enum { NODES = 12, TASKS = 100, STEPS = 20000 };
-    static struct placement_booking bookings[TASKS];
+    enum { NODES = 12, TASKS = 400, STEPS = 40000 };
+    static struct queued tasks[TASKS];
+    static struct placement_input inputs[TASKS];
+    static uint32_t places[TASKS];
     struct placement *placement = cluster_of(NODES, 4);
     uint64_t random = 5;
     for (uint64_t step = 0; step < STEPS; step++) {
         random = hash_mix(random, step);
-        struct placement_booking *booking = &bookings[random % TASKS];
-        uint32_t node = (uint32_t)(random >> 8) % NODES, copies[1] = { (uint32_t)(random >> 16) % NODES };
-        struct placement_input input = input_at(random >> 34, copies, 1);
-        struct placement_request request = task_of(random >> 20 & 3, &input, 1);
+        size_t at = random % TASKS;
+        struct placement_booking *booking = &tasks[at].booking;
+        uint32_t node = (uint32_t)(random >> 8) % NODES, source = (uint32_t)(random >> 16) % NODES;
+        struct placement_request request = task_of(random >> 20 & 3, &inputs[at], 1);
         struct placement_shape shape = shape_of(4, ROOST_GIB(16));
         struct placement_choice choice;
         request.spread = (struct id_key){ 0, random >> 22 & 3 };
         request.memory_bytes = random >> 33;
         request.inputs_wanted = 1;
+        request.wish = (random >> 30 & 15) < 13 ? PLACEMENT_ANYWHERE : (random >> 30 & 1) + PLACEMENT_SOFT;
+        request.node = node;
+        if (booking->state == PLACEMENT_NONE) {
+            places[at] = source;
+            inputs[at] = input_at(random >> 34, &places[at], 1);
+        }
         switch (random >> 24 & 15) {
         case 0:
             placement_node_suspend(placement, node);
@@ -186,7 +194,7 @@ TEST(placement_book, the_sums_agree_with_the_bookings_through_a_random_life)
             placement_started(placement, booking);
             break;
         case 6:
-            placement_transfer_done(placement, booking, copies[0], random >> 35);
+            placement_transfer_done(placement, booking, source, random >> 35);
             break;
         case 8:
             if (booking->state == PLACEMENT_NONE && placement_choose_early(placement, &request, &choice) == 0 &&
@@ -196,20 +204,20 @@ TEST(placement_book, the_sums_agree_with_the_bookings_through_a_random_life)
             break;
         default:
             if (booking->state == PLACEMENT_NONE) {
-                placement_turn_begin(placement);
-                plan(placement, &request, booking);
-                placement_turn_end(placement);
-            } else if (booking->state != PLACEMENT_EARLY) {
+                enqueue(placement, &tasks[at], &request);
+            } else if (booking->state == PLACEMENT_ASSIGNED || booking->state == PLACEMENT_STARTED) {
                 placement_completed(placement, booking, random >> 36);
             }
+            take_turn(placement);
         }
         if (step % 64 == 0) {
             CHECK(placement_is_valid(placement));
         }
     }
     for (size_t i = 0; i < TASKS; i++) {
-        placement_release(placement, &bookings[i]);
+        placement_release(placement, &tasks[i].booking);
     }
+    CHECK_EQ(placement_queued(placement), 0);
     for (uint32_t node = 0; node < NODES; node++) {
         placement_node_set_local(placement, node, 0, 0, 0);
     }

@@ -49,12 +49,41 @@ static inline void assign(struct placement *placement, const struct placement_re
     CHECK_EQ(placement_assign(placement, request, node, booking), 0);
 }
 
-static inline struct placement_choice plan(struct placement *placement, const struct placement_request *request,
-                                           struct placement_booking *booking)
+/* A task with what it asks for, so that a turn can ask again. */
+struct queued {
+    struct placement_booking booking;
+    struct placement_request request;
+};
+
+static inline void enqueue(struct placement *placement, struct queued *task, const struct placement_request *request)
+{
+    task->request = *request;
+    placement_enqueue(placement, &task->booking, false);
+}
+
+/* The next task is judged. NULL: the turn is over. */
+static inline struct queued *plan_next(struct placement *placement, struct placement_choice *choice_out)
+{
+    struct placement_booking *booking = placement_next(placement);
+    if (booking == NULL) {
+        return NULL;
+    }
+    struct queued *task = CONTAINER_OF(booking, struct queued, booking);
+    CHECK_EQ(placement_plan(placement, &task->request, booking, choice_out), 0);
+    return task;
+}
+
+/* A whole turn. Returns how many tasks were judged. */
+static inline uint32_t take_turn(struct placement *placement)
 {
     struct placement_choice choice;
-    CHECK_EQ(placement_plan(placement, request, booking, &choice), 0);
-    return choice;
+    uint32_t judged = 0;
+    placement_turn_begin(placement);
+    while (plan_next(placement, &choice) != NULL) {
+        judged++;
+    }
+    placement_turn_end(placement);
+    return judged;
 }
 
 static inline struct placement_node_view view(const struct placement *placement, uint32_t node)
