@@ -16,6 +16,8 @@
 
 enum { ATTEMPT_LOSSES_MAX = 8 }; /* of attempts that never ran, by HANDBACKs and lost sessions; then it fails */
 
+static uint8_t one_more(uint8_t count) { return count < UINT8_MAX ? (uint8_t)(count + 1) : count; }
+
 static struct task *live_attempt(struct head *head, const struct member *member, struct task_id id, uint32_t attempt)
 {
     struct task *task = head_task_find(head, id);
@@ -163,7 +165,7 @@ void head_attempt_lost(struct head *head, struct task *task, bool counts, struct
         head_task_leave_node(head, task);
     }
     task->tries += counts ? 1 : 0;
-    task->losses += counts ? 0 : 1;
+    task->losses = counts ? task->losses : one_more(task->losses);
     if (task->is_canceled) {
         head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled"));
     } else if ((int64_t)task->tries > task->spec->max_retries || task->losses > ATTEMPT_LOSSES_MAX) {
@@ -182,8 +184,10 @@ void head_attempt_handback(struct head *head, struct member *member, const struc
         return;
     }
     head_task_leave_node(head, task);
-    task->avoid = member->number;
-    if (++task->handbacks > 1 && ++task->losses > ATTEMPT_LOSSES_MAX) {
+    task->avoid = (uint16_t)member->number;
+    task->handbacks = one_more(task->handbacks);
+    task->losses = task->handbacks > 1 ? one_more(task->losses) : task->losses;
+    if (task->handbacks > 1 && task->losses > ATTEMPT_LOSSES_MAX) {
         head_task_fail(head, task,
                        failure_make(ROOST_EBUSY, member_name(head, member->number), "handed back by every node: %s",
                                     handback->text));

@@ -37,7 +37,8 @@ static void mark_all(struct head *head, struct line *marked)
 {
     for (uint32_t i = 0; i < head->directory.used; i++) {
         struct object *object = head_object_number(head, i);
-        if (object != NULL && (object->containers == 0 || object->nodes_count > 0 || object->queued > 0)) {
+        if (object != NULL &&
+            (object->containers == 0 || object->nodes_count > 0 || head_object_is_queued(head, object))) {
             mark(marked, object);
         }
     }

@@ -73,14 +73,13 @@ static void free_object(struct head *head, struct object *object)
 {
     tell_places(head, object);
     tell_wanters(head, object);
+    ROOST_INVARIANT(!head_object_is_queued(head, object));
+    while (object->inputs != NULL) { /* only with rule 1 switched off */
+        head_task_fail(head, object->inputs->task, failure_make(ROOST_EFREED, "", "an argument was given up"));
+    }
     struct object_more *more = object->more;
     if (more != NULL) {
-        ROOST_INVARIANT(list_is_empty(&more->inputs) || !head_keeps(head, HEAD_RULE_ORDER));
         object->flags |= OBJECT_BUSY;
-        while (!list_is_empty(&more->inputs)) { /* only with rule 1 switched off */
-            struct task *task = CONTAINER_OF(more->inputs.next, struct input, of_object)->task;
-            head_task_fail(head, task, failure_make(ROOST_EFREED, "", "an argument was given up"));
-        }
         LIST_EACH_SAFE (at, &more->watches) {
             list_remove(at); /* only with rule 6 switched off */
             CONTAINER_OF(at, struct watch, of_object)->object = NULL;

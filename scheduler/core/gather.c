@@ -100,8 +100,8 @@ static void watch_changed(struct head *head, struct watch *watch)
         gather->failed = next_bad(gather, watch);
     }
     if (was != is_sealed || gather->failed != NULL) {
-        LIST_EACH_SAFE (at, &gather->list->more->inputs) {
-            struct input *input = CONTAINER_OF(at, struct input, of_object);
+        for (struct input *input = gather->list->inputs, *next; input != NULL; input = next) {
+            next = head_object_next_input(gather->list, input);
             if (input->kind == ROOST_IN_GATHER && is_of_note(gather)) {
                 head_task_input_changed(head, input);
             }

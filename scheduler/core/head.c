@@ -247,9 +247,10 @@ static bool tell_next(struct head *head)
     object->flags &= (uint16_t) ~(OBJECT_CHANGED | OBJECT_TOLD_ALL);
     object->flags |= OBJECT_BUSY;
     publish_tell(head, object, all);
-    if (object->more != NULL && all) {
-        LIST_EACH_SAFE (at, &object->more->inputs) {
-            head_task_input_changed(head, CONTAINER_OF(at, struct input, of_object));
+    if (all) {
+        for (struct input *at = object->inputs, *next; at != NULL; at = next) {
+            next = head_object_next_input(object, at);
+            head_task_input_changed(head, at);
         }
         gather_object_changed(head, object);
     }
@@ -412,7 +413,7 @@ static bool sums_are_valid(const struct head *head)
         }
         unknown += object->state == OBJECT_UNKNOWN ? 1 : 0;
         containers += object->containers;
-        queued += object->queued;
+        queued += head_object_queued(object);
         contained += object->more == NULL ? 0 : object->more->contained_count;
     }
     LIST_EACH (at, &head->tasks) {

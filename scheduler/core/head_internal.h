@@ -170,8 +170,10 @@ struct holder {
 struct object {
     struct object_id id; /* none: a free record */
     uint64_t size, fingerprint;
-    uint32_t version, columns;
+    uint32_t version;
+    uint32_t containers;      /* living objects that contain it */
     struct object_more *more; /* of a free record: the number of the next one */
+    struct input *inputs;     /* of specs at the head that name it: the first, linked in a ring; NULL: none */
     uint32_t mark[2];
     uint16_t node[2];                     /* holders */
     uint16_t location[2];                 /* where its bytes are */
@@ -179,7 +181,6 @@ struct object {
     uint8_t state, format;
     uint16_t home;
     uint16_t flags;
-    uint32_t queued, containers; /* specs at the head that name it; living objects that contain it */
 };
 
 /* What few objects have. */
@@ -189,19 +190,19 @@ struct object_more {
     struct numbers locations, wants, coming; /* coming: a task there will pull it */
     struct object **contained;
     uint32_t contained_count;
-    struct list_node inputs;  /* struct input.of_object */
     struct list_node watches; /* struct watch.of_object */
     struct gather *gather;    /* when tasks gather what it names */
     struct task *producer;
     struct failure *failure;
     void *value;
     bool has_value;
+    uint32_t columns; /* 0: none are declared */
 };
 
 struct directory {
     struct object **chunks; /* of DIRECTORY_CHUNK records, which never move */
     uint32_t chunks_count, chunks_capacity;
-    uint32_t *index; /* number + 1 of a record; 0: free. Open addressing */
+    uint32_t *index; /* open addressing; 0: free (object.c) */
     uint32_t index_capacity, count;
     uint32_t free_first; /* number + 1; 0: none */
     uint32_t used;       /* records ever taken: numbers below this exist */
@@ -243,8 +244,17 @@ void head_object_locate(struct head *head, struct object *object, uint32_t node)
 void head_object_unlocate(struct head *head, struct object *object, uint32_t node, const char *why);
 
 bool head_object_is_named(const struct head *head, const struct object *object);
-void head_object_name(uint32_t *counter); /* object->queued or ->containers */
-void head_object_unname(struct head *head, struct object *object, uint32_t *counter);
+/* One more container, or one less. */
+void head_object_name(struct object *object);
+void head_object_unname(struct head *head, struct object *object);
+/* A spec that waits here names it, until it is unlinked; in order. */
+void head_object_link(struct object *object, struct input *input);
+void head_object_unlink(struct head *head, struct object *object, struct input *input);
+/* The next one of the ring, or NULL; to be asked for before `input` may go. */
+struct input *head_object_next_input(const struct object *object, const struct input *input);
+bool head_object_is_queued(const struct head *head, const struct object *object);
+uint32_t head_object_queued(const struct object *object); /* how many; counts them */
+uint32_t head_object_columns(const struct object *object);
 void head_object_check_named(struct head *head, struct object *object);
 /* Sets what a sealed object contains: takes the array over. */
 void head_object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
@@ -352,36 +362,40 @@ enum task_state {
 };
 
 struct input {
-    struct list_node of_object; /* while the task holds its arguments */
+    struct list_node of_object; /* the ring of object->inputs, while the task holds its arguments */
     struct task *task;
     struct object *object;
-    uint32_t kind;  /* enum roost_kind: REF, HANDLE, GATHER */
     uint64_t bytes; /* of the range that is named; ROOST_WHOLE, ROOST_COLUMN */
+    uint8_t kind;   /* enum roost_kind: REF, HANDLE, GATHER */
     bool is_ready;
 };
 
+/* There are millions of them: packed, and with its returns behind it. */
 struct task {
     struct task_id id;
     struct spec *spec; /* owned; NULL while REFUSED */
-    size_t spec_bytes; /* counted in head.spec_bytes while it waits here */
-    bool is_counted;
     struct list_node all, of_job, of_home, of_node;
     struct list_node waiting; /* head.demand or one of the refused */
     struct job *job;          /* NULL: ended */
-    uint32_t home, node;      /* HEAD_NOBODY: gone; not placed */
-    enum task_state state;
-    uint32_t attempt;            /* of the next or present run, from 1 on */
-    uint32_t tries, losses;      /* of max_retries; losses that count for nothing */
-    uint32_t handbacks, avoid;   /* avoid: the node that handed it back */
-    bool is_canceled, is_forced; /* the cancel was */
-    bool is_demand, is_relisted;
-    struct input *inputs; /* each object once, ascending; NULL while placed */
-    uint32_t inputs_count, missing;
-    struct object **returns; /* NULL: freed, or never named */
-    uint32_t returns_count, returns_alive;
-    uint64_t since_ns; /* in this state */
+    struct input *inputs;     /* each object once, ascending; NULL while placed */
+    uint64_t since_ns;        /* in this state */
     struct placement_booking booking;
+    uint32_t spec_bytes; /* counted in head.spec_bytes while it waits here */
+    uint32_t attempt;    /* of the next or present run, from 1 on */
+    uint32_t tries;      /* of max_retries */
+    uint32_t inputs_count, missing;
+    uint32_t returns_count, returns_alive;
+    uint16_t home, node; /* HEAD_NOBODY: gone; not placed */
+    uint16_t avoid;      /* the node that handed it back */
+    uint8_t losses;      /* that count for nothing */
+    uint8_t handbacks;
+    enum task_state state : 8;
+    bool is_counted : 1;
+    bool is_canceled : 1, is_forced : 1; /* the cancel was */
+    bool is_demand : 1, is_relisted : 1;
+    struct object *returns[]; /* NULL: freed, or never named */
 };
+_Static_assert(sizeof(struct task) <= 272, "a million of them wait");
 
 /* Waiting here, or placed by the head: its end is still to come. */
 static inline bool head_task_is_under_way(const struct task *task)

@@ -127,7 +127,7 @@ static void list_home(struct head *head, struct member *member, struct task *tas
     if (task->home == HEAD_NOBODY || task->state == TASK_HOME) {
         list_remove(&task->of_home);
         list_append(&member->homed, &task->of_home);
-        task->home = member->number;
+        task->home = (uint16_t)member->number;
     }
     if (task->state == TASK_REFUSED && list_is_empty(&task->waiting)) {
         head_task_wait_to_be_asked(head, task); /* the asking may have been lost */

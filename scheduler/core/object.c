@@ -26,16 +26,33 @@ static struct object *record(const struct directory *directory, uint32_t number)
     return &directory->chunks[number / DIRECTORY_CHUNK][number % DIRECTORY_CHUNK];
 }
 
+static uint64_t hash_of(struct object_id id) { return (id.hi ^ id.lo) * 0x9e3779b97f4a7c15u; }
+
 static uint32_t home_slot(const struct directory *directory, struct object_id id)
 {
-    return (uint32_t)(((id.hi ^ id.lo) * 0x9e3779b97f4a7c15u) >> 32) & (directory->index_capacity - 1);
+    return (uint32_t)(hash_of(id) >> 32) & (directory->index_capacity - 1);
+}
+
+/* A slot has the number of a record + 1, in as many bits as the capacity has, and above them a part of the id's hash, so
+ * that records of other ids are not visited: each is a line that is in no cache. */
+static uint32_t entry_of(const struct directory *directory, struct object_id id, uint32_t number)
+{
+    return ((uint32_t)hash_of(id) & ~(directory->index_capacity - 1)) | (number + 1);
+}
+
+static uint32_t number_in(const struct directory *directory, uint32_t slot)
+{
+    return (directory->index[slot] & (directory->index_capacity - 1)) - 1;
 }
 
 /* The slot of `id`, or the free one where it would go. */
 static uint32_t slot_of(const struct directory *directory, struct object_id id)
 {
-    for (uint32_t i = home_slot(directory, id);; i = (i + 1) & (directory->index_capacity - 1)) {
-        if (directory->index[i] == 0 || object_id_eq(record(directory, directory->index[i] - 1)->id, id)) {
+    uint32_t mask = directory->index_capacity - 1, part = (uint32_t)hash_of(id) & ~mask;
+    for (uint32_t i = home_slot(directory, id);; i = (i + 1) & mask) {
+        uint32_t entry = directory->index[i];
+        bool may_be_it = entry != 0 && (entry & ~mask) == part;
+        if (entry == 0 || (may_be_it && object_id_eq(record(directory, number_in(directory, i))->id, id))) {
             return i;
         }
     }
@@ -48,7 +65,9 @@ static void grow_index(struct directory *directory)
     directory->index = head_alloc(directory->index_capacity * sizeof *directory->index);
     for (uint32_t i = 0; i < old_capacity; i++) {
         if (old[i] != 0) {
-            directory->index[slot_of(directory, record(directory, old[i] - 1)->id)] = old[i];
+            uint32_t number = (old[i] & (old_capacity - 1)) - 1;
+            struct object_id id = record(directory, number)->id;
+            directory->index[slot_of(directory, id)] = entry_of(directory, id, number);
         }
     }
     free(old);
@@ -77,8 +96,8 @@ struct object *head_object_find(const struct head *head, struct object_id id)
     if (directory->count == 0) {
         return NULL;
     }
-    uint32_t number = directory->index[slot_of(directory, id)];
-    return number == 0 ? NULL : record(directory, number - 1);
+    uint32_t slot = slot_of(directory, id);
+    return directory->index[slot] == 0 ? NULL : record(directory, number_in(directory, slot));
 }
 
 struct object *head_object_number(const struct head *head, uint32_t number)
@@ -102,7 +121,7 @@ struct object *head_object_make(struct head *head, struct object_id id, enum obj
     }
     uint32_t slot = slot_of(directory, id), number = take_record(directory);
     ROOST_PRE(directory->index[slot] == 0);
-    directory->index[slot] = number + 1;
+    directory->index[slot] = entry_of(directory, id, number);
     directory->count++;
     head->unknown_count += state == OBJECT_UNKNOWN ? 1 : 0;
     struct object *object = record(directory, number);
@@ -122,7 +141,6 @@ struct object_more *head_object_more(struct object *object)
 {
     if (object->more == NULL) {
         object->more = head_alloc(sizeof *object->more);
-        list_init(&object->more->inputs);
         list_init(&object->more->watches);
     }
     return object->more;
@@ -148,8 +166,8 @@ void head_object_trim(struct object *object)
     const struct object_more *more = object->more;
     if (more != NULL && (object->flags & OBJECT_BUSY) == 0 && object->nodes_count != OBJECT_MANY &&
         object->locations_count != OBJECT_MANY && more->wants.count == 0 && more->coming.count == 0 &&
-        more->contained == NULL && list_is_empty(&more->inputs) && list_is_empty(&more->watches) &&
-        more->gather == NULL && more->producer == NULL && more->failure == NULL && !more->has_value) {
+        more->contained == NULL && more->columns == 0 && list_is_empty(&more->watches) && more->gather == NULL &&
+        more->producer == NULL && more->failure == NULL && !more->has_value) {
         free_more(object->more);
         object->more = NULL;
     }
@@ -175,7 +193,7 @@ void head_object_forget(struct head *head, struct object *object)
 {
     struct directory *directory = &head->directory;
     uint32_t mask = directory->index_capacity - 1, gap = slot_of(directory, object->id);
-    uint32_t number = directory->index[gap] - 1;
+    uint32_t number = number_in(directory, gap);
     head_record(head, 'f', object->id.lo, object->state);
     head->unknown_count -= object->state == OBJECT_UNKNOWN ? 1 : 0;
     for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
@@ -184,7 +202,7 @@ void head_object_forget(struct head *head, struct object *object)
     free_more(object->more);
     /* close the gap: move back each follower whose home lies at or before it */
     for (uint32_t i = (gap + 1) & mask; directory->index[i] != 0; i = (i + 1) & mask) {
-        uint32_t home = home_slot(directory, record(directory, directory->index[i] - 1)->id);
+        uint32_t home = home_slot(directory, record(directory, number_in(directory, i))->id);
         if (((i - home) & mask) >= ((i - gap) & mask)) {
             directory->index[gap] = directory->index[i];
             gap = i;
@@ -265,7 +283,9 @@ void head_object_seal(struct head *head, struct object *object, const struct pro
     object->size = content->size;
     object->fingerprint = content->fingerprint;
     object->version = content->version;
-    object->columns = content->columns;
+    if (content->columns > 0 || object->more != NULL) {
+        head_object_more(object)->columns = content->columns;
+    }
     object->format = (uint8_t)content->format;
     head_record(head, 'v', object->size, object->version);
     head_object_changed(head, object, true);
@@ -306,7 +326,7 @@ struct proto_content head_object_content(const struct object *object)
     if (object->state != OBJECT_SEALED) {
         return (struct proto_content){ 0 };
     }
-    return (struct proto_content){ object->size, object->fingerprint, object->version, object->columns,
+    return (struct proto_content){ object->size, object->fingerprint, object->version, head_object_columns(object),
                                    object->format };
 }
 
@@ -565,23 +585,71 @@ static bool is_being_made(const struct object *object)
 
 bool head_object_is_named(const struct head *head, const struct object *object)
 {
-    return object->nodes_count > 0 || object->queued > 0 ||
+    return object->nodes_count > 0 || head_object_is_queued(head, object) ||
            (object->containers > 0 && head_keeps(head, HEAD_RULE_FREE)) || is_being_made(object);
 }
 
-void head_object_name(uint32_t *counter)
+void head_object_name(struct object *object)
 {
-    ROOST_PRE(*counter < UINT32_MAX);
-    (*counter)++;
+    ROOST_PRE(object->containers < UINT32_MAX);
+    object->containers++;
 }
 
-void head_object_unname(struct head *head, struct object *object, uint32_t *counter)
+static void unnamed_by_one(struct head *head, struct object *object)
 {
-    ROOST_PRE(*counter > 0);
-    (*counter)--;
     head_object_touch(head, object);
     head_object_check_named(head, object);
 }
+
+void head_object_unname(struct head *head, struct object *object)
+{
+    ROOST_PRE(object->containers > 0);
+    object->containers--;
+    unnamed_by_one(head, object);
+}
+
+void head_object_link(struct object *object, struct input *input)
+{
+    list_init(&input->of_object);
+    if (object->inputs == NULL) {
+        object->inputs = input;
+    } else {
+        list_append(&object->inputs->of_object, &input->of_object);
+    }
+}
+
+struct input *head_object_next_input(const struct object *object, const struct input *input)
+{
+    struct input *next = CONTAINER_OF(input->of_object.next, struct input, of_object);
+    return next == object->inputs ? NULL : next;
+}
+
+void head_object_unlink(struct head *head, struct object *object, struct input *input)
+{
+    if (object->inputs == input) {
+        object->inputs = head_object_next_input(object, input);
+    }
+    list_remove(&input->of_object);
+    if (head_keeps(head, HEAD_RULE_ORDER)) {
+        unnamed_by_one(head, object);
+    }
+}
+
+bool head_object_is_queued(const struct head *head, const struct object *object)
+{
+    return object->inputs != NULL && head_keeps(head, HEAD_RULE_ORDER);
+}
+
+uint32_t head_object_queued(const struct object *object)
+{
+    uint32_t count = 0;
+    for (const struct input *at = object->inputs; at != NULL; at = head_object_next_input(object, at)) {
+        count++;
+    }
+    return count;
+}
+
+uint32_t head_object_columns(const struct object *object) { return object->more == NULL ? 0 : object->more->columns; }
 
 void head_object_check_named(struct head *head, struct object *object)
 {
@@ -599,7 +667,7 @@ void head_object_contain(struct head *head, struct object *object, struct object
     more->contained_count = count;
     head->contained_count += count;
     for (uint32_t i = 0; i < count; i++) {
-        head_object_name(&contained[i]->containers);
+        head_object_name(contained[i]);
         head_record(head, 'c', object->id.lo, contained[i]->id.lo);
     }
 }
@@ -612,7 +680,7 @@ void head_object_let_go(struct head *head, struct object *object)
     }
     gather_free(object);
     for (uint32_t i = 0; i < more->contained_count; i++) {
-        head_object_unname(head, more->contained[i], &more->contained[i]->containers);
+        head_object_unname(head, more->contained[i]);
     }
     head->contained_count -= more->contained_count;
     free(more->contained);

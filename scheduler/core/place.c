@@ -27,7 +27,7 @@ enum {
 static uint64_t bytes_of(const struct object *object, uint64_t range)
 {
     if (range == ROOST_COLUMN) {
-        return object->size / (object->columns > 0 ? object->columns : 1);
+        return object->size / (head_object_columns(object) > 0 ? head_object_columns(object) : 1);
     }
     return range < object->size ? range : object->size;
 }
@@ -89,7 +89,7 @@ static uint32_t *add_object(struct placement_input *to, const struct input *inpu
 static uint32_t *add_gather(struct placement_request *request, struct placement_input *to, const struct gather *gather,
                             const struct input *input, uint32_t *nodes)
 {
-    uint32_t columns = gather->total > 0 ? gather->watches[0].object->columns : 1;
+    uint32_t columns = gather->total > 0 ? head_object_columns(gather->watches[0].object) : 1;
     uint64_t parts = input->bytes == ROOST_COLUMN && columns > 0 ? columns : 1;
     for (uint32_t i = 0; i < gather->sums_count; i++) {
         *nodes = gather->sums[i].node;
@@ -221,7 +221,7 @@ static void send_task(struct head *head, struct task *task, uint32_t node, enum 
         message->u.task.spec = (struct proto_bytes){ head_copy(head, task->spec, task->spec_bytes), task->spec_bytes };
         fill_args(head, task, &message->u.task);
     }
-    task->node = node;
+    task->node = (uint16_t)node;
     task->is_relisted = true; /* a list that is on its way cannot know it */
     list_append(&member->tasks, &task->of_node);
     head_task_set_state(head, task, state);
@@ -410,7 +410,7 @@ void place_listed(struct head *head, struct task *task, struct member *member)
     if (placement_fits(head->placement, &request, member->number)) { /* else it runs there without being booked */
         ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
     }
-    task->node = member->number;
+    task->node = (uint16_t)member->number;
     list_append(&member->tasks, &task->of_node);
     head_task_set_state(head, task, TASK_PLACED);
     head_task_release_inputs(head, task);

@@ -167,15 +167,15 @@ enum placement_state {
 struct placement_booking {
     struct list_node all; /* the queue, the plan of a node, or all others */
     uint64_t age;         /* its place in the queue */
-    enum placement_state state;
-    bool is_bound; /* planned, and wishes for that node */
-    uint32_t node, life;
-    uint32_t cpus;
     uint64_t memory_kib, estimate_ns;
     struct id_key function, spread;
-    uint64_t bytes_in; /* still to come */
-    uint32_t shares_count;
+    uint64_t bytes_in;              /* still to come */
     struct placement_share *shares; /* by source; bytes still to come */
+    uint32_t node, life;
+    uint32_t cpus;
+    uint16_t shares_count;
+    enum placement_state state : 8;
+    bool is_bound; /* planned, and wishes for that node */
 };
 
 /* Judge, and change nothing. The verdict is CHOSEN, QUEUED or one of the infeasible two.

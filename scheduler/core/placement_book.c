@@ -129,7 +129,7 @@ static int shares_take(const struct placement *placement, struct placement_booki
         shares = fewer != NULL ? fewer : shares;
     }
     booking->shares = shares;
-    booking->shares_count = count;
+    booking->shares_count = (uint16_t)count; /* at most PLACEMENT_SOURCES_MAX */
     return 0;
 }
 

@@ -441,7 +441,7 @@ static void fill_object(struct rows *rows, const struct object *object)
     cell(rows, "%" PRIu64, object->size);
     cell(rows, "%s", at);
     cell(rows, "%s", held);
-    cell(rows, "%u", object->queued);
+    cell(rows, "%u", head_object_queued(object));
     cell(rows, "%u", object->containers);
     end_row(rows);
 }
@@ -467,7 +467,7 @@ static void fill_why(struct rows *rows, struct id_key key)
         cell(rows, "object");
         cell(rows, "%s", object_state(object));
         cell(rows, "held by %u nodes, %u tasks, %u objects; on %u nodes%s%s", head_object_holders_count(object),
-             object->queued, object->containers, head_object_locations_count(object),
+             head_object_queued(object), object->containers, head_object_locations_count(object),
              more != NULL && more->failure != NULL ? "; " : "",
              more != NULL && more->failure != NULL ? more->failure->what.text : "");
         end_row(rows);

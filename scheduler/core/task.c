@@ -7,7 +7,7 @@
  * Failures:   an input failed, was lost or freed -> FAILED with the same reason. Over the budget -> REFUSED: the spec
  *             goes back to its home, the arguments stay held; asked for again when there is room, or one at a time when
  *             its inputs are there and nothing else could be placed: those that wait here may wait for what it makes.
- * Invariants: a task holds its arguments (object->queued, its inputs linked) exactly while it is WAITING, QUEUED, EARLY
+ * Invariants: a task holds its arguments (its inputs are linked) exactly while it is WAITING, QUEUED, EARLY
  *             or REFUSED; missing is the number of inputs that are not ready; spec_bytes is the sum over those counted.
  * Thread:     the core's.
  */
@@ -128,12 +128,22 @@ static uint32_t merge_inputs(struct input *inputs, uint32_t count)
     return kept;
 }
 
+static size_t refs_count(const struct spec *spec)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        roost_ref ref;
+        count += spec_arg_ref(&spec_args(spec)[i], &ref) ? 1 : 0;
+    }
+    return count;
+}
+
 /* False: an argument is gone; *gone_out. Nothing is held then. */
 static bool take_inputs(struct head *head, struct task *task, struct object_id *gone_out)
 {
     const struct spec_arg *args = spec_args(task->spec);
     uint32_t count = 0;
-    struct input *inputs = head_alloc((task->spec->args_count + (size_t)1) * sizeof *inputs);
+    struct input *inputs = head_alloc(refs_count(task->spec) * sizeof *inputs + 1);
     for (uint32_t i = 0; i < task->spec->args_count; i++) {
         roost_ref ref;
         if (!spec_arg_ref(&args[i], &ref)) {
@@ -145,7 +155,7 @@ static bool take_inputs(struct head *head, struct task *task, struct object_id *
             free(inputs);
             return false;
         }
-        inputs[count++] = (struct input){ .object = object, .kind = args[i].kind, .bytes = ref.size };
+        inputs[count++] = (struct input){ .object = object, .kind = (uint8_t)args[i].kind, .bytes = ref.size };
     }
     qsort(inputs, count, sizeof *inputs, compare_inputs);
     task->inputs_count = merge_inputs(inputs, count);
@@ -153,10 +163,7 @@ static bool take_inputs(struct head *head, struct task *task, struct object_id *
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         struct input *input = &inputs[i];
         input->task = task;
-        list_append(&head_object_more(input->object)->inputs, &input->of_object);
-        if (head_keeps(head, HEAD_RULE_ORDER)) {
-            head_object_name(&input->object->queued);
-        }
+        head_object_link(input->object, input);
     }
     return true;
 }
@@ -165,10 +172,7 @@ void head_task_release_inputs(struct head *head, struct task *task)
 {
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         struct object *object = task->inputs[i].object;
-        list_remove(&task->inputs[i].of_object);
-        if (head_keeps(head, HEAD_RULE_ORDER)) {
-            head_object_unname(head, object, &object->queued);
-        }
+        head_object_unlink(head, object, &task->inputs[i]);
         head_object_trim(object);
     }
     free(task->inputs);
@@ -272,16 +276,15 @@ struct spec *head_task_spec_copy(struct head *head, struct task_id id, const str
 
 struct task *head_task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state)
 {
-    struct task *task = head_alloc(sizeof *task);
+    struct task *task = head_alloc(sizeof *task + spec->returns * sizeof(struct object *));
     task->id = spec->task;
     task->spec = spec;
     task->spec_bytes = spec->bytes;
-    task->home = home->number;
+    task->home = (uint16_t)home->number;
     task->attempt = 1;
     task->state = state;
     task->since_ns = head->now_ns;
     task->returns_count = spec->returns;
-    task->returns = head_alloc((spec->returns + (size_t)1) * sizeof(struct object *));
     task->job = head_job_find(head, spec->job);
     list_init(&task->of_job);
     list_init(&task->of_node);
@@ -524,7 +527,6 @@ void head_task_return_freed(struct head *head, struct task *task, const struct o
 static void free_task(struct task *task)
 {
     free(task->inputs);
-    free(task->returns);
     free(task->spec);
     free(task);
 }
@@ -562,7 +564,7 @@ bool head_task_is_valid(const struct head *head, const struct task *task)
     uint32_t missing = 0, alive = 0;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         missing += task->inputs[i].is_ready ? 0 : 1;
-        if (task->inputs[i].object->queued == 0 && head_keeps(head, HEAD_RULE_ORDER)) {
+        if (task->inputs[i].object->inputs == NULL) {
             return false;
         }
     }

@@ -25,7 +25,7 @@ size_t head_views(const struct head *head, struct head_view **views_out)
         view->id = object->id;
         view->is_sealed = object->state == OBJECT_SEALED;
         view->is_unknown = object->state == OBJECT_UNKNOWN;
-        view->queued = object->queued;
+        view->queued = head_object_queued(object);
         view->containers = object->containers;
         view->is_named = head_object_is_named(head, object);
         for (uint32_t n = 0; n < head_object_holders_count(object) && n < VIEW_NODES; n++) {
