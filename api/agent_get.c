@@ -24,8 +24,8 @@ static bool may_be_private(struct agent_link *link, roost_ref ref)
            ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
 }
 
-/* Takes the pin. */
-static int view_private(struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
+/* What the pin, which stays the caller's, keeps in its place. */
+static int show_private(const struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
                         struct store_view *view_out)
 {
     const unsigned char *data = link->map.segments[object->place.segment].view + object->place.offset;
@@ -40,10 +40,19 @@ static int view_private(struct agent_link *link, roost_ref ref, const struct wir
                                          .refs = refs,
                                          .refs_count = object->refs,
                                          .format = (enum table_format)object->format };
-    } else {
-        agent_release(link->rt, pin);
     }
     return status == 0 && object->format == TABLE_ERROR ? STORE_GET_ERROR : status;
+}
+
+/* Takes the pin. Without the lock. */
+static int view_private(struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
+                        struct store_view *view_out)
+{
+    int status = show_private(link, ref, object, pin, view_out);
+    if (status < 0) {
+        agent_release(link->rt, pin);
+    }
+    return status;
 }
 
 void agent_release(struct roost *rt, uint64_t pin)
@@ -189,4 +198,62 @@ int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_
     struct pins_thread *thread = link_pins(link);
     answer = thread == NULL ? ROOST_ENOMEM : store_map_get(&link->map, thread, ref, view_out);
     return answer == ROOST_EFREED ? look_at_given_up(link, ref) : answer;
+}
+
+/* ---- many ---- */
+
+static size_t look_at_private(struct agent_link *link, const roost_ref *refs, size_t count,
+                              struct store_view *views_out)
+{
+    const struct wire_object *objects[CLIENT_VIEWS_AT_ONCE];
+    uint64_t pins[CLIENT_VIEWS_AT_ONCE];
+    size_t seen = 0;
+    pthread_mutex_lock(&link->lock);
+    size_t viewed = client_objects_view(link->core, refs, count, objects, pins);
+    while (seen < viewed && show_private(link, refs[seen], objects[seen], pins[seen], &views_out[seen]) == 0) {
+        seen++;
+    }
+    client_objects_unview(link->core, &pins[seen], viewed - seen);
+    pthread_mutex_unlock(&link->lock);
+    return seen;
+}
+
+static size_t look_at_shared(struct agent_link *link, const roost_ref *refs, size_t count, struct store_view *views_out)
+{
+    struct pins_thread *thread = link_pins(link);
+    size_t wanted = 0, seen = 0;
+    for (; wanted < count && wanted < CLIENT_VIEWS_AT_ONCE && !may_be_private(link, refs[wanted]); wanted++) {
+        table_prefetch(&link->map.table, object_id_of(refs[wanted]));
+    }
+    for (; thread != NULL && seen < wanted; seen++) {
+        int answer = store_map_get(&link->map, thread, refs[seen], &views_out[seen]);
+        if (answer == STORE_GET_ERROR) {
+            store_map_release(&link->map, thread, views_out[seen].pin);
+        }
+        if (answer != 0) {
+            break;
+        }
+    }
+    return seen;
+}
+
+size_t agent_look_run(struct roost *rt, const roost_ref *refs, size_t count, struct store_view *views_out)
+{
+    struct agent_link *link = link_of(rt);
+    return may_be_private(link, refs[0]) ? look_at_private(link, refs, count, views_out)
+                                         : look_at_shared(link, refs, count, views_out);
+}
+
+void agent_release_many(struct roost *rt, const uint64_t *pins, size_t count)
+{
+    struct agent_link *link = link_of(rt);
+    pthread_mutex_lock(&link->lock);
+    client_objects_unview(link->core, pins, count);
+    link_say_urgent_locked(link);
+    pthread_mutex_unlock(&link->lock);
+    for (size_t i = 0; i < count; i++) {
+        if ((pins[i] & PIN_IS_PRIVATE) == 0) {
+            agent_release(rt, pins[i]);
+        }
+    }
 }

@@ -81,6 +81,10 @@ struct world {
     /* Answers as store_map_get() does, without waiting. What it pins (pin != 0) is released with release(). */
     int (*look)(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
     void (*release)(struct roost *rt, uint64_t pin);
+    /* Lasting looks at the first of `count` refs, a few at once, as long as the answer is 0; returns how many were seen. The
+     * next one, if any, wants look(). NULL: all do. */
+    size_t (*look_run)(struct roost *rt, const roost_ref *refs, size_t count, struct store_view *views_out);
+    void (*release_many)(struct roost *rt, const uint64_t *pins, size_t count); /* NULL: release() each */
 
     /* 0: `wanted` are ready. ROOST_ETIMEDOUT: fewer are, `ready` says which. ROOST_EDEADLOCK: fewer ever will be. */
     int (*wait)(struct roost *rt, const struct wait_request *request);

@@ -16,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOOKS_MAX = 64 }; /* "it is here" and then it is not, so often: something is wrong */
+enum {
+    LOOKS_MAX = 64, /* "it is here" and then it is not, so often: something is wrong */
+    RUN_MAX = 16    /* looks, and ends of looks, at once: so much of the memory is asked for at the same time */
+};
 
 /* ---- failures ---- */
 
@@ -317,9 +320,10 @@ static void missing_fini(struct missing *missing)
     free(missing->ready);
 }
 
+static roost_view view_of(const struct store_view *view) { return (roost_view){ view->data, view->size, view->pin }; }
+
 /* Wait for all that are missing, then look again; what is still missing stays. */
-static int see_missing(struct roost *rt, struct missing *missing, size_t total, uint64_t deadline,
-                       struct store_view *views)
+static int see_missing(struct roost *rt, struct missing *missing, size_t total, uint64_t deadline, roost_view *views)
 {
     struct wait_why why;
     why.text[0] = '\0';
@@ -336,15 +340,15 @@ static int see_missing(struct roost *rt, struct missing *missing, size_t total, 
     for (size_t i = 0; i < missing->count; i++) {
         size_t which = missing->which[i];
         roost_ref ref = missing->refs[i];
+        struct store_view view;
         int seen = missing->ready[i] < 0 ? refused(rt, ref, missing->ready[i], why.index == i ? why.text : "")
-                                         : look_through(rt, &ref, LOOK_LASTING, &views[which]);
-        if (seen != 0) {
-            views[which].pin = 0; /* what a look at a failure pinned has been released */
-        }
+                                         : look_through(rt, &ref, LOOK_LASTING, &view);
         if (seen < 0) {
             return error_prefix(seen, "ref %zu of %zu", which, total);
         }
-        if (seen > 0) {
+        if (seen == 0) {
+            views[which] = view_of(&view);
+        } else {
             missing->refs[still] = ref;
             missing->which[still++] = which;
         }
@@ -356,35 +360,74 @@ static int see_missing(struct roost *rt, struct missing *missing, size_t total, 
     return status == ROOST_ETIMEDOUT ? 0 : status;
 }
 
-/* `views` are zeroed; on failure some are pinned. */
-static int see_all(struct roost *rt, const roost_ref *refs, size_t count, uint64_t deadline, struct store_view *views)
+/* Look at one; note that it is missing, or see it. */
+static int see_one(struct roost *rt, const roost_ref *refs, size_t count, size_t which, struct missing *missing,
+                   roost_view *view_out)
 {
-    struct missing missing = { NULL, NULL, NULL, 0 };
-    int status = 0;
-    for (size_t i = 0; i < count && status == 0; i++) {
-        roost_ref ref = refs[i];
-        int seen = look_through(rt, &ref, LOOK_LASTING, &views[i]);
-        if (seen != 0) {
-            views[i].pin = 0; /* what a look at a failure pinned has been released */
+    roost_ref ref = refs[which];
+    struct store_view view;
+    int seen = look_through(rt, &ref, LOOK_LASTING, &view);
+    if (seen == 0) {
+        *view_out = view_of(&view);
+    }
+    if (seen <= 0) {
+        return seen == 0 ? 0 : error_prefix(seen, "ref %zu of %zu", which, count);
+    }
+    if (missing->refs == NULL) {
+        ROOST_TRY(missing_init(missing, count - which));
+    }
+    missing->refs[missing->count] = ref;
+    missing->which[missing->count++] = which;
+    return 0;
+}
+
+/* Those that are seen at once, a run at a time; the others one by one. Where one is missing, so is the next as a rule:
+ * runs are tried again, longer and longer, from the next one on that is there. */
+static int see_present(struct roost *rt, const roost_ref *refs, size_t count, struct missing *missing,
+                       roost_view *views)
+{
+    struct store_view run[RUN_MAX];
+    size_t run_max = rt->world->look_run != NULL ? RUN_MAX : 1;
+    for (size_t i = 0; i < count;) {
+        size_t left = count - i < run_max ? count - i : run_max;
+        size_t seen = left > 1 ? rt->world->look_run(rt, &refs[i], left, run) : 0;
+        for (size_t k = 0; k < seen; k++) {
+            views[i + k] = view_of(&run[k]);
         }
-        if (seen < 0) {
-            status = error_prefix(seen, "ref %zu of %zu", i, count);
-        } else if (seen > 0) {
-            if (missing.refs == NULL) {
-                status = missing_init(&missing, count - i);
-            }
-            if (status == 0) {
-                missing.refs[missing.count] = ref;
-                missing.which[missing.count++] = i;
-            }
+        i += seen;
+        if (seen < left) {
+            size_t missing_before = missing->count;
+            ROOST_TRY(see_one(rt, refs, count, i, missing, &views[i]));
+            bool is_there = missing->count == missing_before && rt->world->look_run != NULL;
+            run_max = !is_there ? 1 : 2 * run_max < RUN_MAX ? 2 * run_max : RUN_MAX;
+            i++;
         }
     }
+    return 0;
+}
+
+/* `views` are zeroed; on failure some are pinned. */
+static int see_all(struct roost *rt, const roost_ref *refs, size_t count, uint64_t deadline, roost_view *views)
+{
+    struct missing missing = { NULL, NULL, NULL, 0 };
+    int status = see_present(rt, refs, count, &missing, views);
     for (int looks = 0; status == 0 && missing.count > 0; looks++) {
         status = looks < LOOKS_MAX ? see_missing(rt, &missing, count, deadline, views)
                                    : error_set(ROOST_EIO, "objects were said to be here %d times, and were not", looks);
     }
     missing_fini(&missing);
     return status;
+}
+
+static void release_pins(struct roost *rt, const uint64_t *pins, size_t count)
+{
+    if (rt->world->release_many != NULL) {
+        rt->world->release_many(rt, pins, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        rt->world->release(rt, pins[i]);
+    }
 }
 
 int roost_get_many(struct roost *rt, const roost_ref *refs, size_t count, roost_view *views_out, int timeout_ms)
@@ -405,23 +448,25 @@ int roost_get_many(struct roost *rt, const roost_ref *refs, size_t count, roost_
             return error_set(ROOST_EINVAL, "roost_get_many: ref %zu names nothing", i);
         }
     }
-    struct store_view *views = calloc(count, sizeof *views);
+    roost_view *views = calloc(count, sizeof *views);
     if (views == NULL) {
         return error_set(ROOST_ENOMEM, "roost_get_many: no memory for %zu views", count);
     }
     status = see_all(rt, refs, count, client_deadline(timeout_ms), views);
     size_t noted = 0;
+    uint64_t scope = client_scope(rt);
     while (status == 0 && noted < count) {
-        status = view_note(rt, client_scope(rt), views[noted].pin);
+        status = view_note(rt, scope, views[noted].pin);
         noted += status == 0;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (status == 0) {
-            views_out[i] = (roost_view){ views[i].data, views[i].size, views[i].pin };
-        } else if (views[i].pin != 0) {
-            view_forget(rt, i < noted ? client_scope(rt) : 0, views[i].pin);
+    for (size_t i = 0; status != 0 && i < count; i++) {
+        if (views[i].pin != 0) {
+            view_forget(rt, i < noted ? scope : 0, views[i].pin);
             rt->world->release(rt, views[i].pin);
         }
+    }
+    if (status == 0) {
+        memcpy(views_out, views, count * sizeof *views);
     }
     free(views);
     return status;
@@ -429,8 +474,20 @@ int roost_get_many(struct roost *rt, const roost_ref *refs, size_t count, roost_
 
 void roost_release_many(struct roost *rt, roost_view *views, size_t count)
 {
-    for (size_t i = 0; views != NULL && i < count; i++) {
-        roost_release(rt, &views[i]);
+    if (views == NULL || client_check(rt, "roost_release_many") != 0) {
+        return;
+    }
+    uint64_t pins[RUN_MAX], scope = client_scope(rt);
+    size_t pins_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (views[i].pin != 0 && view_forget(rt, scope, views[i].pin)) {
+            pins[pins_count++] = views[i].pin;
+        }
+        views[i] = (roost_view){ NULL, 0, 0 };
+        if (pins_count == RUN_MAX || (i + 1 == count && pins_count > 0)) {
+            release_pins(rt, pins, pins_count);
+            pins_count = 0;
+        }
     }
 }
 

@@ -33,6 +33,13 @@ void *id_map_get(const struct id_map *map, struct id_key key)
     return map->count == 0 ? NULL : slot_of(map, key)->value;
 }
 
+void id_map_prefetch(const struct id_map *map, struct id_key key)
+{
+    if (map->count > 0) {
+        __builtin_prefetch(&map->slots[home_of(map, key)]);
+    }
+}
+
 static int grow(struct id_map *map)
 {
     uint32_t capacity = map->capacity == 0 ? ID_MAP_CAPACITY_FIRST : map->capacity * 2;

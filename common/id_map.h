@@ -24,6 +24,9 @@ void id_map_fini(struct id_map *map);
 /* NULL when absent. */
 void *id_map_get(const struct id_map *map, struct id_key key);
 
+/* The next get of `key` finds its slot in the processor's cache. Costs nothing to wait for. */
+void id_map_prefetch(const struct id_map *map, struct id_key key);
+
 /* `key` is not none, `value` not NULL, and the key absent. ROOST_ENOMEM leaves the map as it was. */
 int id_map_put(struct id_map *map, struct id_key key, void *value);
 

@@ -283,6 +283,11 @@ enum table_answer table_read(const struct table *table, uint32_t index, struct t
     return TABLE_BUSY;
 }
 
+void table_prefetch(const struct table *table, struct object_id id)
+{
+    __builtin_prefetch(&table->slots[home_of(table, id)]);
+}
+
 enum table_answer table_look_up(const struct table *table, struct object_id id, uint32_t *index_out,
                                 struct table_entry *entry_out)
 {

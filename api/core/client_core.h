@@ -81,6 +81,8 @@ void client_room_drop(struct client_core *core, const struct wire_place *place, 
 
 /* ---- private objects ---- */
 
+enum { CLIENT_VIEWS_AT_ONCE = 16 };
+
 /* `wire` is sealed and belongs to the scope, which holds it once. Its memory is in a slab, or a lease of its own.
  * `refs` (wire->refs of them) are copied, and tied for as long as the object is private. ROOST_ESTATE, ROOST_ENOMEM:
  * nothing has changed, the memory is still the caller's. */
@@ -90,6 +92,13 @@ int client_object_add(struct client_core *core, uint64_t scope, const struct wir
 /* A look at a private object: its bytes stay where they are until client_object_unview(). False: it is not private. */
 bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out);
 void client_object_unview(struct client_core *core, uint64_t pin);
+/* Such a look at each of the first of `count` refs, at most CLIENT_VIEWS_AT_ONCE, until one is not private, as far as one
+ * search tells; returns how many. What all these looks read comes from the memory at the same time. The objects are to be
+ * read under the host's lock. */
+size_t client_objects_view(struct client_core *core, const roost_ref *refs, size_t count,
+                           const struct wire_object *objects_out[], uint64_t pins_out[]);
+/* The ends of as many looks; of a pin that is none of a private object, nothing happens. */
+void client_objects_unview(struct client_core *core, const uint64_t *pins, size_t count);
 bool client_object_is_private(const struct client_core *core, struct object_id id);
 
 /* ---- holds ---- */

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define PIN_PRIVATE (UINT64_C(1) << 63)
-enum { PIN_GENERATIONS = 0x7fffffff, PINS_FIRST = 64 };
+enum { PIN_GENERATIONS = 0x7fffffff, PINS_FIRST = 64, LINE_BYTES = 64 };
 
 static void object_set_state(struct client_core *core, struct client_object *object, enum object_state state)
 {
@@ -189,16 +189,100 @@ bool client_object_is_private(const struct client_core *core, struct object_id i
     return object_find_private(core, id) != NULL;
 }
 
+static uint64_t object_view(struct client_core *core, struct client_object *object)
+{
+    object->views++;
+    return PIN_PRIVATE | (uint64_t)core->pins[object->pin_index].generation << 32 | object->pin_index;
+}
+
 bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out)
 {
     struct client_object *object = object_find_private(core, id);
     if (object == NULL) {
         return false;
     }
-    object->views++;
+    *pin_out = object_view(core, object);
     *wire_out = object->wire;
-    *pin_out = PIN_PRIVATE | (uint64_t)core->pins[object->pin_index].generation << 32 | object->pin_index;
     return true;
+}
+
+/* ---- looking at many: each step asks for what the next one reads ---- */
+
+static void prefetch_object(const struct client_object *object)
+{
+    for (size_t at = 0; at < sizeof *object; at += LINE_BYTES) {
+        __builtin_prefetch((const char *)object + at, 1);
+    }
+}
+
+static void prefetch_slots(const struct client_core *core, const roost_ref *refs, size_t count)
+{
+    LIST_EACH (at, &core->scopes) {
+        for (size_t i = 0; i < count; i++) {
+            id_map_prefetch(&CONTAINER_OF(at, struct client_scope, node)->names, object_id_key(object_id_of(refs[i])));
+        }
+    }
+}
+
+/* Until one has no name in any scope. */
+static size_t find_names(const struct client_core *core, const roost_ref *refs, size_t count,
+                         struct client_name *names_out[CLIENT_VIEWS_AT_ONCE])
+{
+    for (size_t i = 0; i < count; i++) {
+        struct client_name *name = NULL;
+        for (struct list_node *at = core->scopes.next; name == NULL && at != &core->scopes; at = at->next) {
+            name = name_find(CONTAINER_OF(at, struct client_scope, node), object_id_of(refs[i]));
+        }
+        if (name == NULL) {
+            return i;
+        }
+        __builtin_prefetch(&name->object);
+        names_out[i] = name;
+    }
+    return count;
+}
+
+size_t client_objects_view(struct client_core *core, const roost_ref *refs, size_t count,
+                           const struct wire_object *objects_out[], uint64_t pins_out[])
+{
+    struct client_name *names[CLIENT_VIEWS_AT_ONCE];
+    size_t seen = 0;
+    count = count < CLIENT_VIEWS_AT_ONCE ? count : CLIENT_VIEWS_AT_ONCE;
+    prefetch_slots(core, refs, count);
+    count = find_names(core, refs, count, names);
+    for (size_t i = 0; i < count && names[i]->object != NULL; i++) {
+        prefetch_object(names[i]->object);
+        seen++;
+    }
+    for (size_t i = 0; i < seen; i++) {
+        __builtin_prefetch(&core->pins[names[i]->object->pin_index]);
+    }
+    for (size_t i = 0; i < seen; i++) {
+        if (names[i]->object->state != OBJECT_PRIVATE) {
+            return i;
+        }
+        objects_out[i] = &names[i]->object->wire;
+        pins_out[i] = object_view(core, names[i]->object);
+    }
+    return seen;
+}
+
+void client_objects_unview(struct client_core *core, const uint64_t *pins, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        __builtin_prefetch(&core->pins[(uint32_t)pins[i] < core->pins_count ? (uint32_t)pins[i] : 0]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool is_known = (pins[i] & PIN_PRIVATE) != 0 && (uint32_t)pins[i] < core->pins_count;
+        if (is_known && core->pins[(uint32_t)pins[i]].object != NULL) {
+            prefetch_object(core->pins[(uint32_t)pins[i]].object);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((pins[i] & PIN_PRIVATE) != 0) {
+            client_object_unview(core, pins[i]);
+        }
+    }
 }
 
 /* The agent may now free or move what it was told stays. */

@@ -209,6 +209,42 @@ TEST(client_core, bytes_that_somebody_looks_at_outlive_their_name)
     finish();
 }
 
+TEST(client_core, looks_at_many_end_where_one_is_not_private)
+{
+    start();
+    add_slab(0, 65536);
+    CHECK_EQ(client_scope_begin(core, 42, (struct task_id){ 1, 2 }, 88), 0);
+    roost_ref refs[2 * CLIENT_VIEWS_AT_ONCE];
+    const struct wire_object *objects[2 * CLIENT_VIEWS_AT_ONCE];
+    uint64_t pins[2 * CLIENT_VIEWS_AT_ONCE];
+    for (size_t i = 0; i < ROOST_COUNT_OF(refs); i++) {
+        refs[i] = object_ref(put(i % 2 == 0 ? 0 : 42, 100 + i, NULL, 0)); /* names of two scopes */
+    }
+    CHECK_EQ(client_objects_view(core, refs, ROOST_COUNT_OF(refs), objects, pins), CLIENT_VIEWS_AT_ONCE);
+    for (size_t i = 0; i < CLIENT_VIEWS_AT_ONCE; i++) {
+        CHECK_EQ(objects[i]->size, 100 + i);
+    }
+    CHECK_EQ(client_free(core, 0, object_id_of(refs[0])), 0);
+    struct wire_object seen;
+    uint64_t pin;
+    CHECK(!client_object_view(core, object_id_of(refs[0]), &seen, &pin));
+    CHECK_EQ(client_core_count(core).objects, ROOST_COUNT_OF(refs)); /* it is looked at */
+    client_objects_unview(core, pins, CLIENT_VIEWS_AT_ONCE);
+    CHECK_EQ(client_core_count(core).objects, ROOST_COUNT_OF(refs) - 1);
+    client_objects_unview(core, pins, CLIENT_VIEWS_AT_ONCE); /* copies of the views, released again */
+    client_objects_unview(core, (uint64_t[]){ 1, UINT64_MAX, 0 }, 3);
+    CHECK_EQ(client_core_count(core).objects, ROOST_COUNT_OF(refs) - 1);
+
+    CHECK_EQ(client_keep(core, 0, object_id_of(refs[5])), 0); /* of the other scope: announced by that */
+    CHECK_EQ(client_objects_view(core, &refs[1], ROOST_COUNT_OF(refs) - 1, objects, pins), 4);
+    client_objects_unview(core, pins, 4);
+    CHECK_EQ(client_objects_view(core, &refs[5], 1, objects, pins), 0);
+    CHECK_EQ(client_objects_view(core, &refs[0], 2, objects, pins), 0); /* no name at all */
+    client_scope_end(core, 42);
+    said();
+    finish();
+}
+
 TEST(client_core, an_object_announced_under_a_look_stays_and_its_free_waits)
 {
     start();
