@@ -97,11 +97,12 @@ static void split_fini(struct split *split)
     }
 }
 
-/* Under the lock. What is sealed here is ready at once. */
+/* Under the lock. What is sealed here is ready at once; when that is enough the rest is left. */
 static void split_fill(struct agent_link *link, const struct wait_request *request, struct own_wait *wait,
                        struct split *split)
 {
-    for (uint32_t i = 0; i < request->total; i++) {
+    uint32_t ready = count_ready(request);
+    for (uint32_t i = 0; i < request->total && ready < request->wanted; i++) {
         struct client_own_node *node = &split->own[split->own_count];
         struct object_id id = object_id_of(request->refs[i]);
         if (request->ready[i] != 0) {
@@ -113,6 +114,7 @@ static void split_fill(struct agent_link *link, const struct wait_request *reque
             split->own_count++;
         } else if (client_own_look(link->core, id, NULL) == CLIENT_OWN_SEALED) {
             request->ready[i] = 1;
+            ready++;
         } else {
             split->refs[split->others_count] = request->refs[i];
             split->which[split->others_count++] = i;
@@ -185,6 +187,7 @@ static int wait_round(struct agent_link *link, const struct wait_request *reques
         return status;
     }
     pthread_mutex_lock(&link->lock);
+    leases_drain_locked(link); /* what has come back need not be waited for */
     split_fill(link, request, &wait, &split);
     uint32_t ready = count_ready(request), left = request->wanted > ready ? request->wanted - ready : 0;
     bool wants_all_own = left >= split.own_count + split.others_count || split.others_count == 0;

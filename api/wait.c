@@ -1,7 +1,8 @@
 /* wait.c - waiting for many objects at once
  *
- * Happy path of roost_wait: look at each (no system call) -> enough are ready -> return. Else one wait for those that
- * were not, asked of the agent and answered once; a result that turned out to be another name is waited for under that.
+ * Happy path of roost_wait: look at one after the other (no system call) until enough are ready, and at as many again ->
+ *             return. Else one wait for those that were not, asked of the agent and answered once; a result that turned
+ *             out to be another name is waited for under that.
  * Failures:   the deadline -> ROOST_ETIMEDOUT, and ready_out says which are. A ref that failed is ready.
  * Invariants: a ref is asked for under its latest name, once per round.
  * Thread:     any. In a task the wait gives the attempt's CPU back meanwhile. */
@@ -9,13 +10,13 @@
 #include "common/bytes.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { WAIT_ON_STACK = 32, ROUNDS_MAX = STORE_FORWARDS_MAX + 1 };
 
 /* One ref of the wait: the name under which it is waited for now. */
 struct waited {
     roost_ref ref;
-    uint32_t which;
     bool is_ready;
 };
 
@@ -49,13 +50,22 @@ static void mark(struct wait_state *state, struct waited *waited)
     }
 }
 
-static void look_at_all(struct roost *rt, struct wait_state *state)
+/* From the first on, until `wanted` are ready and as many again have been looked at as that took: a program that waits for
+ * one, takes out what is ready and waits again does not look at all that are left each time, and where many that come
+ * first are not ready it gets many at once. `wanted` of 0 asks about all. */
+static size_t look_at_first(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool *ready_out)
 {
-    for (size_t i = 0; i < state->count; i++) {
-        if (!state->waited[i].is_ready && is_ready_here(rt, &state->waited[i].ref)) {
-            mark(state, &state->waited[i]);
+    size_t ready = 0, end = count;
+    memset(ready_out, 0, count * sizeof *ready_out);
+    for (size_t i = 0; i < end; i++) {
+        roost_ref ref = refs[i];
+        ready_out[i] = is_ready_here(rt, &ref);
+        ready += ready_out[i];
+        if (ready_out[i] && ready == wanted) {
+            end = 2 * (i + 1) < count ? 2 * (i + 1) : count;
         }
     }
+    return ready;
 }
 
 /* One question about all that is not ready. A name that did not change is ready when the agent says so; in the last
@@ -93,7 +103,6 @@ static int ask(struct roost *rt, struct wait_state *state, size_t wanted, bool f
 static int wait_for(struct roost *rt, struct wait_state *state, size_t wanted, bool fetch, uint64_t deadline)
 {
     int status = 0;
-    look_at_all(rt, state);
     for (int round = 0; state->ready_count < wanted && status == 0 && round < ROUNDS_MAX; round++) {
         status = ask(rt, state, wanted, fetch, deadline, round == ROUNDS_MAX - 1);
     }
@@ -109,8 +118,9 @@ static int wait_for(struct roost *rt, struct wait_state *state, size_t wanted, b
                : error_set(ROOST_EIO, "the agent said %d times that something is ready, and it was not", ROUNDS_MAX);
 }
 
-static int wait_all(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool fetch, bool *ready_out,
-                    int timeout_ms)
+/* `ready_out` says what is ready already: too few. */
+static int wait_for_more(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool fetch,
+                         bool *ready_out, int timeout_ms)
 {
     struct waited on_stack[WAIT_ON_STACK];
     roost_ref refs_on_stack[WAIT_ON_STACK];
@@ -122,10 +132,11 @@ static int wait_all(struct roost *rt, const roost_ref *refs, size_t count, size_
     int status = ROOST_ENOMEM;
     if (state.waited != NULL && state.refs != NULL && state.answers != NULL) {
         for (size_t i = 0; i < count; i++) {
-            state.waited[i] = (struct waited){ refs[i], (uint32_t)i, false };
+            state.waited[i] = (struct waited){ refs[i], ready_out[i] };
+            state.ready_count += ready_out[i];
         }
         status = wait_for(rt, &state, wanted, fetch, client_deadline(timeout_ms));
-        for (size_t i = 0; i < count && (status == 0 || status == ROOST_ETIMEDOUT); i++) {
+        for (size_t i = 0; i < count; i++) {
             ready_out[i] = state.waited[i].is_ready;
         }
     } else {
@@ -160,5 +171,8 @@ int roost_wait(struct roost *rt, const roost_ref *refs, size_t count, size_t wan
             return error_set(ROOST_EINVAL, "roost_wait: ref %zu names nothing", i);
         }
     }
-    return count == 0 ? 0 : wait_all(rt, refs, count, wanted, fetch, ready_out, timeout_ms);
+    if (count == 0 || look_at_first(rt, refs, count, wanted, ready_out) >= wanted) {
+        return 0;
+    }
+    return wait_for_more(rt, refs, count, wanted, fetch, ready_out, timeout_ms);
 }

@@ -272,8 +272,9 @@ ROOST_API int roost_get_copy(struct roost *rt, roost_ref ref, void *data_out, si
 #define roost_get_value(rt, ref, value_out, timeout_ms) \
     roost_get_copy((rt), (ref), (value_out), sizeof *(value_out), (timeout_ms))
 
-/* Wait until `wanted` of the refs are ready: sealed, or failed. ready_out[i] says which are, also on ROOST_ETIMEDOUT;
- * with fetch, ready means "on this node". A ref given twice counts twice. */
+/* Wait until `wanted` of the refs are ready: sealed, or failed; with fetch, ready means "on this node". ready_out[i] says
+ * which were seen to be: at least `wanted`, perhaps more; of all refs when `wanted` is 0 or their number, and on
+ * ROOST_ETIMEDOUT. After other failures what it says is true but need not be all. A ref given twice counts twice. */
 ROOST_API int roost_wait(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool fetch,
                          bool *ready_out, int timeout_ms);
 

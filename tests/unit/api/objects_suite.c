@@ -245,6 +245,11 @@ void objects_waits(struct roost *rt)
     refs[3] = refs[2]; /* twice */
     CHECK_EQ(roost_wait(rt, refs, 40, 40, true, ready, 0), 0);
     CHECK(ready[0] && ready[3] && ready[39]);
+    CHECK_EQ(roost_wait(rt, refs, 40, 0, true, ready, 0), 0); /* which are? */
+    CHECK(ready[0] && ready[3] && ready[39]);
+    CHECK_EQ(roost_wait(rt, refs, 40, 3, true, ready, 0), 0); /* the others need not be looked at */
+    CHECK(ready[0] && ready[1] && ready[2]);
+    CHECK(!ready[6] && !ready[39]);
     CHECK_EQ(roost_wait(rt, refs, 2, 1, false, ready, ROOST_FOREVER), 0);
     CHECK_EQ(roost_wait(rt, NULL, 0, 0, false, NULL, 0), 0);
     CHECK_EQ(roost_wait(rt, refs, 2, 3, false, ready, 0), ROOST_EINVAL);
