@@ -1,4 +1,4 @@
-/* bench.c - `roost bench [--json] [--bytes N] [--runs N] [CASE...]`: becomes roost-bench
+/* bench.c - `roost bench [--json] [--bytes SIZE] [--runs N] [CASE...]`: becomes roost-bench
  *
  * The measurements are a program of their own, because workers run the program that called roost_open(). It is looked
  * for beside this one: ../libexec/roost/roost-bench when installed, ../tests/bench/roost-bench in a build folder. It

@@ -1,23 +1,24 @@
-/* main.c - roost-bench [--json] [--bytes N] [--runs N] [--chart FILE] [CASE...]: which cases run
+/* main.c - roost-bench [--json] [--bytes SIZE] [--runs N] [--chart FILE] [CASE...]: which cases run
  *
  * Without a CASE all run, in the order of the table. A case that fails is reported on stderr, the next ones still run.
  * A worker is this program again with the same arguments, and does nothing but serve tasks.
  *
  * Exit status: 0, 1 a case failed, 2 usage.
  * Thread: the driver's. */
+#include "api/cli/command.h"
+#include "api/cli/options.h"
 #include "objectstore/segment.h"
 #include "tests/bench/bench.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BYTES_MAX = 63, MEMORY_SHARE = 8, RUNS_MAX = 100000 };
+enum { HELP_BYTES = 8192, CASES_GIVEN_MAX = 64, MEMORY_SHARE = 8, RUNS_MAX = 100000 };
 #define LARGE_BYTES_DEFAULT (UINT64_C(1) << 30)
 #define LARGE_BYTES_MIN     (UINT64_C(1) << 20)
+#define LARGE_BYTES_MAX     (UINT64_C(1) << 40)
 
 /* Series of a case that are batches: a list of { name, unit, items, runs, function, per item?, unpinned? }. */
 #define BATCHES(...)                                          \
@@ -28,15 +29,16 @@ enum { NAME_BYTES_MAX = 63, MEMORY_SHARE = 8, RUNS_MAX = 100000 };
 
 /* clang-format off: a table */
 const struct bench_case bench_cases[] = {
-    { "get_local", "ns", "single client get calls: 1 KB, the same again, one large view", case_get_local, NULL },
+    { "get_local", "ns", "single client get calls: 1 KB, the same again, of another process, one large", case_get_local,
+      NULL },
     { "get_many_10000", "us", "one get of 10,000 local objects", case_get_many, NULL },
     { "get_refs_10000", "ms", "get of an object that contains 10,000 refs, each kept and freed",
       BATCHES({ "get_refs_10000", "ms", 10000, 15, batch_get_refs, false, false }) },
-    { "put_small", "ns", "single client put calls, 100 bytes", case_put_small, NULL },
+    { "put_small", "ns", "single client put calls, 100 bytes; the same, freed at once", case_put_small, NULL },
     { "put_large", "ms", "single client put of --bytes: a client's first, and later ones", case_put_large, NULL },
     { "put_multi", "ms", "multi client put: two put a half of --bytes each at once", case_put_multi, NULL },
-    { "task_sync", "us", "call an empty task, get its result", case_task_sync, NULL },
-    { "task_async", "us", "empty tasks, 1,000 under way", case_task_async, NULL },
+    { "task_sync", "us", "call an empty task, get its result; the same on busy cores", case_task_sync, NULL },
+    { "task_async", "us", "empty tasks, 1,000 under way; the same with a ref as argument", case_task_async, NULL },
     { "task_multi", "us", "four clients call 1,000 empty tasks each and wait",
       BATCHES({ "task_multi", "us", 4000, 10, batch_multi_client, true, true }) },
     { "tasks_and_get", "ms", "1,000 empty tasks and one get of all their results",
@@ -50,7 +52,7 @@ const struct bench_case bench_cases[] = {
       BATCHES({ "chain_1000", "ms", 1000, 15, batch_chain, false, false }) },
     { "fan_in_1000", "ms", "1,000 tasks and one that takes all their results",
       BATCHES({ "fan_in_1000", "ms", 1000, 15, batch_fan_in, false, false }) },
-    { "queued", "us", "per task, all called before one is waited for: 10,000, 100,000 and 1,000,000",
+    { "queued", "us", "per task, all called before one is got: 10,000, 100,000 and 1,000,000",
       BATCHES({ "queued/10000", "us", 10000, 10, batch_queued, true, true },
               { "queued/100000", "us", 100000, 3, batch_queued, true, true },
               { "queued/1000000", "us", 1000000, 1, batch_queued, true, true }) },
@@ -69,51 +71,6 @@ const struct bench_case bench_cases[] = {
     { NULL, NULL, NULL, NULL, NULL },
 };
 /* clang-format on */
-
-static void print_help(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: roost bench [--json] [--bytes N] [--runs N] [--chart FILE] [CASE...]\n\n"
-        "  --json     one JSON object per line\n"
-        "  --bytes N  size of the large objects, from which all is sized (default: 1 GiB, less on a small machine)\n"
-        "  --runs N   runs of each series (default: each case's own)\n"
-        "  --chart F  write a chart of all lines to the file F, as SVG\n\ncases:\n");
-    for (const struct bench_case *one = bench_cases; one->name != NULL; one++) {
-        fprintf(to, "  %-15s %-3s %s\n", one->name, one->unit, one->what);
-    }
-}
-
-/* Levenshtein's distance, one row of the matrix at a time. */
-static size_t distance(const char *left, const char *right)
-{
-    size_t row[NAME_BYTES_MAX + 1], length = strlen(right);
-    for (size_t j = 0; j <= length; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 0; left[i] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < length; j++) {
-            size_t changed = diagonal + (left[i] != right[j]);
-            size_t shorter = row[j] < row[j + 1] ? row[j] + 1 : row[j + 1] + 1;
-            diagonal = row[j + 1];
-            row[j + 1] = changed < shorter ? changed : shorter;
-        }
-    }
-    return row[length];
-}
-
-static const char *nearest_name(const char *name)
-{
-    const struct bench_case *best = bench_cases;
-    for (const struct bench_case *one = bench_cases; one->name != NULL; one++) {
-        if (distance(name, one->name) < distance(name, best->name)) {
-            best = one;
-        }
-    }
-    return best->name;
-}
 
 static const struct bench_case *find_case(const char *name)
 {
@@ -152,50 +109,48 @@ static void find_cores(int cores_out[2])
     }
 }
 
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number_out)
+/* What --help says: all cases. */
+static const char *describe_cases(void)
 {
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || number < min || number > max) {
-        fprintf(stderr, "roost bench: \"%s\" is not a number from %llu to %llu\n", text, (unsigned long long)min,
-                (unsigned long long)max);
-        return false;
+    static char text[HELP_BYTES];
+    size_t used = (size_t)snprintf(text, sizeof text,
+                                   "Measures this machine and Roost on it, side by side. Without a CASE all run.\n\n"
+                                   "Cases:");
+    for (const struct bench_case *one = bench_cases; one->name != NULL && used < sizeof text; one++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "\n  %-15s %-3s %s", one->name, one->unit, one->what);
     }
-    *number_out = number;
-    return true;
+    return text;
 }
 
-/* 0: run; else the exit status plus one. */
-static int parse_options(int argc, char **argv, struct bench *bench)
+/* -1: run the cases, `*names_out` of them, that are argv's words now; else the exit status. */
+static int parse_options(int argc, char **argv, struct bench *bench, int *names_out)
 {
-    static const struct option known[] = {
-        { "json", no_argument, NULL, 'j' },       { "bytes", required_argument, NULL, 'b' },
-        { "runs", required_argument, NULL, 'r' }, { "chart", required_argument, NULL, 'c' },
-        { "help", no_argument, NULL, 'h' },       { 0 }
-    };
     uint64_t runs = 0;
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
-        if (option == 'h') {
-            print_help(stdout);
-            return 1;
-        }
-        if ((option == 'b' && !parse_number(optarg, LARGE_BYTES_MIN, UINT64_C(1) << 40, &bench->large_bytes)) ||
-            (option == 'r' && !parse_number(optarg, 1, RUNS_MAX, &runs)) || option == '?') {
-            return 3;
-        }
-        bench->json |= option == 'j';
-        bench->chart = option == 'c' ? optarg : bench->chart;
-    }
+    const struct option_spec specs[] = {
+        OPT_FLAG("json", &bench->json, "one JSON object a line"),
+        OPT_BYTES("bytes", LARGE_BYTES_MIN, LARGE_BYTES_MAX, &bench->large_bytes,
+                  "of the large objects, from which all is sized (default:\n1G, less on a small machine)"),
+        OPT_NUMBER("runs", "N", 1, RUNS_MAX, &runs, "of each series (default: each case's own)"),
+        OPT_TEXT("chart", "FILE", &bench->chart, "write a chart of all lines there, as SVG"),
+        OPT_END,
+    };
+    const struct option_set set = { .command = "bench",
+                                    .usage = "[--json] [--bytes SIZE] [--runs N] [--chart FILE] [CASE...]",
+                                    .text = describe_cases(),
+                                    .examples = "roost bench --bytes 64M --runs 3 task_sync put_large",
+                                    .specs = specs,
+                                    .words_max = CASES_GIVEN_MAX };
+    int status = options_start(&set, argc, argv, names_out);
     bench->runs = (int)runs;
-    for (int i = optind; i < argc; i++) {
+    for (int i = 1; status == OPTIONS_FINE && i <= *names_out; i++) {
         if (find_case(argv[i]) == NULL) {
-            fprintf(stderr, "roost bench: there is no case \"%s\"; the nearest is \"%s\"\n", argv[i],
-                    nearest_name(argv[i]));
-            return 3;
+            const char *near = options_nearest(argv[i], &bench_cases[0].name,
+                                               sizeof bench_cases / sizeof *bench_cases - 1, sizeof *bench_cases);
+            status = near != NULL ? options_refuse(&set, "there is no case \"%s\"; did you mean \"%s\"?", argv[i], near)
+                                  : options_refuse(&set, "there is no case \"%s\"", argv[i]);
         }
     }
-    return 0;
+    return status;
 }
 
 /* Each in a cluster of its own. */
@@ -224,16 +179,16 @@ int main(int argc, char **argv)
 {
     session_serve();
     struct bench bench = { .large_bytes = large_bytes_default() };
-    int leave = parse_options(argc, argv, &bench);
-    if (leave != 0) {
-        return leave - 1;
+    int names = 0, status = parse_options(argc, argv, &bench, &names);
+    if (status != OPTIONS_FINE) {
+        return status;
     }
     find_cores(bench.cores);
     bool good = true;
-    for (const struct bench_case *one = bench_cases; optind == argc && one->name != NULL; one++) {
+    for (const struct bench_case *one = bench_cases; names == 0 && one->name != NULL; one++) {
         good &= run_case(one, &bench);
     }
-    for (int i = optind; i < argc; i++) {
+    for (int i = 1; i <= names; i++) {
         good &= run_case(find_case(argv[i]), &bench);
     }
     if (bench.chart != NULL && chart_write(bench.chart) != 0) {
@@ -241,5 +196,5 @@ int main(int argc, char **argv)
         good = false;
     }
     chart_fini();
-    return good ? 0 : 1;
+    return good ? EXIT_OK : EXIT_FAILED;
 }
