@@ -101,8 +101,10 @@ void bench_unmap(void *memory, uint64_t bytes);
 /* Backs `bytes` of memory and gives it back, so that the host has it ready for whoever asks next. */
 void bench_ready_memory(uint64_t bytes);
 
-/* The task that does nothing, and one call of it. */
-roost_fn bench_nothing;
+/* The task that does nothing with any arguments. One that makes argument 0 objects of argument 1 bytes (at most
+ * BENCH_OBJECT_BYTES_MAX): its result is the list of their refs. One that calls argument 0 empty tasks and waits. */
+enum { BENCH_OBJECT_BYTES_MAX = 1024 };
+roost_fn bench_nothing, bench_make_refs, bench_client;
 
 /* ---- limits.c: the hardware's figures, each for one run */
 

@@ -15,6 +15,7 @@ enum {
     MANY = 10000,
     RUNS = 50,
     MANY_RUNS = 30,
+    FOREIGN_RUNS = 10,
     TABLE_BYTES_EACH = 256
 };
 
@@ -55,15 +56,20 @@ static void shuffle(roost_ref *refs, uint32_t *order, uint32_t count)
     }
 }
 
-static int shelf_fill(struct bench *bench, struct shelf *shelf, size_t size)
+static int shelf_init(struct shelf *shelf)
 {
-    static const char bytes[KB] = "bench";
     shelf->refs = calloc(shelf->count, sizeof *shelf->refs);
     shelf->order = calloc(shelf->count, sizeof *shelf->order);
     shelf->lines = bench_map((uint64_t)shelf->count * LIMIT_SLOT_BYTES);
-    int status = shelf->refs == NULL || shelf->order == NULL || shelf->lines == NULL
-                     ? error_set(ROOST_ENOMEM, "no memory for %u refs", shelf->count)
-                     : 0;
+    return shelf->refs == NULL || shelf->order == NULL || shelf->lines == NULL
+               ? error_set(ROOST_ENOMEM, "no memory for %u refs", shelf->count)
+               : 0;
+}
+
+static int shelf_fill(struct bench *bench, struct shelf *shelf, size_t size)
+{
+    static const char bytes[KB] = "bench";
+    int status = shelf_init(shelf);
     uint32_t made = 0;
     for (; status == 0 && made < shelf->count; made += status == 0) {
         status = roost_put(bench->rt, bytes, size, &shelf->refs[made]);
@@ -119,6 +125,34 @@ static int get_same_once(struct bench *bench, void *arg, double *found_out, doub
     return time_gets(bench, gets->shelf, 0, KB, true, found_out);
 }
 
+/* Objects that a worker has made and that nobody here has got before: the shelf is filled anew for each run. */
+static int get_foreign_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    struct shelf *shelf = arg;
+    roost_ref list;
+    ROOST_TRY(roost_call(bench->rt, bench_make_refs, &list, shelf->count, KB));
+    ROOST_TRY(roost_get_copy(bench->rt, list, shelf->refs, shelf->count * sizeof *shelf->refs, BENCH_GET_MS));
+    for (uint32_t i = 0; i < shelf->count; i++) {
+        ROOST_TRY(roost_keep(bench->rt, shelf->refs[i]));
+    }
+    roost_free(bench->rt, list);
+    shuffle(shelf->refs, shelf->order, shelf->count);
+    *limit_out = limit_touch_ns(shelf->lines, shelf->order, shelf->count);
+    int status = time_gets(bench, shelf, 0, shelf->count, false, found_out);
+    roost_free_many(bench->rt, shelf->refs, shelf->count);
+    return status;
+}
+
+static int measure_foreign(struct bench *bench, uint32_t count)
+{
+    const struct line line = { .name = "get_local/1KB_other", .unit = "ns" };
+    struct shelf shelf = { .count = count };
+    int status = shelf_init(&shelf);
+    status = status == 0 ? bench_series(bench, line, FOREIGN_RUNS, get_foreign_once, &shelf) : status;
+    shelf_fini(bench, &shelf, 0);
+    return status;
+}
+
 static int measure_gets(struct bench *bench, const struct shelf *shelf)
 {
     const struct line others = { .name = "get_local/1KB", .unit = "ns" };
@@ -156,6 +190,7 @@ int case_get_local(struct bench *bench)
         status = measure_gets(bench, &shelf);
         shelf_fini(bench, &shelf, shelf.count);
     }
+    status = status == 0 ? measure_foreign(bench, shelf.count < MANY ? shelf.count : MANY) : status;
     return status == 0 ? measure_view(bench) : status;
 }
 

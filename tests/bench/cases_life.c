@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 enum { OPEN_RUNS = 10, COLD_RUNS = 20, OPEN_PROCESSES = 2, IDLE_PROCESSES = 4, IDLE_LISTENERS = 2, WORKERS = 2 };
-enum { OCCUPY_MS = 100 };
 #define SMALL_STORE_BYTES (UINT64_C(16) << 20)
 
 extern char **environ;
@@ -109,25 +108,18 @@ int case_startup(struct bench *bench)
 
 /* ------------------------------------------------------------------ footprint */
 
-/* Keeps a worker for a while, so that the next task wants another. */
-ROOST_TASK(bench_occupy);
-int bench_occupy(struct roost_task *task)
-{
-    usleep((useconds_t)roost_arg_uint(task, 0) * 1000);
-    return 0;
-}
-
+/* A task that waits for another keeps its worker: the other one needs a second. */
 static int start_workers(struct bench *bench)
 {
-    roost_ref refs[WORKERS];
-    roost_view views[WORKERS];
-    for (int i = 0; i < WORKERS; i++) {
-        ROOST_TRY(roost_call(bench->rt, bench_occupy, &refs[i], OCCUPY_MS));
+    roost_ref ref;
+    roost_view view;
+    ROOST_TRY(roost_call(bench->rt, bench_client, &ref, 1));
+    int status = roost_get(bench->rt, ref, &view, BENCH_GET_MS);
+    if (status == 0) {
+        roost_release(bench->rt, &view);
     }
-    ROOST_TRY(roost_get_many(bench->rt, refs, WORKERS, views, BENCH_GET_MS));
-    roost_release_many(bench->rt, views, WORKERS);
-    roost_free_many(bench->rt, refs, WORKERS);
-    return 0;
+    roost_free(bench->rt, ref);
+    return status;
 }
 
 /* The memory of one process that waits for its input: of a `cat` that has given a byte back. */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,12 +116,19 @@ static size_t pack_refs(struct metg *metg)
     return count;
 }
 
-/* Outside of the time: that every task ended well. */
-static int check_all(struct metg *metg, size_t count)
+/* Outside of the time: that every task ended well, and that its result is its own step and column. */
+static int check_all(struct metg *metg)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct metg_output output;
-        ROOST_TRY(roost_get_value(metg->bench->rt, metg->refs[i], &output, BENCH_GET_MS));
+    const roost_ref *ref = metg->refs;
+    for (uint32_t step = 0; step < metg->steps; step++) {
+        for (uint32_t column = 0; column < metg_row_tasks(metg->pattern, metg->width, step); column++, ref++) {
+            struct metg_output output;
+            ROOST_TRY(roost_get_value(metg->bench->rt, *ref, &output, BENCH_GET_MS));
+            if (output.step != step || output.column != column) {
+                return error_set(ROOST_EIO, "the result of step %u column %u is of step %" PRId64 " column %" PRId64,
+                                 step, column, output.step, output.column);
+            }
+        }
     }
     return 0;
 }
@@ -135,39 +143,49 @@ static int run_graph(struct metg *metg, uint64_t iterations, double *seconds_out
     ROOST_TRY(roost_wait(metg->bench->rt, metg->refs, count, count, false, metg->ready, BENCH_BATCH_MS));
     *seconds_out = (bench_now_ns() - started) / 1e9;
     metg->tasks = (double)count;
-    int status = check_all(metg, count);
+    int status = check_all(metg);
     roost_free_many(metg->bench->rt, metg->refs, count);
     return status;
 }
 
 /* ------------------------------------------------------------------ the machine */
 
-/* Operations per second of one process per core that does nothing but the kernel. */
+/* One process: its rate, in operations per second. */
+static void compute(struct metg *metg, int which, double *rate_out)
+{
+    bool has_core = metg->cores <= 2 && metg->bench->cores[which % 2] >= 0;
+    bench_pin(has_core ? metg->bench->cores[which] : -1);
+    double started = bench_now_ns();
+    volatile double result = metg_kernel(PEAK_ITERATIONS);
+    (void)result;
+    *rate_out = metg_kernel_flop(PEAK_ITERATIONS) / (bench_now_ns() - started) * 1e9;
+}
+
+/* The sum of the rates of one process per core that does nothing but the kernel; starting them is not in the time. */
 static int measure_peak(struct metg *metg)
 {
     pid_t pids[CORES_MAX];
     int started_count = 0, status = 0;
-    double started = bench_now_ns();
-    for (; started_count < metg->cores; started_count++) {
+    double *rates = mmap(NULL, CORES_MAX * sizeof *rates, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (rates == MAP_FAILED) {
+        return error_from_errno("memory for the rates of %d processes", metg->cores);
+    }
+    for (; status == 0 && started_count < metg->cores; started_count += status == 0) {
         pids[started_count] = fork();
         if (pids[started_count] == 0) {
-            bench_pin(metg->bench->cores[started_count % 2] < 0 || metg->cores > 2 ? -1
-                                                                                   : metg->bench->cores[started_count]);
-            volatile double result = metg_kernel(PEAK_ITERATIONS);
-            (void)result;
+            compute(metg, started_count, &rates[started_count]);
             _exit(0);
         }
-        if (pids[started_count] < 0) {
-            status = error_from_errno("fork");
-            break;
-        }
+        status = pids[started_count] < 0 ? error_from_errno("fork") : 0;
     }
+    double peak = 0;
     for (int i = 0; i < started_count; i++) {
         waitpid(pids[i], NULL, 0);
+        peak += rates[i];
     }
-    double seconds = (bench_now_ns() - started) / 1e9;
+    munmap(rates, CORES_MAX * sizeof *rates);
     if (status == 0) {
-        samples_add(&metg->peaks, metg->cores * metg_kernel_flop(PEAK_ITERATIONS) / seconds);
+        samples_add(&metg->peaks, peak);
     }
     return status;
 }

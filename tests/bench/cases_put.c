@@ -26,6 +26,20 @@ static int time_small(struct bench *bench, roost_ref *refs, double *ns_out)
     return status;
 }
 
+/* ns per put that is given up at once. */
+static int time_freed(struct bench *bench, double *ns_out)
+{
+    static const char bytes[BENCH_SMALL_BYTES] = "bench";
+    double started = bench_now_ns();
+    for (int i = 0; i < PUTS; i++) {
+        roost_ref ref;
+        ROOST_TRY(roost_put(bench->rt, bytes, sizeof bytes, &ref));
+        roost_free(bench->rt, ref);
+    }
+    *ns_out = (bench_now_ns() - started) / PUTS;
+    return 0;
+}
+
 struct small {
     roost_ref *refs;
     void *area;
@@ -38,14 +52,23 @@ static int put_small_once(struct bench *bench, void *arg, double *found_out, dou
     return time_small(bench, small->refs, found_out);
 }
 
+static int put_freed_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    const struct small *small = arg;
+    *limit_out = limit_small_copy_ns(small->area, AREA_BYTES, BENCH_SMALL_BYTES, PUTS);
+    return time_freed(bench, found_out);
+}
+
 int case_put_small(struct bench *bench)
 {
     const struct line line = { .name = "put_small", .unit = "ns" };
+    const struct line freed = { .name = "put_small/freed", .unit = "ns" };
     ROOST_TRY(session_open(bench, UINT64_C(192) << 20, 1));
     struct small small = { calloc(PUTS, sizeof *small.refs), bench_map(AREA_BYTES) };
     int status = small.refs == NULL || small.area == NULL
                      ? error_set(ROOST_ENOMEM, "no memory for the refs")
                      : bench_series(bench, line, SMALL_RUNS, put_small_once, &small);
+    status = status == 0 ? bench_series(bench, freed, SMALL_RUNS, put_freed_once, &small) : status;
     free(small.refs);
     bench_unmap(small.area, AREA_BYTES);
     return status;

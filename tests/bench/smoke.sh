@@ -13,7 +13,7 @@ fail() {
 }
 
 export TMPDIR="$work"
-"$roost" bench --json --bytes 1048576 --runs 1 --chart "$work/chart" >"$work/lines" 2>"$work/errors" ||
+"$roost" bench --json --bytes 1M --runs 1 --chart "$work/chart" >"$work/lines" 2>"$work/errors" ||
     fail "exit status $?"
 [ -s "$work/errors" ] && fail "it says: $(cat "$work/errors")"
 
@@ -26,8 +26,9 @@ form="$form(,\"table\":\{.*\} *|,$points|,$size)?\}\$"
 if grep -Evq "$form" "$work/lines"; then
     fail "not of the form: $(grep -Ev "$form" "$work/lines" | head -n 1)"
 fi
-for name in get_local/1KB get_local/1KB_again get_local/large get_many_10000 get_refs_10000 put_small put_large/first \
-    put_large/later put_multi task_sync task_sync/woken task_async task_multi tasks_and_get wait_1000/each wait_1000/all args_10000 \
+for name in get_local/1KB get_local/1KB_again get_local/1KB_other get_local/large get_many_10000 get_refs_10000 \
+    put_small put_small/freed put_large/first put_large/later put_multi task_sync task_sync/woken task_sync/busy \
+    task_async task_async/ref task_multi tasks_and_get wait_1000/each wait_1000/all args_10000 \
     returns_3000 chain_1000 fan_in_1000 queued/10000 queued/100000 queued/1000000 pull_1gb pull_1000 startup/open \
     startup/cold_worker footprint/memory footprint/store footprint/processes footprint/threads footprint/listeners \
     sort/wall sort/cpu sched_scale/object_10 sched_scale/task_10 sched_scale/decision_10 sched_scale/census_10 \
