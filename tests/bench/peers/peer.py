@@ -5,12 +5,14 @@ Says hello with a line of JSON ({}, or {"error": why}), then answers each line `
 when the system has no such thing, or with {"error": ...}. Clusters are started once and warm. Times are of this process.
 """
 
+import collections
 import glob
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 FOLDER = os.environ["PEER_FOLDER"]
@@ -59,7 +61,15 @@ class Ray:
     def tasks_and_get(self):
         return timed(lambda: self.ray.get([self.nothing.remote() for _ in range(1000)]))
 
-    def wait_1000(self):
+    def wait_each_1000(self):
+        def run():
+            refs = [self.nothing.remote() for _ in range(1000)]
+            for _ in range(1000):
+                _, refs = self.ray.wait(refs)
+
+        return timed(run)
+
+    def wait_all_1000(self):
         def run():
             refs = [self.nothing.remote() for _ in range(1000)]
             self.ray.wait(refs, num_returns=len(refs))
@@ -69,6 +79,18 @@ class Ray:
     def get_many_10000(self):
         refs = [self.ray.put(i) for i in range(10000)]
         return timed(lambda: self.ray.get(refs))
+
+    def get_refs_10000(self):
+        @self.ray.remote
+        def list_of_refs(count):
+            return [self.ray.put(i) for i in range(count)]
+
+        listed = list_of_refs.remote(10000)
+        self.ray.wait([listed])
+        return timed(lambda: self.ray.get(listed))
+
+    def queued_10000(self):
+        return timed(lambda: self.ray.get([self.nothing.remote() for _ in range(10000)]), 10000)
 
     def args_10000(self):
         refs = [self.ray.put(i) for i in range(10000)]
@@ -94,7 +116,7 @@ class Ray:
         return timed(lambda: self.ray.get(self.nothing.remote(*[self.nothing.remote() for _ in range(1000)])))
 
     def close(self):
-        self.ray.shutdown()
+        self.ray.shutdown()  # its daemons end with it
 
 
 class Dask:
@@ -122,7 +144,10 @@ class Dask:
     def tasks_and_get(self):
         return timed(lambda: self.client.gather([self.call() for _ in range(1000)]))
 
-    def wait_1000(self):
+    def queued_10000(self):
+        return timed(lambda: self.client.gather([self.call() for _ in range(10000)]), 10000)
+
+    def wait_all_1000(self):
         from distributed import wait
 
         return timed(lambda: wait([self.call() for _ in range(1000)]))
@@ -148,17 +173,18 @@ class Vineyard:
     def __init__(self):
         import vineyard
 
-        server = shutil.which("vineyardd") or os.path.join(os.path.dirname(vineyard.__file__), "bin", "vineyardd")
+        server = shutil.which("vineyardd") or os.path.join(os.path.dirname(vineyard.__file__), "bdist", "vineyardd")
         socket = os.path.join(FOLDER, "vineyard.sock")
         self.server = subprocess.Popen(
             [server, "--socket", socket, "--meta", "local", "--size", str(4 * BYTES), "--rpc=false"],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        for _ in range(300):
-            if os.path.exists(socket) or self.server.poll() is not None:
-                break
-            time.sleep(0.1)
+        said = next((line for line in self.server.stderr if "will listen on" in line), None)
+        if said is None:
+            raise RuntimeError(f"vineyardd ended with status {self.server.wait()}")
+        threading.Thread(target=lambda: collections.deque(self.server.stderr, maxlen=0), daemon=True).start()
         self.client = vineyard.connect(socket)
         self.small = self.client.put(b"x" * 1024)
         self.large = b"\1" * BYTES

@@ -11,7 +11,9 @@ What is not installed is a line that says so. A peer that has no such case has a
 import argparse
 import json
 import os
+import select
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,8 +28,11 @@ CASES = {
     "task_sync": ("task_sync", "us"),
     "task_async": ("task_async", "us"),
     "tasks_and_get": ("tasks_and_get", "ms"),
-    "wait_1000": ("wait_1000/all", "ms"),
+    "queued_10000": ("queued/10000", "us"),
+    "wait_each_1000": ("wait_1000/each", "ms"),
+    "wait_all_1000": ("wait_1000/all", "ms"),
     "get_many_10000": ("get_many_10000", "us"),
+    "get_refs_10000": ("get_refs_10000", "ms"),
     "args_10000": ("args_10000", "ms"),
     "returns_3000": ("returns_3000", "ms"),
     "chain_1000": ("chain_1000", "ms"),
@@ -36,6 +41,7 @@ CASES = {
 }
 PEERS = "starpu,ray,dask,vineyard,gnu,duckdb,polars"
 NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+SECONDS_MAX = 300  # for one case, or to start
 
 
 class Peer:
@@ -49,6 +55,9 @@ class Peer:
         self.hello = self.read()
 
     def read(self):
+        if not select.select([self.process.stdout], [], [], SECONDS_MAX)[0]:
+            self.process.kill()
+            return {"error": f"no answer within {SECONDS_MAX} s"}
         line = self.process.stdout.readline()
         return json.loads(line) if line else {"error": f"ended with status {self.process.wait()}"}
 
@@ -147,9 +156,15 @@ def main():
     parser.add_argument("--peers", default=PEERS, help="which, with commas")
     parser.add_argument("cases", nargs="*", help="which cases (default: all)")
     options = parser.parse_args()
-    unknown = [case for case in options.cases if case not in CASES]
-    if unknown or options.roost is None:
-        parser.error(f"no case {unknown[0]}; there are: {' '.join(CASES)}" if unknown else "no roost in PATH; use --roost")
+    for name in options.cases:
+        if name not in CASES:
+            parser.error(f"no case {name}; there are: {' '.join(CASES)}")
+    for name in options.peers.split(","):
+        if name not in PEERS.split(","):
+            parser.error(f"no peer {name}; there are: {PEERS}")
+    if options.roost is None:
+        parser.error("no roost in PATH; use --roost")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the peers are closed on the way out
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)
     with tempfile.TemporaryDirectory(prefix="roost-peers-") as folder:
@@ -164,9 +179,10 @@ def main():
         if made.returncode != 0:
             print("sort: no input, as sortgen failed")
         runners = [Roost(roost, options.bytes, environment)]
-        runners += start_peers(options.peers.split(","), folder, environment)
         found = {}
         try:
+            for peer in start_peers(options.peers.split(","), folder, environment):
+                runners.append(peer)
             for number in range(options.rounds):
                 for case in options.cases or CASES:
                     for runner in runners:

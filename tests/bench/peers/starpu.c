@@ -1,14 +1,15 @@
 /* starpu.c - StarPU as a peer: threads of one process, no objects that others could see
  *
  * Says hello, then answers each line `CASE` as peer.py does. Tasks are empty codelets on as many workers as there are cores;
- * dependences are its implicit ones, over one handle of 16 bytes per result. */
+ * dependences are its implicit ones, over one handle of 16 bytes per result. Its workers spin while they have no task: they
+ * are paused between the cases, so that they take no core from who is measured next. */
 #include <starpu.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { SYNC = 1000, MANY = 1000, RESULT_BYTES = 16 };
+enum { SYNC = 1000, MANY = 1000, QUEUED = 10000, RESULT_BYTES = 16 };
 
 static void nothing(void *buffers[], void *arg) { (void)buffers, (void)arg; }
 
@@ -47,10 +48,10 @@ static double task_sync(void)
     return (now_ns() - started) / SYNC;
 }
 
-static double tasks(void)
+static double tasks(int count)
 {
     double started = now_ns();
-    for (int i = 0; i < MANY; i++) {
+    for (int i = 0; i < count; i++) {
         submit_plain(0);
     }
     starpu_task_wait_for_all();
@@ -93,10 +94,13 @@ static double run(const char *name)
         return task_sync();
     }
     if (strcmp(name, "task_async") == 0) {
-        return tasks() / MANY;
+        return tasks(MANY) / MANY;
     }
-    if (strcmp(name, "tasks_and_get") == 0 || strcmp(name, "wait_1000") == 0) {
-        return tasks();
+    if (strcmp(name, "queued_10000") == 0) {
+        return tasks(QUEUED) / QUEUED;
+    }
+    if (strcmp(name, "tasks_and_get") == 0 || strcmp(name, "wait_all_1000") == 0) {
+        return tasks(MANY);
     }
     return strcmp(name, "chain_1000") == 0 ? chain() : strcmp(name, "fan_in_1000") == 0 ? fan_in() : -1;
 }
@@ -111,15 +115,19 @@ int main(void)
     for (int i = 0; i <= MANY; i++) {
         starpu_variable_data_register(&handles[i], STARPU_MAIN_RAM, (uintptr_t)results[i], RESULT_BYTES);
     }
-    tasks();
+    tasks(MANY);
+    starpu_pause();
     puts("{}");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\n")] = '\0';
+        starpu_resume();
         double ns = run(line);
+        starpu_pause();
         ns < 0 ? puts("{}") : printf("{\"ns\":%.0f}\n", ns);
         fflush(stdout);
     }
+    starpu_resume();
     for (int i = 0; i <= MANY; i++) {
         starpu_data_unregister(handles[i]);
     }
