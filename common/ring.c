@@ -164,8 +164,6 @@ void ring_commit(struct ring_producer *producer)
     ROOST_YIELD_POINT();
 }
 
-void ring_cancel(struct ring_producer *producer) { producer->reserved = producer->committed; }
-
 size_t ring_space(struct ring_producer *producer)
 {
     look_at_consumer(producer);

@@ -70,9 +70,6 @@ void *ring_reserve(struct ring_producer *producer, size_t size);
 /* Publish all that was reserved. The consumer is not woken: ring its bell. */
 void ring_commit(struct ring_producer *producer);
 
-/* Give back all that was reserved since the last commit. */
-void ring_cancel(struct ring_producer *producer);
-
 /* Free bytes, with the consumer's index read afresh. 0 when broken. */
 size_t ring_space(struct ring_producer *producer);
 

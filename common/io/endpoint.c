@@ -12,7 +12,7 @@
  * Failures:   dial fails, stream fails, a bad length, silence -> closing, with the status that on_closed will carry.
  *             queue full -> the send is refused, the connection goes on.
  * Invariants: at most one send and one receive are under way; a length is checked before memory is taken for it;
- *             on_closed comes when the stream is gone and every owned frame was released.
+ *             on_closed comes when the stream is gone.
  * Thread:     the loop's.
  */
 #define LOG_TOPIC "endpoint"
@@ -329,24 +329,10 @@ static int check_send(struct endpoint *endpoint, const struct endpoint_piece *pi
 
 int endpoint_send(struct endpoint *endpoint, const struct endpoint_piece *pieces, size_t count)
 {
-    size_t size;
+    size_t size = 0;
     int status = check_send(endpoint, pieces, count, &size);
     if (status == 0) {
         status = endpoint_queue_add(&endpoint->queue, pieces, count, size);
-    }
-    if (status == 0) {
-        send_more(endpoint);
-    }
-    return status;
-}
-
-int endpoint_send_owned(struct endpoint *endpoint, const struct endpoint_piece *pieces, size_t count,
-                        void (*release)(void *release_arg), void *release_arg)
-{
-    size_t size;
-    int status = check_send(endpoint, pieces, count, &size);
-    if (status == 0) {
-        status = endpoint_queue_add_owned(&endpoint->queue, pieces, count, size, release, release_arg);
     }
     if (status == 0) {
         send_more(endpoint);

@@ -33,7 +33,7 @@ struct endpoint_handler {
      *   ROOST_ETOOBIG        the peer announced a frame over the limit
      *   ROOST_EINVAL         the peer sent a frame of no bytes, or the host does not exist
      *   ROOST_EIO, ROOST_ENOMEM
-     * error_text() says it in words. Every owned frame has been released before. The endpoint is freed after it. */
+     * error_text() says it in words. The endpoint is freed after it. */
     void (*on_closed)(struct endpoint *endpoint, void *arg, int status);
 };
 
@@ -74,11 +74,6 @@ struct endpoint_piece {
  *         ROOST_ENOMEM
  * and then nothing was sent. 0 does not mean that the peer has it. */
 int endpoint_send(struct endpoint *endpoint, const struct endpoint_piece *pieces, size_t count);
-
-/* The same without a copy: the memory behind the pieces stays borrowed until `release` is called, exactly once, when
- * the socket has taken it or the connection has ended. After an error it is not called. */
-int endpoint_send_owned(struct endpoint *endpoint, const struct endpoint_piece *pieces, size_t count,
-                        void (*release)(void *release_arg), void *release_arg);
 
 /* Bytes accepted for sending that the socket has not taken yet. */
 size_t endpoint_queued_bytes(const struct endpoint *endpoint);

@@ -1,9 +1,9 @@
 /* endpoint_queue.c - outgoing frames as a chain of blocks
  *
- * Owns the blocks, and with an owned frame the promise to release it.
+ * Owns the blocks.
  *
  * Happy path: add* -> gather (the first blocks, as they lie) -> pop (they are sent) -> gather the next.
- * Failures:   no memory for a block -> ROOST_ENOMEM, and the queue is as it was; owned memory is then not released.
+ * Failures:   no memory for a block -> ROOST_ENOMEM, and the queue is as it was.
  * Invariants: bytes is the sum of all blocks; a block that was handed out takes nothing more; one gather at a time.
  * Thread:     the loop's.
  */
@@ -17,11 +17,8 @@
 
 struct out_block {
     struct out_block *next;
-    const unsigned char *data;
-    size_t size, capacity; /* capacity 0: the memory is somebody else's */
-    void (*release)(void *arg);
-    void *release_arg;
-    unsigned char own[];
+    size_t size, capacity; /* capacity 0: it has been handed out */
+    unsigned char bytes[];
 };
 
 static struct out_block *block_create(size_t capacity)
@@ -31,25 +28,8 @@ static struct out_block *block_create(size_t capacity)
         error_set(ROOST_ENOMEM, "queueing a frame: out of memory");
         return NULL;
     }
-    *block = (struct out_block){ .data = block->own, .capacity = capacity };
+    *block = (struct out_block){ .capacity = capacity };
     return block;
-}
-
-static void block_destroy(struct out_block *block)
-{
-    if (block->release != NULL) {
-        block->release(block->release_arg);
-    }
-    free(block);
-}
-
-static void chain_destroy(struct out_block *block)
-{
-    while (block != NULL) {
-        struct out_block *next = block->next;
-        block_destroy(block);
-        block = next;
-    }
 }
 
 static void append(struct endpoint_queue *queue, struct out_block *block)
@@ -63,7 +43,7 @@ static void append(struct endpoint_queue *queue, struct out_block *block)
     queue->bytes += block->size;
 }
 
-/* Room for `size` bytes at the end, in the last block when that is ours and nobody reads it. NULL: no memory. */
+/* Room for `size` bytes at the end, in the last block when nobody reads it. NULL: no memory. */
 static struct out_block *block_with_room(struct endpoint_queue *queue, size_t size)
 {
     struct out_block *last = queue->last;
@@ -80,7 +60,7 @@ static struct out_block *block_with_room(struct endpoint_queue *queue, size_t si
 static void write_bytes(struct endpoint_queue *queue, struct out_block *block, const void *data, size_t size)
 {
     ROOST_PRE(size <= block->capacity - block->size);
-    memcpy(block->own + block->size, data, size);
+    memcpy(block->bytes + block->size, data, size);
     block->size += size;
     queue->bytes += size;
 }
@@ -107,59 +87,12 @@ int endpoint_queue_add(struct endpoint_queue *queue, const struct endpoint_piece
     return 0;
 }
 
-/* One block for each piece with bytes, the release at the last. */
-static int chain_create(const struct endpoint_piece *pieces, size_t count, struct out_block **first_out,
-                        struct out_block **last_out)
-{
-    struct out_block *first = NULL, *last = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (pieces[i].size == 0) {
-            continue;
-        }
-        struct out_block *block = block_create(0);
-        if (block == NULL) {
-            chain_destroy(first);
-            return ROOST_ENOMEM;
-        }
-        block->data = pieces[i].data;
-        block->size = pieces[i].size;
-        *(last != NULL ? &last->next : &first) = block;
-        last = block;
-    }
-    *first_out = first;
-    *last_out = last;
-    return 0;
-}
-
-int endpoint_queue_add_owned(struct endpoint_queue *queue, const struct endpoint_piece *pieces, size_t count,
-                             size_t size, void (*release)(void *release_arg), void *release_arg)
-{
-    struct out_block *first, *last;
-    if (chain_create(pieces, count, &first, &last) != 0) {
-        return ROOST_ENOMEM;
-    }
-    struct out_block *header = block_with_room(queue, ENDPOINT_HEADER_BYTES);
-    if (header == NULL) {
-        chain_destroy(first);
-        return ROOST_ENOMEM;
-    }
-    write_header(queue, header, size);
-    last->release = release;
-    last->release_arg = release_arg;
-    while (first != NULL) {
-        struct out_block *next = first->next;
-        append(queue, first);
-        first = next;
-    }
-    return 0;
-}
-
 size_t endpoint_queue_gather(struct endpoint_queue *queue, struct iovec *iov, size_t iov_max)
 {
     ROOST_PRE(queue->flight_count == 0);
     size_t count = 0;
     for (struct out_block *block = queue->first; block != NULL && count < iov_max; block = block->next) {
-        iov[count++] = (struct iovec){ (void *)(uintptr_t)block->data, block->size };
+        iov[count++] = (struct iovec){ block->bytes, block->size };
         block->capacity = 0; /* nothing is added to it any more */
     }
     queue->flight_count = count;
@@ -175,13 +108,16 @@ void endpoint_queue_pop(struct endpoint_queue *queue)
             queue->last = NULL;
         }
         queue->bytes -= block->size;
-        block_destroy(block);
+        free(block);
     }
 }
 
 void endpoint_queue_fini(struct endpoint_queue *queue)
 {
-    struct out_block *first = queue->first;
+    while (queue->first != NULL) {
+        struct out_block *next = queue->first->next;
+        free(queue->first);
+        queue->first = next;
+    }
     *queue = (struct endpoint_queue){ 0 };
-    chain_destroy(first);
 }

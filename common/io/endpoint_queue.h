@@ -1,7 +1,7 @@
 /* endpoint_queue.h - outgoing frames of one connection, in order
  *
- * Small frames are copied into blocks of ENDPOINT_BLOCK_BYTES, so that many of them are one piece of one send; owned
- * memory is named in place. Pure: knows neither loop nor stream. */
+ * Frames are copied into blocks of ENDPOINT_BLOCK_BYTES, or a longer one of their own, so that many of them are one piece of
+ * one send. Pure: knows neither loop nor stream. */
 #ifndef ROOST_COMMON_IO_ENDPOINT_QUEUE_H
 #define ROOST_COMMON_IO_ENDPOINT_QUEUE_H
 
@@ -22,8 +22,6 @@ enum { ENDPOINT_HEADER_BYTES = 4 };
 
 /* `size` is the sum of the pieces, already checked. ROOST_ENOMEM leaves the queue as it was. */
 int endpoint_queue_add(struct endpoint_queue *queue, const struct endpoint_piece *pieces, size_t count, size_t size);
-int endpoint_queue_add_owned(struct endpoint_queue *queue, const struct endpoint_piece *pieces, size_t count,
-                             size_t size, void (*release)(void *release_arg), void *release_arg);
 
 /* The next bytes to send, in at most `iov_max` pieces; they stay where they are until endpoint_queue_pop(). Returns the
  * number of pieces, 0 when the queue is empty. */
