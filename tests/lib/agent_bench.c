@@ -1,3 +1,11 @@
+/* agent_bench.c - see the header
+ *
+ * Happy path: an event -> the core's step -> each command is done at once: the bench has the table, the timers, the processes,
+ *             the tasks and the pulls that the daemon would have, as arrays.
+ * Failures:   a command that cannot be, or one too many for an array, fails the test where it stands.
+ * Invariants: the core's own check holds after every step, but for a bench that is crowded, where it would take too long.
+ * Thread:     one.
+ */
 #include "tests/lib/agent_bench.h"
 #include "common/hash.h"
 #include "common/job.h"

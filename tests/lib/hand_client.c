@@ -1,3 +1,10 @@
+/* hand_client.c - see the header
+ *
+ * Happy path: connect -> the page, the rings and the store are mapped -> entries are put and taken one by one.
+ * Failures:   the agent hangs up, or says nothing within HAND_MS -> it is printed, and the process ends with status 1.
+ * Invariants: an entry that is not the one that is waited for is kept, and found by the wait that wants it.
+ * Thread:     one.
+ */
 #include "tests/lib/hand_client.h"
 #include "common/error.h"
 #include "common/unix_client.h"

@@ -1,3 +1,4 @@
+/* Statuses: names, texts and the last error. */
 #include "common/error.h"
 #include "tests/lib/test.h"
 

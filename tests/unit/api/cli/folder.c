@@ -1,3 +1,4 @@
+/* The folders of clusters under $ROOST_DIR, and the marks of the processes in them. */
 #include "api/cli/folder.h"
 #include "common/error.h"
 #include "tests/lib/test.h"

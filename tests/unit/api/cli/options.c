@@ -1,3 +1,4 @@
+/* The reader of options: what it takes, and in which words it refuses the rest. */
 #include "api/cli/options.h"
 #include "common/bytes.h"
 #include "common/error.h"

@@ -1,3 +1,4 @@
+/* Tables that commands print: for people, for programs, and as JSON. */
 #include "api/cli/rows.h"
 #include "common/bytes.h"
 #include "common/error.h"
