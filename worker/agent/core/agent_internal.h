@@ -72,6 +72,7 @@ struct object {
     uint32_t said;      /* mark of the last word to the head, in this session, that makes it known */
     uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
     uint32_t holders_count;
+    uint32_t index; /* of its producer's results it is this one */
 
     /* parts: ranges and columns of an object that were pulled here alone */
     struct object *whole; /* of a part; counted in the whole's uses */

@@ -74,17 +74,12 @@ struct task *task_find(struct agent *agent, struct task_id id)
 
 void task_forget_result(struct agent *agent, struct task *task, struct object *result)
 {
-    for (uint32_t i = 0; i < task->spec->returns; i++) {
-        if (task->results[i] == result) {
-            task->results[i] = NULL;
-            task->results_left--;
-            if (task->results_left == 0 && task->state == TASK_DONE && list_is_empty(&task->queue)) {
-                list_append(&agent->finished, &task->queue);
-            }
-            return;
-        }
+    ROOST_PRE(result->index < task->spec->returns && task->results[result->index] == result);
+    task->results[result->index] = NULL;
+    task->results_left--;
+    if (task->results_left == 0 && task->state == TASK_DONE && list_is_empty(&task->queue)) {
+        list_append(&agent->finished, &task->queue);
     }
-    ROOST_IMPOSSIBLE("an object's producer knows it");
 }
 
 void task_done(struct agent *agent, struct task *task)

@@ -78,6 +78,7 @@ bool task_expect_results(struct agent *agent, struct task *task, struct scope *s
         }
         object_name(agent, object, &object->uses);
         task->results[i] = object;
+        object->index = i;
         task->results_left++;
         if (scope != NULL && (spec->flags & SPEC_UNHELD) == 0) {
             scope_hold(agent, scope, object);
@@ -288,6 +289,7 @@ static bool take_over_results(struct agent *agent, struct task *task, struct sco
         object->producer = task;
         object_name(agent, object, &object->uses);
         task->results[i] = object;
+        object->index = i;
         task->results_left++;
         if ((task->spec->flags & SPEC_UNHELD) == 0) {
             scope_hold(agent, scope, object);
