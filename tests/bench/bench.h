@@ -23,6 +23,7 @@ struct bench {
     struct roost *rt;     /* of the session, or NULL */
     uint64_t large_bytes; /* of the largest object; everything else is sized from it */
     int runs;             /* of each series; 0: the case's own choice */
+    const char *only;     /* the series that was asked for, or NULL */
     bool json;
     const char *chart; /* the file for it, or NULL */
     int cores[2];      /* the first two that this process may use; -1: there is no such */
@@ -168,9 +169,12 @@ void chart_fini(void);
 
 /* Runs of a series: what the user asked for, or `usual`. */
 int bench_runs(const struct bench *bench, int usual);
+/* Was that series asked for? */
+bool bench_wants(const struct bench *bench, const char *name);
 /* One run of an operation, and one of its limit beside it. */
 typedef int bench_run(struct bench *bench, void *arg, double *found_out, double *limit_out);
-/* Warms up, measures `usual_runs` runs, or as many as the user asked for, and prints the line. */
+/* Warms up, measures `usual_runs` runs, or as many as the user asked for, and prints the line; nothing of a series that
+ * was not asked for. */
 int bench_series(struct bench *bench, struct line line, int usual_runs, bench_run *run_once, void *arg);
 
 #endif

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum { STEPS = 1000, STEPS_MIN = 8, REPETITIONS = 5, POINTS_MAX = 64, CORES_MAX = 256, FULL_SIZE_BYTES = 64 << 20 };
-enum { PEAK_ITERATIONS = 20000000, TASK_LENGTHS_BEFORE = 16 };
+enum { PEAK_ITERATIONS = 20000000, TASK_LENGTHS_BEFORE = 16, METG_NAME_BYTES = 64 };
 #define METG_STORE_BYTES (UINT64_C(512) << 20)
 #define HALF             0.5
 #define GRID_FROM        4.0  /* times the crossing */
@@ -310,11 +310,16 @@ static char *points_member(struct metg *metg, bool is_above)
     return text;
 }
 
+static void name_of(enum metg_pattern pattern, uint32_t width, char name_out[METG_NAME_BYTES])
+{
+    snprintf(name_out, METG_NAME_BYTES, "metg/%s_%u", metg_pattern_name(pattern), width);
+}
+
 static int report(struct metg *metg, int repetitions)
 {
-    char name[64];
+    char name[METG_NAME_BYTES];
     bool is_above, ignored;
-    snprintf(name, sizeof name, "metg/%s_%u", metg_pattern_name(metg->pattern), metg->width);
+    name_of(metg->pattern, metg->width, name);
     struct line line = {
         .name = name, .unit = "us", .limit = metg->limits, .found_median = metg_of(metg, -1, &is_above)
     };
@@ -380,6 +385,11 @@ int case_metg(struct bench *bench)
     }
     for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
         for (int pattern = 0; pattern < METG_PATTERNS; pattern++) {
+            char name[METG_NAME_BYTES];
+            name_of((enum metg_pattern)pattern, widths[w], name);
+            if (!bench_wants(bench, name)) {
+                continue;
+            }
             bench->now = metg_pattern_name((enum metg_pattern)pattern);
             ROOST_TRY(session_open(bench, METG_STORE_BYTES, 0));
             ROOST_TRY(measure_graph(bench, (enum metg_pattern)pattern, widths[w]));

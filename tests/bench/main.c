@@ -72,10 +72,12 @@ const struct bench_case bench_cases[] = {
 };
 /* clang-format on */
 
+/* By its name, or that of one of its series: CASE/VARIANT. */
 static const struct bench_case *find_case(const char *name)
 {
+    size_t length = strcspn(name, "/");
     for (const struct bench_case *one = bench_cases; one->name != NULL; one++) {
-        if (strcmp(one->name, name) == 0) {
+        if (strlen(one->name) == length && memcmp(one->name, name, length) == 0) {
             return one;
         }
     }
@@ -114,7 +116,8 @@ static const char *describe_cases(void)
 {
     static char text[HELP_BYTES];
     size_t used = (size_t)snprintf(text, sizeof text,
-                                   "Measures this machine and Roost on it, side by side. Without a CASE all run.\n\n"
+                                   "Measures this machine and Roost on it, side by side. Without a CASE all run. A\n"
+                                   "SERIES is the rest of a line's name behind the slash: queued/10000.\n\n"
                                    "Cases:");
     for (const struct bench_case *one = bench_cases; one->name != NULL && used < sizeof text; one++) {
         used += (size_t)snprintf(text + used, sizeof text - used, "\n  %-15s %-3s %s", one->name, one->unit, one->what);
@@ -135,9 +138,10 @@ static int parse_options(int argc, char **argv, struct bench *bench, int *names_
         OPT_END,
     };
     const struct option_set set = { .command = "bench",
-                                    .usage = "[--json] [--bytes SIZE] [--runs N] [--chart FILE] [CASE...]",
+                                    .usage = "[--json] [--bytes SIZE] [--runs N] [--chart FILE] [CASE[/SERIES]...]",
                                     .text = describe_cases(),
-                                    .examples = "roost bench --bytes 64M --runs 3 task_sync put_large",
+                                    .examples = "roost bench --bytes 64M --runs 3 task_sync put_large\n"
+                                                "roost bench metg/stencil_1d_32",
                                     .specs = specs,
                                     .words_max = CASES_GIVEN_MAX };
     int status = options_start(&set, argc, argv, names_out);
@@ -158,8 +162,10 @@ static int run_batches(struct bench *bench, const struct bench_batch *batch)
 {
     int status = 0;
     for (; status == 0 && batch->name != NULL; batch++) {
-        status = bench_batch_run(bench, batch);
-        session_close(bench);
+        if (bench_wants(bench, batch->name)) {
+            status = bench_batch_run(bench, batch);
+            session_close(bench);
+        }
     }
     return status;
 }
@@ -189,6 +195,7 @@ int main(int argc, char **argv)
         good &= run_case(one, &bench);
     }
     for (int i = 1; i <= names; i++) {
+        bench.only = strchr(argv[i], '/') != NULL ? argv[i] : NULL;
         good &= run_case(find_case(argv[i]), &bench);
     }
     if (bench.chart != NULL && chart_write(bench.chart) != 0) {

@@ -6,10 +6,20 @@
 #include "common/error.h"
 #include "tests/bench/bench.h"
 
+#include <string.h>
+
 int bench_runs(const struct bench *bench, int usual) { return bench->runs > 0 ? bench->runs : usual; }
+
+bool bench_wants(const struct bench *bench, const char *name)
+{
+    return bench->only == NULL || strcmp(bench->only, name) == 0;
+}
 
 int bench_series(struct bench *bench, struct line line, int usual_runs, bench_run *run_once, void *arg)
 {
+    if (!bench_wants(bench, line.name)) {
+        return 0;
+    }
     int runs = bench_runs(bench, usual_runs), status = 0;
     bench->now = line.name;
     for (int run = runs < BENCH_WARM_UPS ? -runs : -BENCH_WARM_UPS; status == 0 && run < runs; run++) {

@@ -86,7 +86,7 @@ class Roost:
 
     def run(self, case):
         series, unit = CASES[case]
-        command = [self.roost, "bench", "--json", "--bytes", str(self.size), "--runs", "3", series.split("/")[0]]
+        command = [self.roost, "bench", "--json", "--bytes", str(self.size), "--runs", "3", series]
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         for line in done.stdout.splitlines():
             found = json.loads(line)
