@@ -1,8 +1,9 @@
 /* agent_call.c - a call, and what a scope holds, with an agent behind it
  *
- * Happy path: number -> spec -> to a worker under lease, or: the core announces what it names -> all that is said -> the
- *             slot in the ring of submits.
- * Failures:   the agent is gone -> ROOST_EDISCONNECTED, or why the job ended; no memory for the spec -> nothing was said.
+ * Happy path: number -> spec -> to a worker under lease, or: the core announces what it names -> all that is said ->
+ *             the slot in the ring of submits.
+ * Failures:   the agent is gone -> ROOST_EDISCONNECTED, or why the job ended; no memory for the spec -> nothing was
+ *             said.
  * Invariants: a name is known to the agent before the slot that holds it.
  * Thread:     any. The link's lock is never held while waiting for an answer.
  */

@@ -1,7 +1,7 @@
 /* agent_get.c - a get of what is on this node, with an agent behind it
  *
- * Happy path: the own private objects -> the shared table, with a pin. No message, no system call. A small value that came
- *             back with a call is seen where it lies; what may not move is copied.
+ * Happy path: the own private objects -> the shared table, with a pin. No message, no system call. A small value that
+ *             came back with a call is seen where it lies; what may not move is copied.
  * Failures:   not here, or not yet -> the caller is told which, and waits (agent_wait.c).
  * Invariants: a pin says by its two upper bits whose it is to end.
  * Thread:     any.
@@ -17,7 +17,8 @@
 #define PIN_IS_PRIVATE (UINT64_C(1) << 63)
 #define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
 
-/* Can it be one of this process's own? Others' ids have other prefixes, or are hashes: of a call through a lease, say. */
+/* Can it be one of this process's own? Others' ids have other prefixes, or are hashes: of a call through a lease,
+ * say. */
 static bool may_be_private(struct agent_link *link, roost_ref ref)
 {
     return atomic_load_explicit(&link->has_own, memory_order_relaxed) || ref.id.hi == link->prefix ||

@@ -413,8 +413,9 @@ static void unmap_pins(struct agent_link *link)
     }
 }
 
-/* Results of leased calls come past the agent, so what their workers have printed before may still lie in a pipe. In the
- * turn in which the agent answers the first question it reads every pipe; what it read comes before the second answer. */
+/* Results of leased calls come past the agent, so what their workers have printed before may still lie in a pipe. In
+ * the turn in which the agent answers the first question it reads every pipe; what it read comes before the second
+ * answer. */
 static void await_last_words(struct agent_link *link)
 {
     int status = link_gone(link);

@@ -193,7 +193,8 @@ void leases_set_lead_locked(struct agent_link *link);
 /* Of a pending result of a leased call: all of it but a status. Else nothing. */
 void leases_explain(struct agent_link *link, struct object_id id, struct wire_failure *failure);
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news);
-/* Under the lock, which it gives up while it waits: a scope is about to end, and what it has called goes on without it. */
+/* Under the lock, which it gives up while it waits: a scope is about to end, and what it has called goes on without
+ * it. */
 void leases_scope_ends(struct agent_link *link, uint64_t scope);
 /* The library thread's part; for how long it may sleep then. */
 uint64_t leases_work(struct agent_link *link);
@@ -208,8 +209,8 @@ uint64_t link_now_ns(void);
 
 /* ---- agent_world.c, agent_call.c, agent_put.c, agent_watch.c ---- */
 
-/* Under the lock, which it gives up while it waits: a call of no lease is published for the agent, as client_call_submit()
- * says. NULL: none, or it could not be. */
+/* Under the lock, which it gives up while it waits: a call of no lease is published for the agent, as
+ * client_call_submit() says. NULL: none, or it could not be. */
 struct client_call *link_submit_call_locked(struct agent_link *link, bool is_late);
 
 extern const struct world world_agent;

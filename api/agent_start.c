@@ -1,18 +1,20 @@
 /* agent_start.c - a cluster of one, for a program that has none
  *
- * The command is $ROOST_COMMAND, else `roost` beside this library or in ../bin from it, else the one in PATH. It is run as
+ * The command is $ROOST_COMMAND, else `roost` beside this library or in ../bin from it, else the one in PATH. It is run
+ * as
  *
  *     roost cluster-of-one --parent PID [--store-bytes N] [--cpus HUNDREDTHS]
  *
- * with standard input from /dev/null, standard output and error ours, all signals at their defaults and none blocked, and
+ * with standard input from /dev/null, standard output and error ours, all signals at their defaults and none blocked,
+ * and
  *
  *     fd 3  write end of a pipe: one line, ended by '\n', as soon as clients can connect: the path of the agent's socket;
  *           or, when that cannot be, what went wrong (a line that does not begin with '/'), and the command ends
  *     fd 4  read end of a pipe that says nothing: its end of file is roost_close()
  *
- * It ends, with everything it started, when fd 4 does or when the process PID ends, which it learns from a pidfd that it
- * opens first (and checks: PID must still be its parent then). A child that this process forked may keep the pipe open
- * for longer than it lives itself; therefore both.
+ * It ends, with everything it started, when fd 4 does or when the process PID ends, which it learns from a pidfd that
+ * it opens first (and checks: PID must still be its parent then). A child that this process forked may keep the pipe
+ * open for longer than it lives itself; therefore both.
  *
  * Failures: no command, no line before the timeout, another line -> ROOST_ECONNECT with the reason; nothing stays
  * behind. */

@@ -1,7 +1,7 @@
 /* agent_wait.c - a wait, with an agent behind it
  *
- * Happy path: what this process's own calls bring back is waited for here, in their leases; the rest is one question to the
- *             agent, answered when enough are ready, or as it stands when the time is over.
+ * Happy path: what this process's own calls bring back is waited for here, in their leases; the rest is one question to
+ *             the agent, answered when enough are ready, or as it stands when the time is over.
  * Failures:   the agent is gone -> ROOST_EDISCONNECTED, or why the job ended.
  * Invariants: a task that waits for own calls for long gives its CPU back, and gets it again before it goes on.
  * Thread:     any. The link's lock is never held while waiting for an answer.

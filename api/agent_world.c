@@ -1,6 +1,7 @@
 /* agent_world.c - what the API asks for, with an agent behind it: the table of it, and questions about the cluster
  *
- * A put is in agent_put.c, a get in agent_get.c, a wait in agent_wait.c, a call in agent_call.c, a watch in agent_watch.c.
+ * A put is in agent_put.c, a get in agent_get.c, a wait in agent_wait.c, a call in agent_call.c, a watch in
+ * agent_watch.c.
  *
  * Failures:   the agent is gone -> ROOST_EDISCONNECTED (or why the job ended) from everything that needs it.
  * Thread:     any. The link's lock is never held while waiting for an answer.

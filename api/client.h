@@ -81,8 +81,8 @@ struct world {
     /* Answers as store_map_get() does, without waiting. What it pins (pin != 0) is released with release(). */
     int (*look)(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
     void (*release)(struct roost *rt, uint64_t pin);
-    /* Lasting looks at the first of `count` refs, a few at once, as long as the answer is 0; returns how many were seen. The
-     * next one, if any, wants look(). NULL: all do. */
+    /* Lasting looks at the first of `count` refs, a few at once, as long as the answer is 0; returns how many were
+     * seen. The next one, if any, wants look(). NULL: all do. */
     size_t (*look_run)(struct roost *rt, const roost_ref *refs, size_t count, struct store_view *views_out);
     void (*release_many)(struct roost *rt, const uint64_t *pins, size_t count); /* NULL: release() each */
 
@@ -172,7 +172,8 @@ void room_write_trailer(const struct room *room, const struct object_draft *draf
 
 /* A view of what `ref` names, forwards followed; the pin is world->release()'s. The code and text of a failed task. */
 int client_view(struct roost *rt, roost_ref ref, enum look_how how, uint64_t deadline, struct store_view *view_out);
-/* The answer of look(), with nothing pinned afterwards. Of STORE_GET_FORWARD, *forward_out (or NULL) is where it leads. */
+/* The answer of look(), with nothing pinned afterwards. Of STORE_GET_FORWARD, *forward_out (or NULL) is where it
+ * leads. */
 int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out);
 /* The answer of look() is STORE_GET_ERROR or STORE_GET_FAILED: leave the failure's text for roost_last_error(), release
  * the view, return the failure's code. */

@@ -86,7 +86,8 @@ int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out)
 
 static bool is_failure(int answer) { return answer == STORE_GET_FAILED || answer == STORE_GET_ERROR; }
 
-/* The agent says that `ref` failed. What is written about it, if anything, lies under its own name, or came with that. */
+/* The agent says that `ref` failed. What is written about it, if anything, lies under its own name, or came with
+ * that. */
 static int refused(struct roost *rt, roost_ref ref, int code, const char *why)
 {
     struct store_view view;

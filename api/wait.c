@@ -1,8 +1,8 @@
 /* wait.c - waiting for many objects at once
  *
- * Happy path of roost_wait: look at one after the other (no system call) until enough are ready, and at as many again ->
- *             return. Else one wait for those that were not, asked of the agent and answered once; a result that turned
- *             out to be another name is waited for under that.
+ * Happy path of roost_wait: look at one after the other (no system call) until enough are ready, and at as many again
+ *             -> return. Else one wait for those that were not, asked of the agent and answered once; a result that
+ *             turned out to be another name is waited for under that.
  * Failures:   the deadline -> ROOST_ETIMEDOUT, and ready_out says which are. A ref that failed is ready.
  * Invariants: a ref is asked for under its latest name, once per round.
  * Thread:     any. In a task the wait gives the attempt's CPU back meanwhile. */
@@ -50,9 +50,9 @@ static void mark(struct wait_state *state, struct waited *waited)
     }
 }
 
-/* From the first on, until `wanted` are ready and as many again have been looked at as that took: a program that waits for
- * one, takes out what is ready and waits again does not look at all that are left each time, and where many that come
- * first are not ready it gets many at once. `wanted` of 0 asks about all. */
+/* From the first on, until `wanted` are ready and as many again have been looked at as that took: a program that waits
+ * for one, takes out what is ready and waits again does not look at all that are left each time, and where many that
+ * come first are not ready it gets many at once. `wanted` of 0 asks about all. */
 static size_t look_at_first(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool *ready_out)
 {
     size_t ready = 0, end = count;

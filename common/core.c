@@ -1,8 +1,8 @@
 /* core.c - the arena that carries a core's commands to its host
  *
  * Blocks, each filled from the front: commands and the memory their bodies point to, in order of creation. One block,
- * kept from step to step, is enough for nearly every step. A filler record stands for core_alloc()ed memory, so that the
- * walk can step over it; one whose `to` is set ends a block and leads to the next. */
+ * kept from step to step, is enough for nearly every step. A filler record stands for core_alloc()ed memory, so that
+ * the walk can step over it; one whose `to` is set ends a block and leads to the next. */
 #include "common/core.h"
 #include "common/bytes.h"
 #include "common/contract.h"

@@ -24,8 +24,8 @@ uint64_t hash_mix(uint64_t state, uint64_t value);
 /* The id of result `index` of a task. */
 struct object_id result_id(struct task_id task, uint32_t index);
 
-/* id.hi of what an attempt of a task puts: `giver` is the prefix of the worker's process, or the agent's secret, and `run` its
- * number there. No other attempt has it, also when a call is made again and counts its attempts anew. */
+/* id.hi of what an attempt of a task puts: `giver` is the prefix of the worker's process, or the agent's secret, and
+ * `run` its number there. No other attempt has it, also when a call is made again and counts its attempts anew. */
 uint64_t run_prefix(struct task_id task, uint64_t giver, uint64_t run);
 
 /* The id under which a pulled part of an object (a range or a column) is kept beside whole objects.

@@ -2,9 +2,10 @@
  *
  * Owns nothing: what it makes is its caller's.
  *
- * Happy path: the driver's library writes it -> it travels -> each node checks its own copy once -> the accessors read it.
- * Failures:   too many strings or bytes -> ROOST_ETOOBIG before memory is taken; bytes of a peer that are no job -> a text
- *             that says what of it; no program there -> what the file system says.
+ * Happy path: the driver's library writes it -> it travels -> each node checks its own copy once -> the accessors read
+ *             it.
+ * Failures:   too many strings or bytes -> ROOST_ETOOBIG before memory is taken; bytes of a peer that are no job -> a
+ *             text that says what of it; no program there -> what the file system says.
  * Invariants: a checked job has exactly the strings that it counts, each ended inside it, zeros behind the last.
  * Thread:     any.
  */

@@ -3,8 +3,8 @@
  * Owns the levels by topic, read from $ROOST_LOG once in a process, and its name in the lines.
  *
  * Happy path: log_start() -> (is it wanted? -> formatted on the stack -> one write(2))*.
- * Failures:   an item of $ROOST_LOG that cannot be read, a topic too many, a write that fails -> skipped: logging stops no
- *             program. A line too long -> cut. Control bytes in it -> spaces: no text of a peer begins a line.
+ * Failures:   an item of $ROOST_LOG that cannot be read, a topic too many, a write that fails -> skipped: logging stops
+ *             no program. A line too long -> cut. Control bytes in it -> spaces: no text of a peer begins a line.
  * Invariants: a line ends with its newline and holds no other; nothing is allocated.
  * Thread:     any; log_start() before there are others.
  */

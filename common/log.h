@@ -31,8 +31,8 @@ struct log_pause {
     _Atomic uint64_t next_ns, left_out;
 };
 
-/* May it speak at `now_ns`? Then it may not again for LOG_PAUSE_MS, and `*left_out_out` is how often it was asked and could
- * not since it last did. Any thread. */
+/* May it speak at `now_ns`? Then it may not again for LOG_PAUSE_MS, and `*left_out_out` is how often it was asked and
+ * could not since it last did. Any thread. */
 bool log_pause_is_over(struct log_pause *pause, uint64_t now_ns, uint64_t *left_out_out);
 uint64_t log_now_ns(void); /* since some moment, never backward */
 

@@ -78,10 +78,10 @@ struct spec_draft {
 };
 
 /* How many bytes spec_write() will need. What it accepts, spec_check() accepts once it is written.
- * Errors, each with a text that names the argument or option and the limit: ROOST_EINVAL (an unknown kind, a NULL text, a
- * group of refs or bytes with NULL, a ref that names nothing, a gather of anything but a column, no function, no CPU, a
- * flag or a number of retries that cannot be, env without '='), ROOST_ETOOBIG (ROOST_ARGS_MAX, ROOST_INLINE_BYTES_MAX,
- * ROOST_RETURNS_MAX, ROOST_NAME_BYTES_MAX, SPEC_ENV_MAX). */
+ * Errors, each with a text that names the argument or option and the limit: ROOST_EINVAL (an unknown kind, a NULL text,
+ * a group of refs or bytes with NULL, a ref that names nothing, a gather of anything but a column, no function, no CPU,
+ * a flag or a number of retries that cannot be, env without '='), ROOST_ETOOBIG (ROOST_ARGS_MAX,
+ * ROOST_INLINE_BYTES_MAX, ROOST_RETURNS_MAX, ROOST_NAME_BYTES_MAX, SPEC_ENV_MAX). */
 int spec_measure(const struct spec_draft *draft, size_t *bytes_out);
 
 /* Writes a draft that spec_measure() accepted to `to`, aligned to 8, of exactly the bytes that it named. */

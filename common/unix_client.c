@@ -3,8 +3,9 @@
  * Owns nothing; a descriptor is its caller's from the moment it is handed out.
  *
  * Happy path: connect (in time, to our own user) -> (send | receive)*.
- * Failures:   a message or descriptors over their limits -> refused before it is sent; received, it is cut off whole and
- *             its descriptors are closed. A signal -> goes on. No room, nobody there, another user -> their own codes.
+ * Failures:   a message or descriptors over their limits -> refused before it is sent; received, it is cut off whole
+ *             and its descriptors are closed. A signal -> goes on. No room, nobody there, another user -> their own
+ *             codes.
  * Invariants: what is received is close-on-exec; a call that fails leaves no descriptor open.
  * Thread:     any, one for each direction of a socket.
  */

@@ -170,8 +170,8 @@ int merge_counts(struct roost_task *task)
 
 /* ---- in the driver ---- */
 
-/* Every file into the store, a task for each, and one for all their results; none of this waits for a task. `counts` has
- * room for the tasks' results. */
+/* Every file into the store, a task for each, and one for all their results; none of this waits for a task. `counts`
+ * has room for the tasks' results. */
 static int submit(struct roost *rt, char **paths, roost_ref *counts, size_t count, roost_ref *total_out)
 {
     int status = 0;

@@ -96,8 +96,8 @@ struct connect_hello {
 };
 
 /* With descriptors when status is 0: the client page, the eventfd that wakes the agent, the node page (read-only), pin
- * page 0 (objectstore/pins.h), the table (read-only), the node's bells, then for each segment a writable and a read-only
- * one. */
+ * page 0 (objectstore/pins.h), the table (read-only), the node's bells, then for each segment a writable and a
+ * read-only one. */
 enum { CONNECT_WELCOME_FDS = 6 };
 struct connect_welcome {
     uint32_t kind, layout;
@@ -124,8 +124,8 @@ struct connect_pins_given {
     uint32_t page, reserved;
 };
 
-/* "The memory of this lease, please": of a lease that the client holds, or, a worker, number 0: its own. The answer brings a
- * memfd (lease_page.h). ROOST_ENOENT: no such lease (any more). */
+/* "The memory of this lease, please": of a lease that the client holds, or, a worker, number 0: its own. The answer
+ * brings a memfd (lease_page.h). ROOST_ENOENT: no such lease (any more). */
 struct connect_lease {
     uint32_t kind, reserved;
     uint64_t lease;

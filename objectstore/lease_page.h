@@ -1,13 +1,13 @@
 /* lease_page.h - the memory through which a lease holder gives tasks to a worker of its node
  *
- * The agent makes one memfd per worker and keeps it mapped; the worker maps it when it has connected, the holder of a lease
- * for as long as the lease lasts. It passes from holder to holder: tickets go on counting, and between two leases both
- * rings are empty.
+ * The agent makes one memfd per worker and keeps it mapped; the worker maps it when it has connected, the holder of a
+ * lease for as long as the lease lasts. It passes from holder to holder: tickets go on counting, and between two leases
+ * both rings are empty.
  *
  *     head | tasks (holder -> worker) | completes (worker -> holder)
  *
- * A task slot's payload is a struct lease_task, a completion a struct lease_done; both sides are clients of one job, so each
- * checks the bounds of what it copies out and believes the rest. */
+ * A task slot's payload is a struct lease_task, a completion a struct lease_done; both sides are clients of one job, so
+ * each checks the bounds of what it copies out and believes the rest. */
 #ifndef ROOST_OBJECTSTORE_LEASE_PAGE_H
 #define ROOST_OBJECTSTORE_LEASE_PAGE_H
 
@@ -43,8 +43,8 @@ int lease_page_check(const void *memory, size_t bytes);
 /* Who claims in the task ring; the agent is TASK_TAKER_AGENT. */
 enum { LEASE_TAKER_WORKER = 1, LEASE_TAKER_HOLDER = 2 };
 
-/* In a slot of `tasks`: the spec follows, padded to 8, then the values of arguments that came back with calls of the holder's
- * and that nobody else knows. What it reads otherwise is here, and stays until it is done. */
+/* In a slot of `tasks`: the spec follows, padded to 8, then the values of arguments that came back with calls of the
+ * holder's and that nobody else knows. What it reads otherwise is here, and stays until it is done. */
 struct lease_task {
     uint32_t spec_bytes, values;
 };

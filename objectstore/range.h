@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* `ends` are those of the object's `columns`. They may lie in memory that somebody else can write: each is read once, and
- * what comes out lies inside `size` bytes. ROOST_ERANGE, with a text. */
+/* `ends` are those of the object's `columns`. They may lie in memory that somebody else can write: each is read once,
+ * and what comes out lies inside `size` bytes. ROOST_ERANGE, with a text. */
 int range_resolve(roost_ref ref, uint64_t size, const uint64_t *ends, uint32_t columns, uint64_t *begin_out,
                   uint64_t *size_out);
 

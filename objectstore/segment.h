@@ -62,8 +62,8 @@ uint64_t segment_size_default(const struct memory_facts *facts);
 /* What is left for tasks beside a store of so many bytes, of the machine's or the cgroups' memory. Pure. */
 uint64_t memory_beside_store(const struct memory_facts *facts, uint64_t store_bytes);
 
-/* Fill in `total`, `available` and `cgroup_headroom` (versions 1 and 2) from the files below `root` ("" for the machine's own).
- * What cannot be read sets no limit; without MemTotal or MemAvailable ROOST_EIO. */
+/* Fill in `total`, `available` and `cgroup_headroom` (versions 1 and 2) from the files below `root` ("" for the
+ * machine's own). What cannot be read sets no limit; without MemTotal or MemAvailable ROOST_EIO. */
 int memory_facts_read(struct memory_facts *facts, const char *root);
 
 #endif

@@ -86,8 +86,9 @@ struct wire_entry {
 enum wire_room { WIRE_ROOM_SLAB = 1, WIRE_ROOM_OBJECT, WIRE_ROOM_SPEC };
 
 /* Answered by ROOM_GIVEN, at most STORE_PATIENCE_MS later; a SLAB at once, with ROOST_EFULL when there is no room for a
- * whole one: then the object at hand asks for an OBJECT lease of its own. An OBJECT lease ends when an ANNOUNCE or RESULT names its
- * offset: what lies beyond the object and its trailer goes back. A SPEC lease goes back with ROOM_BACK after TAKEN. */
+ * whole one: then the object at hand asks for an OBJECT lease of its own. An OBJECT lease ends when an ANNOUNCE or
+ * RESULT names its offset: what lies beyond the object and its trailer goes back. A SPEC lease goes back with ROOM_BACK
+ * after TAKEN. */
 struct wire_room_request {
     struct wire_entry head;
     uint64_t bytes;
@@ -162,7 +163,8 @@ struct wire_wait {
 };
 
 /* One byte per ref of the wait, in its order: 1 ready, 0 not yet, else a negative ROOST_E code (its error object, if it
- * has one, is in the table under the ref's own name; else there may have been a WHY). In as many entries as it takes; the bell rings after the last. */
+ * has one, is in the table under the ref's own name; else there may have been a WHY). In as many entries as it takes;
+ * the bell rings after the last. */
 struct wire_ready {
     struct wire_entry head;
     uint32_t first, count; /* this entry tells about refs [first, first + count) */
@@ -170,7 +172,8 @@ struct wire_ready {
     int8_t ready[]; /* padded to 8 */
 };
 
-/* Of a ref of the wait that failed although its object is well: it cannot be brought here. Before READY, about one ref. */
+/* Of a ref of the wait that failed although its object is well: it cannot be brought here. Before READY, about one
+ * ref. */
 struct wire_why {
     struct wire_entry head;
     uint32_t index;
@@ -192,8 +195,8 @@ struct wire_locations {
     struct node_id nodes[];
 };
 
-/* One node of the cluster; the answer to NODES is `total` of them, then the bell. What is free is 0, "not known", of every
- * node but this one. */
+/* One node of the cluster; the answer to NODES is `total` of them, then the bell. What is free is 0, "not known", of
+ * every node but this one. */
 struct wire_node {
     struct wire_entry head;
     uint32_t index, total;
@@ -285,8 +288,8 @@ struct wire_leased {
     uint32_t slot, reserved;
 };
 
-/* BACK: every task that was pushed is done or taken back; after it nothing more comes about the lease. BROKEN: the worker,
- * which is of the holder's own job, is killed, and the lease ends as when one dies. */
+/* BACK: every task that was pushed is done or taken back; after it nothing more comes about the lease. BROKEN: the
+ * worker, which is of the holder's own job, is killed, and the lease ends as when one dies. */
 struct wire_lease_back {
     struct wire_entry head;
     uint64_t lease;
@@ -307,7 +310,8 @@ struct wire_lease_news {
     int32_t wait_status;
 };
 
-/* A run of a worker's own numbers: WIRE_RUN_OWN is set, the rest counts upward. Before the first entry under this scope. */
+/* A run of a worker's own numbers: WIRE_RUN_OWN is set, the rest counts upward. Before the first entry under this
+ * scope. */
 #define WIRE_RUN_OWN (UINT64_C(1) << 63)
 struct wire_run {
     struct wire_entry head;
@@ -360,8 +364,8 @@ static inline uint64_t wire_refs_offset(uint64_t size, uint32_t columns)
     return wire_columns_offset(size) + (uint64_t)columns * 8;
 }
 
-/* The payload of an object whose format says "error": why a task, and so each of its results, failed. The text may be cut
- * behind its NUL. */
+/* The payload of an object whose format says "error": why a task, and so each of its results, failed. The text may be
+ * cut behind its NUL. */
 struct wire_failure {
     int32_t status, app_code, signal, attempts;
     int64_t pid;

@@ -1,7 +1,8 @@
 /* marks.h - which of the core's marks went out with which batch of a session
  *
  * A core numbers what later answers are compared with (scheduler/core/head.h, marks; an agent's all that it says to the
- * head); the peer answers with numbers of batches. Only batches that raised the mark are kept, and only as long as somebody may still ask for them. */
+ * head); the peer answers with numbers of batches. Only batches that raised the mark are kept, and only as long as
+ * somebody may still ask for them. */
 #ifndef ROOST_PROTO_MARKS_H
 #define ROOST_PROTO_MARKS_H
 

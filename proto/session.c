@@ -4,9 +4,9 @@
  *
  * Happy path: DOWN -> connected -> GREETING -> the peer's hello -> UP -> (batch)* -> disconnected -> DOWN.
  * The hello says both halves as its sender knows them. A session goes on (resumed) when each side knows the other's
- * half. Then everything after the hello's `seen` is sent again. A hello with the peer's half that does not know ours was
- * sent before the peer had heard ours: as long as no frame of the peer says that it has, the session goes on with all of
- * its batches, and the peer begins it; later it is a hello that another connection has overtaken.
+ * half. Then everything after the hello's `seen` is sent again. A hello with the peer's half that does not know ours
+ * was sent before the peer had heard ours: as long as no frame of the peer says that it has, the session goes on with
+ * all of its batches, and the peer begins it; later it is a hello that another connection has overtaken.
  *
  * Failures:   before UP           -> the connection ends, the session stands.
  *             the peer forgot it  -> its hello says so: LOST here, and UP(resumed=false) on both sides. Our half stays:
@@ -363,8 +363,8 @@ static int acknowledge(struct session *session, uint32_t seen)
     return 0;
 }
 
-/* Sent before this session, or before it had begun on the other side; but the peer is in it: a frame of it has come. Two
- * connections that cross bring such a hello when both sides dial. */
+/* Sent before this session, or before it had begun on the other side; but the peer is in it: a frame of it has come.
+ * Two connections that cross bring such a hello when both sides dial. */
 static bool is_overtaken(const struct session *session, const struct proto_hello *hello)
 {
     bool is_earlier = hello->session == session->peer ? hello->session_peer != session->self

@@ -145,8 +145,8 @@ bool session_flush(struct session *session, uint64_t now_ns, struct proto_bytes 
  *         or what the peer's refusal says. */
 int session_received(struct session *session, const void *bytes, size_t size, uint64_t now_ns);
 
-/* Would session_received() take this hello on a new connection? So a good connection is not given up for one that cannot
- * stand. Errors: ROOST_EVERSION, ROOST_EAUTH, ROOST_ESTATE as above. */
+/* Would session_received() take this hello on a new connection? So a good connection is not given up for one that
+ * cannot stand. Errors: ROOST_EVERSION, ROOST_EAUTH, ROOST_ESTATE as above. */
 int session_check_hello(const struct session *session, const struct proto_hello *hello);
 
 /* The next event, or false. False means that the owner has taken in everything: only then it counts as applied. */

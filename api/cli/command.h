@@ -1,7 +1,7 @@
 /* command.h - the subcommands of `roost`
  *
- * Exit codes: 0, 1 failed, 2 usage, 3 no cluster. Each command reads its own arguments with options.h and prints its own
- * help; main.c knows only the table. */
+ * Exit codes: 0, 1 failed, 2 usage, 3 no cluster. Each command reads its own arguments with options.h and prints its
+ * own help; main.c knows only the table. */
 #ifndef ROOST_API_CLI_COMMAND_H
 #define ROOST_API_CLI_COMMAND_H
 

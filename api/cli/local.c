@@ -1,6 +1,7 @@
 /* local.c - `roost local`: a temporary cluster around a command
  *
- * Happy path: folders -> head -> agents, all at once -> the head knows them -> ROOST_ADDRESS, ROOST_AGENT -> COMMAND -> its exit status.
+ * Happy path: folders -> head -> agents, all at once -> the head knows them -> ROOST_ADDRESS, ROOST_AGENT -> COMMAND ->
+ *             its exit status.
  * Failures:   a daemon that cannot start, SIGTERM, SIGINT, SIGHUP -> everything is ended, then we. A daemon that ends
  *             in the middle is told of and nothing else: how the rest takes it is often what is being tried. Killed by
  *             SIGKILL -> the daemons see the end of their lifelines, COMMAND gets SIGTERM from the kernel.

@@ -62,7 +62,8 @@ static bool is_meant(const struct folder *folder, const char *wanted)
     return !folder_is_passing(folder) && (wanted == NULL || strcmp(folder->address, wanted) == 0);
 }
 
-/* With neither --address nor --all nor $ROOST_ADDRESS: all daemons that are meant, as long as they are of one cluster. */
+/* With neither --address nor --all nor $ROOST_ADDRESS: all daemons that are meant, as long as they are of one
+ * cluster. */
 static int check_one_cluster(const struct folder *folders, size_t count)
 {
     const struct folder *first = NULL;

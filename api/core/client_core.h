@@ -92,9 +92,9 @@ int client_object_add(struct client_core *core, uint64_t scope, const struct wir
 /* A look at a private object: its bytes stay where they are until client_object_unview(). False: it is not private. */
 bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out);
 void client_object_unview(struct client_core *core, uint64_t pin);
-/* Such a look at each of the first of `count` refs, at most CLIENT_VIEWS_AT_ONCE, until one is not private, as far as one
- * search tells; returns how many. What all these looks read comes from the memory at the same time. The objects are to be
- * read under the host's lock. */
+/* Such a look at each of the first of `count` refs, at most CLIENT_VIEWS_AT_ONCE, until one is not private, as far as
+ * one search tells; returns how many. What all these looks read comes from the memory at the same time. The objects are
+ * to be read under the host's lock. */
 size_t client_objects_view(struct client_core *core, const roost_ref *refs, size_t count,
                            const struct wire_object *objects_out[], uint64_t pins_out[]);
 /* The ends of as many looks; of a pin that is none of a private object, nothing happens. */
@@ -108,8 +108,8 @@ int client_keep(struct client_core *core, uint64_t scope, struct object_id id);
 /* One less. ROOST_ENOENT: the scope does not hold it; nothing changed. */
 int client_free(struct client_core *core, uint64_t scope, struct object_id id);
 uint32_t client_holds(const struct client_core *core, uint64_t scope, struct object_id id);
-/* Does any scope hold or tie it? Then it is no object that was given up, whatever the table still says of an earlier one:
- * a call that is made again gives its results the same ids. */
+/* Does any scope hold or tie it? Then it is no object that was given up, whatever the table still says of an earlier
+ * one: a call that is made again gives its results the same ids. */
 bool client_is_named(const struct client_core *core, struct object_id id);
 
 /* ---- calls ---- */
@@ -202,16 +202,17 @@ struct client_done {
     } result[LEASE_RETURNS_MAX];
 };
 
-/* May a call go through a lease at all, by its options and shape? Its arguments are for the host to look at: they must be
- * here. One function, for all who ask. */
+/* May a call go through a lease at all, by its options and shape? Its arguments are for the host to look at: they must
+ * be here. One function, for all who ask. */
 bool client_call_may_lease(const struct spec *spec);
 
-/* The call waits for a lease, and before that for those of its arguments that are pending results of such calls; its own
- * results are held by the scope, pending, this process's own. ROOST_EEXIST: it has to go the agent's way (a call made again,
- * an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ESTATE, ROOST_ENOMEM.
- * Nothing has changed then. */
+/* The call waits for a lease, and before that for those of its arguments that are pending results of such calls; its
+ * own results are held by the scope, pending, this process's own. ROOST_EEXIST: it has to go the agent's way (a call
+ * made again, an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ESTATE,
+ * ROOST_ENOMEM. Nothing has changed then. */
 int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, uint64_t now_ns);
-/* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two below. */
+/* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two
+ * below. */
 struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out);
 void client_call_pushed(struct client_core *core, struct client_call *call, struct client_lease *lease, uint64_t ticket,
                         uint64_t now_ns);
@@ -241,14 +242,14 @@ void client_call_needs_pull(struct client_core *core, struct client_call *call, 
 /* Its attempt died with its worker: it waits again, as its next attempt. False: it has none left; the host says why it
  * failed. `attempts_out`: how many there were. */
 bool client_call_try_again(struct client_core *core, struct client_call *call, uint32_t *attempts_out);
-/* A call goes the agent's way, as client_submit() of it: one whose argument went there, or, when `is_late`, the oldest that is
- * queued. NULL: there is none. The host frees the spec's memory with client_call_forget() once it is published.
+/* A call goes the agent's way, as client_submit() of it: one whose argument went there, or, when `is_late`, the oldest
+ * that is queued. NULL: there is none. The host frees the spec's memory with client_call_forget() once it is published.
  * ROOST_ENOMEM: it stays. */
 int client_call_submit(struct client_core *core, bool is_late, struct client_call **call_out,
                        struct client_flight **flight_out);
 bool client_calls_leave(const struct client_core *core); /* is there one of the first kind? */
-/* The scope is about to end, and what is unclaimed of its calls has been taken back: all but those that run go the agent's
- * way, as client_calls_leave() says; of these the agent hears, and keeps what they read. */
+/* The scope is about to end, and what is unclaimed of its calls has been taken back: all but those that run go the
+ * agent's way, as client_calls_leave() says; of these the agent hears, and keeps what they read. */
 void client_calls_scope_ends(struct client_core *core, uint64_t scope);
 uint64_t client_call_scope(const struct client_call *call); /* 0: also when it has ended */
 void client_call_forget(struct client_call *call);
@@ -270,8 +271,8 @@ struct client_own_value {
 /* SEALED: its value in `*value_out`, which may be NULL. Of no result, or one that has gone the agent's way, NOT. */
 enum client_own client_own_look(const struct client_core *core, struct object_id id,
                                 struct client_own_value *value_out);
-/* Its bytes lie in the store by now: it is a private object like any other. ROOST_ENOENT: it is no sealed own result any
- * more. ROOST_ENOMEM. The memory is the caller's still, then. */
+/* Its bytes lie in the store by now: it is a private object like any other. ROOST_ENOENT: it is no sealed own result
+ * any more. ROOST_ENOMEM. The memory is the caller's still, then. */
 int client_own_settle(struct client_core *core, const struct wire_object *wire, bool in_slab);
 
 /* Where its call stands, for people. False: it is no pending one. O(calls that stand before it). */

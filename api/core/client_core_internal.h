@@ -216,8 +216,8 @@ struct client_flight *flight_orphan(struct client_core *core);
 /* needs.c */
 /* WAITING -> LEAVING: the agent's way. */
 void call_leave(struct client_core *core, struct client_call *call);
-/* An argument that is a result of a call that the agent has not heard of and that is not done, from args_visited on; NULL:
- * there is none. */
+/* An argument that is a result of a call that the agent has not heard of and that is not done, from args_visited on;
+ * NULL: there is none. */
 struct client_call *need_below(struct client_core *core, struct client_call *call);
 /* May the call read this through a lease although it is, or will be, a result of this process's own? */
 bool need_is_own_value(const struct client_name *name, const struct spec_arg *arg);

@@ -6,8 +6,8 @@
  * Failures:   a needed result is a failure               -> so are the call's own, without a run: the first of the chain.
  *             it lies in the store, or the agent makes it -> the call goes the agent's way, who knows when it is there.
  *             the values do not fit into a slot           -> the agent's way, too.
- * Invariants: needs_left is the number of the call's needs that are on a result's list. A call's arguments are tied from its
- *             beginning, so a value that it needs stays.
+ * Invariants: needs_left is the number of the call's needs that are on a result's list. A call's arguments are tied
+ *             from its beginning, so a value that it needs stays.
  * Thread:     whoever holds the host's lock. */
 #include "api/core/client_core_internal.h"
 #include "common/bytes.h"

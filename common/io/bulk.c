@@ -5,8 +5,8 @@
  * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed.
  * The wire:   frames. A header of 176 bytes, little-endian: magic, how many ranges, then token, offset and size of
  *             seven (what is not used is 0); then the bytes of the ranges, one after the other. A large range has a
- *             frame to itself; small ones that wait share one, and the end of a frame is received together with what has
- *             come of the next header: an operation of nng costs several threads' turns, which 100 KB do not.
+ *             frame to itself; small ones that wait share one, and the end of a frame is received together with what
+ *             has come of the next header: an operation of nng costs several threads' turns, which 100 KB do not.
  * Failures:   no header, refused by on_range, the stream fails -> closing; every range under way gets that status once
  *             the stream is quiet, so nobody writes into its memory any more; then on_closed.
  * Invariants: one send and one receive at most; ranges end in the order in which they began.

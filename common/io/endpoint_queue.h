@@ -1,7 +1,7 @@
 /* endpoint_queue.h - outgoing frames of one connection, in order
  *
- * Frames are copied into blocks of ENDPOINT_BLOCK_BYTES, or a longer one of their own, so that many of them are one piece of
- * one send. Pure: knows neither loop nor stream. */
+ * Frames are copied into blocks of ENDPOINT_BLOCK_BYTES, or a longer one of their own, so that many of them are one
+ * piece of one send. Pure: knows neither loop nor stream. */
 #ifndef ROOST_COMMON_IO_ENDPOINT_QUEUE_H
 #define ROOST_COMMON_IO_ENDPOINT_QUEUE_H
 

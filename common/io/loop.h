@@ -50,8 +50,8 @@ struct loop_task {
 };
 
 /* Calls task->run(task->arg) on the loop's thread in a later turn, in the order of posting; once, however often it is
- * posted before it runs. The task is borrowed until then and may be posted again from inside run(). Any thread, also the
- * loop's own. The loop must outlive the call. */
+ * posted before it runs. The task is borrowed until then and may be posted again from inside run(). Any thread, also
+ * the loop's own. The loop must outlive the call. */
 void loop_post(struct loop *loop, struct loop_task *task);
 
 /* ---- timers */

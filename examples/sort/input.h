@@ -38,8 +38,8 @@ int input_sample(const struct input *input, size_t wanted, unsigned char **keys_
 
 void input_fini(struct input *input);
 
-/* How many pieces and partitions suit an input of so many bytes on so many nodes: enough of them that every node is busy
- * to the end, and of a size at which the cost of a task does not show; never 0. */
+/* How many pieces and partitions suit an input of so many bytes on so many nodes: enough of them that every node is
+ * busy to the end, and of a size at which the cost of a task does not show; never 0. */
 size_t input_maps_default(uint64_t size, size_t nodes);
 size_t input_partitions_default(uint64_t size, size_t nodes);
 

@@ -1,9 +1,9 @@
 /* job.c - the driver of the sort job
  *
- * Happy path: inputs checked -> folder made ready -> keys sampled, splits chosen and put -> all maps submitted -> a list
- *             of their results put -> all reducers submitted, each with its column of that list; they start when their
- *             columns exist, which no one here waits for -> facts of the maps taken in, then those of the reducers ->
- *             counts and sums compared -> report.
+ * Happy path: inputs checked -> folder made ready -> keys sampled, splits chosen and put -> all maps submitted -> a
+ *             list of their results put -> all reducers submitted, each with its column of that list; they start when
+ *             their columns exist, which no one here waits for -> facts of the maps taken in, then those of the
+ *             reducers -> counts and sums compared -> report.
  * Failures:   the first is printed; then every reducer is waited for, failed or not, so that none writes a file after
  *             the folder has been cleared.
  * Invariants: records mapped = records reduced = records of the inputs, or the job fails.

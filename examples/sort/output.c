@@ -81,7 +81,8 @@ static int complain(const char *path, const char *what)
     return -1;
 }
 
-/* Whoever may do everything may still not do this: a read-only file system, a folder of the kernel's. Only trying tells. */
+/* Whoever may do everything may still not do this: a read-only file system, a folder of the kernel's. Only trying
+ * tells. */
 static int folder_try(int folder_fd)
 {
     int fd = openat(folder_fd, probe_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

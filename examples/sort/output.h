@@ -1,8 +1,8 @@
 /* output.h - the folder that receives the sorted parts
  *
  * A part is written by a reducer as part-00007.ATTEMPT.tmp and becomes part-00007 when all of it is on disk: two
- * attempts at one part never share a file, and a name without .tmp always stands for a whole part. The driver makes sure
- * of what is there before and after. */
+ * attempts at one part never share a file, and a name without .tmp always stands for a whole part. The driver makes
+ * sure of what is there before and after. */
 #ifndef ROOST_EXAMPLES_SORT_OUTPUT_H
 #define ROOST_EXAMPLES_SORT_OUTPUT_H
 

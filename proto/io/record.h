@@ -1,8 +1,8 @@
 /* record.h - every event that a core has met, in a file, and the way back
  *
  * A file is of one build on one kind of machine: it is for the one who looks for what a daemon did, not for keeping. It
- * holds what the daemon saw, arguments of calls included, so it is its user's alone (0600). Each event is written before
- * its step, so the one that ended the process is there, with the hash of the state it met. */
+ * holds what the daemon saw, arguments of calls included, so it is its user's alone (0600). Each event is written
+ * before its step, so the one that ended the process is there, with the hash of the state it met. */
 #ifndef ROOST_PROTO_IO_RECORD_H
 #define ROOST_PROTO_IO_RECORD_H
 
@@ -17,9 +17,9 @@ struct record_core {
     size_t config_bytes; /* of what create() takes; without pointers */
     int (*create)(const void *config, void **core_out);
     void (*destroy)(void *core);
-    /* Ring entries are the core's own affair. `entry_parts`: how many bytes one has, and what it leads to (NULL: nothing).
-     * `entry_fix`: checks one that was read, in memory as malloc() aligns it, and leads it to `more` again; 0 or
-     * ROOST_EINVAL. Both NULL: this core reads no rings. */
+    /* Ring entries are the core's own affair. `entry_parts`: how many bytes one has, and what it leads to (NULL:
+     * nothing). `entry_fix`: checks one that was read, in memory as malloc() aligns it, and leads it to `more` again; 0
+     * or ROOST_EINVAL. Both NULL: this core reads no rings. */
     size_t (*entry_parts)(const struct wire_entry *entry, const void **more_out, size_t *more_bytes_out);
     int (*entry_fix)(struct wire_entry *entry, size_t bytes, const void *more, size_t more_bytes);
 };

@@ -1,7 +1,7 @@
 /* bench.h - what the parts of roost-bench share
  *
- * A case opens a session (its own one-node cluster), measures in turns its operation and the hardware's limit for it, and
- * gives each series to report_line(). Everything runs on the driver's thread; tasks run in the cluster's workers.
+ * A case opens a session (its own one-node cluster), measures in turns its operation and the hardware's limit for it,
+ * and gives each series to report_line(). Everything runs on the driver's thread; tasks run in the cluster's workers.
  * Functions return 0 or a ROOST_E status, whose text is roost_last_error(). */
 #ifndef ROOST_TESTS_BENCH_BENCH_H
 #define ROOST_TESTS_BENCH_BENCH_H
@@ -96,7 +96,8 @@ void session_close(struct bench *bench);
 int session_place(struct bench *bench, enum bench_placement placement, bool *done_out);
 /* This thread to that core; -1: to any. */
 int bench_pin(int core);
-/* Memory of one's own, written once, so that it is backed. NULL when there is not enough. Give back with bench_unmap. */
+/* Memory of one's own, written once, so that it is backed. NULL when there is not enough. Give back with
+ * bench_unmap. */
 void *bench_map(uint64_t bytes);
 void bench_unmap(void *memory, uint64_t bytes);
 /* Backs `bytes` of memory and gives it back, so that the host has it ready for whoever asks next. */

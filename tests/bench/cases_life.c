@@ -2,8 +2,8 @@
  *
  * startup: a program that opens a cluster of its own, up to its first result; and a worker of a known program, needed
  * because the only one that there was has just died. The limit is to start and end as many processes that do nothing.
- * footprint: an idle cluster of one node with two workers, without the bytes of its store, which are told apart. Its limits
- * are as many processes of one thread as it has, with the memory of a `cat` each, and two sockets that listen.
+ * footprint: an idle cluster of one node with two workers, without the bytes of its store, which are told apart. Its
+ * limits are as many processes of one thread as it has, with the memory of a `cat` each, and two sockets that listen.
  *
  * Failures: a status; what /proc does not tell counts as nothing.
  * Thread:   the driver's. */

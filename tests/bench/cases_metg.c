@@ -1,9 +1,10 @@
 /* cases_metg.c - the smallest task at which half of the machine still does useful work: METG(50 %)
  *
- * After Slaughter et al., "Task Bench" (SC20). Graphs of STEPS rows run with a kernel of known length; efficiency is the
- * rate of arithmetic against that of as many processes as there are cores which do nothing else, measured in turns. The
- * length is halved until efficiency is below one half; then a grid around that point is run several times over. METG is
- * the smallest time of a core per task with an efficiency of one half, interpolated towards the next smaller length.
+ * After Slaughter et al., "Task Bench" (SC20). Graphs of STEPS rows run with a kernel of known length; efficiency is
+ * the rate of arithmetic against that of as many processes as there are cores which do nothing else, measured in turns.
+ * The length is halved until efficiency is below one half; then a grid around that point is run several times over.
+ * METG is the smallest time of a core per task with an efficiency of one half, interpolated towards the next smaller
+ * length.
  *
  * Each task validates its inputs: each is the pair (step, column) of the task that it should come from.
  * Failures: a processor without AVX2 and FMA -> ROOST_EINVAL. A wrong input fails its task, and the case.

@@ -1,8 +1,8 @@
 /* cases_scale.c - the head's core as the cluster grows
  *
- * The real core with generated agents: nodes, queued tasks and objects grow together, tenfold each time. Costs should stay
- * as they are: the limit of a decision is its cost at the smallest size. The limit of an object is an id, a size, a place
- * and a count; of a queued task, its spec; of a census, one visit of a line per object in random order.
+ * The real core with generated agents: nodes, queued tasks and objects grow together, tenfold each time. Costs should
+ * stay as they are: the limit of a decision is its cost at the smallest size. The limit of an object is an id, a size,
+ * a place and a count; of a queued task, its spec; of a census, one visit of a line per object in random order.
  *
  * Failures: a status, such as no memory; sizes follow from --bytes.
  * Thread:   the driver's. */

@@ -1,11 +1,12 @@
 /* cases_sort.c - a real job: 100-byte records sorted by three nodes, beside GNU sort
  *
- * The example programs `sortgen`, `sort` and `sortcheck` do it; $ROOST_EXAMPLES names their folder, else it is that of the
- * build. Input of --bytes, and four times as much with --bytes of at least 1 GiB where the disk and the memory take it.
- * The cluster stands before the time begins. CPU seconds are those of all processes of the cluster and of the driver. The
- * limit is what GNU sort takes for the same file in turns, with two threads and 128 MB.
+ * The example programs `sortgen`, `sort` and `sortcheck` do it; $ROOST_EXAMPLES names their folder, else it is that of
+ * the build. Input of --bytes, and four times as much with --bytes of at least 1 GiB where the disk and the memory take
+ * it. The cluster stands before the time begins. CPU seconds are those of all processes of the cluster and of the
+ * driver. The limit is what GNU sort takes for the same file in turns, with two threads and 128 MB.
  *
- * Failures: no examples -> told on stderr, and no lines. A program that fails, or a result that is not sorted -> a status.
+ * Failures: no examples -> told on stderr, and no lines. A program that fails, or a result that is not sorted -> a
+ *           status.
  * Invariants: everything lies in a folder of its own below $TMPDIR, which goes at the end.
  * Thread:     the driver's. */
 #include "common/error.h"

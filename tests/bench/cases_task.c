@@ -111,8 +111,8 @@ static int measure_async_ref(struct bench *bench, void *peer, double *found_out,
     return status;
 }
 
-/* Waits for one more, takes one that is ready out, and again: a list that is worked off as results come in. Those before it
- * move up, so that the list's own upkeep does not count. */
+/* Waits for one more, takes one that is ready out, and again: a list that is worked off as results come in. Those
+ * before it move up, so that the list's own upkeep does not count. */
 static int wait_one_by_one(struct bench *bench, roost_ref *refs, bool *ready)
 {
     for (size_t count = IN_FLIGHT; count > 0; count--) {

@@ -1,7 +1,7 @@
 /* chart.c - how far each line is from its limit, and efficiency against the length of tasks, as an SVG file
  *
- * Owns what was reported so far. Bars are on a logarithmic scale from a ten-thousandth to ten times the limit's speed; a
- * line at 1 is the hardware. Curves (metg) follow below, one chart for all of them.
+ * Owns what was reported so far. Bars are on a logarithmic scale from a ten-thousandth to ten times the limit's speed;
+ * a line at 1 is the hardware. Curves (metg) follow below, one chart for all of them.
  * Failures: no memory for a line -> it is not on the chart; a file that cannot be written -> a status.
  * Thread:   the driver's. */
 #include "common/error.h"

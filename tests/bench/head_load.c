@@ -2,8 +2,8 @@
  *
  * Happy path: create -> publish, submit, decide in any order -> census -> destroy.
  * Failures:   no memory, or a head that does not do what it is there for (nothing to complete) -> a status.
- * Invariants: object k lies on node k % nodes; an agent has seen all that was said to it; time passes only as far as the
- *             head's own turns want it to, so nobody is silent for long.
+ * Invariants: object k lies on node k % nodes; an agent has seen all that was said to it; time passes only as far as
+ *             the head's own turns want it to, so nobody is silent for long.
  * Thread:     one. */
 #include "tests/bench/head_load.h"
 #include "common/error.h"

@@ -1,7 +1,7 @@
 /* head_load.h - the real head core under a load of generated agents
  *
- * No sockets and no threads: events go in, commands are read. Agents are numbers; what they would say is made up when it
- * is needed, so that the memory that grows is the head's. Functions return 0 or a ROOST_E status with a text. */
+ * No sockets and no threads: events go in, commands are read. Agents are numbers; what they would say is made up when
+ * it is needed, so that the memory that grows is the head's. Functions return 0 or a ROOST_E status with a text. */
 #ifndef ROOST_TESTS_BENCH_HEAD_LOAD_H
 #define ROOST_TESTS_BENCH_HEAD_LOAD_H
 

@@ -3,8 +3,8 @@
  * Each function is one run of one figure; a case calls it in turns with its own, so that a neighbour who comes and goes
  * slows both. What takes two processes uses a child that sleeps in a futex between the runs.
  *
- * The peer: one shared mapping. A request goes into `asked`, the peer does its half and sets `served` to the same number.
- *           It ends with its parent (the kernel's death signal), or when asked for LAST.
+ * The peer: one shared mapping. A request goes into `asked`, the peer does its half and sets `served` to the same
+ *           number. It ends with its parent (the kernel's death signal), or when asked for LAST.
  * Failures: no child -> ROOST_EIO. A peer that dies ends the program: its parent sees it when it waits too long.
  * Thread:   the driver's. */
 #include "common/error.h"

@@ -1,5 +1,5 @@
-/* metg_graph.c - see the header. Ranges are clipped at the ends, not periodic: at width 2 stencil, fft and nearest are the
- * same graph. */
+/* metg_graph.c - see the header. Ranges are clipped at the ends, not periodic: at width 2 stencil, fft and nearest are
+ * the same graph. */
 #include "tests/bench/metg_graph.h"
 #include "common/hash.h"
 

@@ -1,7 +1,7 @@
 /* metg_graph.h - which tasks read which, after Slaughter et al., "Task Bench" (SC20)
  *
- * A grid of rows (steps) by `width` columns; a task reads outputs of the row before its own, in ascending order of column.
- * Pure; driver and tasks use the same functions. */
+ * A grid of rows (steps) by `width` columns; a task reads outputs of the row before its own, in ascending order of
+ * column. Pure; driver and tasks use the same functions. */
 #ifndef ROOST_TESTS_BENCH_METG_GRAPH_H
 #define ROOST_TESTS_BENCH_METG_GRAPH_H
 

@@ -1,7 +1,7 @@
 /* metg_kernel.c - see the header
  *
- * 16 registers of four doubles, A = A * A + A in each of them: the values overflow soon, which costs nothing. At the end
- * all 64 are multiplied together. */
+ * 16 registers of four doubles, A = A * A + A in each of them: the values overflow soon, which costs nothing. At the
+ * end all 64 are multiplied together. */
 #include "tests/bench/metg_kernel.h"
 
 #if defined(__x86_64__)

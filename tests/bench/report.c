@@ -1,7 +1,7 @@
 /* report.c - samples become a line
  *
- * A line for people, or a JSON object for programs, on stdout; the progress on stderr, when that is a terminal. The ratio
- * is the limit's median over the case's: 1 means as fast as the hardware.
+ * A line for people, or a JSON object for programs, on stdout; the progress on stderr, when that is a terminal. The
+ * ratio is the limit's median over the case's: 1 means as fast as the hardware.
  * Failures: no memory for a sample ends the program: half a series would be a wrong figure.
  * Thread: the driver's. */
 #include "common/error.h"

@@ -1,9 +1,9 @@
 /* session.c - the cluster of a case, and where its processes run
  *
  * Owns the cluster of the case that runs, the driver's core and, by a task that moves its own process, the worker's. A
- * cluster of one node is roost_open()'s own. One of several is `roost local` around a shell that tells the addresses and
- * waits for the end of its input: it ends with us, however we end. A worker is this program again: it never gets past
- * session_serve().
+ * cluster of one node is roost_open()'s own. One of several is `roost local` around a shell that tells the addresses
+ * and waits for the end of its input: it ends with us, however we end. A worker is this program again: it never gets
+ * past session_serve().
  *
  * Failures: a status with its text; what was opened is closed by session_close(), which may be called in any state.
  * Thread:   the driver's. */

@@ -1,5 +1,5 @@
-/* make_corpus.c - writes the seeds: FOLDER/decode/ has a frame of every kind, FOLDER/session/ scripts of whole sessions,
- * FOLDER/spec/, job/ and wire/ tasks, jobs and an entry of every kind
+/* make_corpus.c - writes the seeds: FOLDER/decode/ has a frame of every kind, FOLDER/session/ scripts of whole
+ * sessions, FOLDER/spec/, job/ and wire/ tasks, jobs and an entry of every kind
  *
  * Built anew at each test run, so that the seeds always are what the program of today speaks. */
 #include "common/error.h"

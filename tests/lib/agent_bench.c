@@ -1,9 +1,10 @@
 /* agent_bench.c - see the header
  *
- * Happy path: an event -> the core's step -> each command is done at once: the bench has the table, the timers, the processes,
- *             the tasks and the pulls that the daemon would have, as arrays.
+ * Happy path: an event -> the core's step -> each command is done at once: the bench has the table, the timers, the
+ *             processes, the tasks and the pulls that the daemon would have, as arrays.
  * Failures:   a command that cannot be, or one too many for an array, fails the test where it stands.
- * Invariants: the core's own check holds after every step, but for a bench that is crowded, where it would take too long.
+ * Invariants: the core's own check holds after every step, but for a bench that is crowded, where it would take too
+ *             long.
  * Thread:     one.
  */
 #include "tests/lib/agent_bench.h"

@@ -1,6 +1,7 @@
 /* agent_process.c - see the header
  *
- * Happy path: start -> the agent says its address -> what it logs, starts and leaves is looked at -> it is stopped, or killed.
+ * Happy path: start -> the agent says its address -> what it logs, starts and leaves is looked at -> it is stopped, or
+ *             killed.
  * Failures:   a deadline, or an agent that ends by itself, prints why and ends the test.
  * Invariants: processes are found by a variable in their environment that only this agent's have.
  * Thread:     one.

@@ -1,7 +1,7 @@
 /* agent_process.h - a real `roost agent` in a folder of its own, for tests
  *
- * The agent ends with the test, however that ends: it holds a lifeline. Waits have deadlines; a failed expectation fails
- * the test. */
+ * The agent ends with the test, however that ends: it holds a lifeline. Waits have deadlines; a failed expectation
+ * fails the test. */
 #ifndef ROOST_TESTS_LIB_AGENT_PROCESS_H
 #define ROOST_TESTS_LIB_AGENT_PROCESS_H
 

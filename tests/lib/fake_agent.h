@@ -3,7 +3,8 @@
  * A small agent for one node without a head: it speaks the whole of objectstore/wire.h over a store of a few MiB, keeps
  * holders, containers and waits as the real one does, and gives calls to workers (children of the test that called
  * roost_open()) or to the test. It believes its clients more than a real agent may, and says what it saw: a test counts
- * messages. It has no CPU to spare for a lease: each is asked for and never granted, and every call comes to the agent. */
+ * messages. It has no CPU to spare for a lease: each is asked for and never granted, and every call comes to the
+ * agent. */
 #ifndef ROOST_TESTS_LIB_FAKE_AGENT_H
 #define ROOST_TESTS_LIB_FAKE_AGENT_H
 

@@ -1,7 +1,7 @@
 /* head_bench.c - see the header
  *
- * Happy path: an event -> the core's step -> each command is done at once: facts are kept, what is said to an agent is noted
- *             and raises its mark.
+ * Happy path: an event -> the core's step -> each command is done at once: facts are kept, what is said to an agent is
+ *             noted and raises its mark.
  * Failures:   a command that cannot be, or one too many for an array, fails the test where it stands.
  * Invariants: the core's own checks hold after every step; what an agent is told comes in order.
  * Thread:     one.

@@ -1,7 +1,7 @@
 /* proto_random.c - see the header
  *
- * Fills a message field by field as proto/shape.c describes it, so that a new kind or field is covered without a line here;
- * two messages are the same when every field that the shape names is. Ends of ranges and empty lists come often.
+ * Fills a message field by field as proto/shape.c describes it, so that a new kind or field is covered without a line
+ * here; two messages are the same when every field that the shape names is. Ends of ranges and empty lists come often.
  * Failures:   a kind that the shape does not have is a programmer's error.
  * Invariants: the same seed gives the same messages.
  * Thread:     one.

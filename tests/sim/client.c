@@ -5,8 +5,9 @@
  * Happy path: driver, or spawn -> UP -> the program runs, from pause to pause -> what it wrote is read -> GONE.
  * Failures:   killed -> the program never comes back from its pause; everything written is read, then GONE.
  *             killed before it connected -> DONE with the spawn's token.
- * Order:      completes, submits and requests are read up to places that were the ends of these rings at one moment, and
- *             requests last moment: what was written into requests before a submit or a completion is read before it.
+ * Order:      completes, submits and requests are read up to places that were the ends of these rings at one moment,
+ *             and requests last moment: what was written into requests before a submit or a completion is read before
+ *             it.
  * Invariants: the program of a dead client does not run; a pin goes with its process at the latest.
  */
 #include "tests/sim/client.h"
@@ -42,7 +43,8 @@ struct spawned {
 
 static struct id_key spawn_key(uint64_t token) { return (struct id_key){ 7, token }; }
 
-/* ------------------------------------------------------------------------------------------------ the program's stack */
+/* ------------------------------------------------------------------------------------------------ the program's
+ * stack */
 
 static ucontext_t main_context;
 
@@ -462,7 +464,8 @@ void clients_end(struct world *world, struct node *node)
     node->spawned = (struct id_map){ 0 };
 }
 
-/* ------------------------------------------------------------------------------------------------ what the agent says */
+/* ------------------------------------------------------------------------------------------------ what the agent
+ * says */
 
 static struct client *find(struct node *node, struct core_client key)
 {
@@ -533,7 +536,8 @@ void client_task(struct world *world, struct node *node, struct core_client key,
     }
 }
 
-/* ------------------------------------------------------------------------------------------------ names from elsewhere */
+/* ------------------------------------------------------------------------------------------------ names from
+ * elsewhere */
 
 struct gift {
     uint64_t token, client; /* client: who took it; 0: nobody yet */

@@ -1,8 +1,9 @@
 /* client.h - a process that speaks to its node's agent: the real client core, played rings, a program
  *
- * Drivers and workers are alike here: both drive the whole of api/core/client_core.h, as api/agent_world.c does, and what
- * it says is what the agent reads. The program runs on a stack of its own and waits where a real one would: for room, for
- * objects, for a task. A process can be killed at each of these places; what it had written until then is read. */
+ * Drivers and workers are alike here: both drive the whole of api/core/client_core.h, as api/agent_world.c does, and
+ * what it says is what the agent reads. The program runs on a stack of its own and waits where a real one would: for
+ * room, for objects, for a task. A process can be killed at each of these places; what it had written until then is
+ * read. */
 #ifndef ROOST_TESTS_SIM_CLIENT_H
 #define ROOST_TESTS_SIM_CLIENT_H
 

@@ -4,9 +4,10 @@
  *     sim_cluster --rule R [--seeds N] [--first S]           with this rule of lifetime switched off
  *     sim_cluster --seed S [--trace] [--calm] [--rule R]     one world; --trace: with everything that happens in it
  *
- * A world that breaks a promise ends the run: its seed is named, and the end of its trace is printed. The first world is run
- * twice: the same seed is the same run. With --rule the run succeeds when a world breaks within N seeds, and fails when
- * none does. Worlds run in a process of their own, so that a contract of a core that breaks ends only that. */
+ * A world that breaks a promise ends the run: its seed is named, and the end of its trace is printed. The first world
+ * is run twice: the same seed is the same run. With --rule the run succeeds when a world breaks within N seeds, and
+ * fails when none does. Worlds run in a process of their own, so that a contract of a core that breaks ends only
+ * that. */
 #include "common/log.h"
 #include "tests/sim/world.h"
 

@@ -4,11 +4,11 @@
  *
  * Happy path: dial -> the first frame reaches the other end, which connects too -> frames -> messages to the owners.
  * Failures:   cut -> frames that had not arrived by some moment are gone, each end notices at a moment of its own.
- *             parted -> frames wait until the end of it, or their connection is gone and the silence says so; dials fail.
- *             damaged -> a frame is missing, or there twice: the session's numbers tell.
+ *             parted -> frames wait until the end of it, or their connection is gone and the silence says so; dials
+ *             fail. damaged -> a frame is missing, or there twice: the session's numbers tell.
  *             both ends dial -> the connection of the lower place stays.
- * Invariants: a frame reaches only the process that its connection was made with. What a side has said and the other not
- *             taken in is in `said`, in order, as long as both are in the same session.
+ * Invariants: a frame reaches only the process that its connection was made with. What a side has said and the other
+ *             not taken in is in `said`, in order, as long as both are in the same session.
  */
 #include "tests/sim/network.h"
 #include "common/contract.h"

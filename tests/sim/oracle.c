@@ -632,8 +632,8 @@ const char *oracle_empty(struct world *world)
         free(left);
         return why;
     }
-    /* A head that begins anew does not know the jobs of nodes that died meanwhile, and so cannot end them elsewhere: jobs
-     * are facts of the ledger, which comes later. */
+    /* A head that begins anew does not know the jobs of nodes that died meanwhile, and so cannot end them elsewhere:
+     * jobs are facts of the ledger, which comes later. */
     bool may_keep = (world->wounds & WOUND_HEAD_LOST) != 0 && (world->wounds & WOUND_NODE_LOST) != 0;
     for (uint32_t place = 1; place < SIM_PLACES && !may_keep; place++) {
         const struct node *node = world->nodes[place];

@@ -1,8 +1,8 @@
 /* oracle.h - what must hold across the cores of a world
  *
- * The cores check themselves. What no single core can see is checked here: who truly names an object when the head frees
- * it, whether what is read is what was made, whether a failure has a cause in this world, and, when all is quiet, whether
- * what the head lists is what the nodes have. */
+ * The cores check themselves. What no single core can see is checked here: who truly names an object when the head
+ * frees it, whether what is read is what was made, whether a failure has a cause in this world, and, when all is quiet,
+ * whether what the head lists is what the nodes have. */
 #ifndef ROOST_TESTS_SIM_ORACLE_H
 #define ROOST_TESTS_SIM_ORACLE_H
 

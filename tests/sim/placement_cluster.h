@@ -1,4 +1,5 @@
-/* placement_cluster.h - a simulated cluster: nodes with cores and a fair-shared network, tasks with inputs, no real time
+/* placement_cluster.h - a simulated cluster: nodes with cores and a fair-shared network, tasks with inputs, no real
+ * time
  *
  * Placement is somebody else's: struct sim_policy. What the agents do is here: a queue per node, arguments pulled for
  * the first SIM_PREFETCH x cores tasks of it, a whole object pulled once per node however many tasks want it, tasks

@@ -2,7 +2,8 @@
  *
  * Owns what the first reader saw, until the object is gone.
  *
- * Failures: other names than those -> the world fails, unless the object was rebuilt and nothing was left to tell it by.
+ * Failures: other names than those -> the world fails, unless the object was rebuilt and nothing was left to tell it
+ *           by.
  */
 #include "tests/sim/seen.h"
 #include "common/contract.h"

@@ -1,7 +1,7 @@
 /* chores.c - work that may take long, beside the loop
  *
- * Owns a thread and the line of chores before it: files that are read or removed take as long as a disk likes, and an agent
- * whose loop stands still is declared dead.
+ * Owns a thread and the line of chores before it: files that are read or removed take as long as a disk likes, and an
+ * agent whose loop stands still is declared dead.
  *
  * Happy path: add -> the thread runs it -> `after` is posted to the loop.
  * Failures:   no thread can be had -> the loop does it itself, late rather than never.

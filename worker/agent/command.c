@@ -2,8 +2,8 @@
  *
  * One function per kind of command; none of them steps the core, so a step's commands all run before the next event.
  * Failures: a client that does not read its answers gets them later, up to CLIENT_LATE_BYTES_MAX, then it is ended.
- *           an entry that the table does not take is an error, of which not every one is logged; how many there may be is
- *           the core's to know.
+ *           an entry that the table does not take is an error, of which not every one is logged; how many there may be
+ *           is the core's to know.
  * Thread: the loop's.
  */
 #define LOG_TOPIC "command"
@@ -137,7 +137,8 @@ static void push_task(struct daemon *daemon, const struct core_command *command)
     guest->bells |= UINT64_C(1) << CLIENT_BELL_TASKS;
 }
 
-/* The memory has a holder, or none. Laid out with the first; later ones find both rings empty and the tickets counting. */
+/* The memory has a holder, or none. Laid out with the first; later ones find both rings empty and the tickets
+ * counting. */
 static void set_lease(struct daemon *daemon, const struct core_command *command)
 {
     struct guest *guest = guest_find(daemon, core_client_of(command->to));
@@ -180,8 +181,8 @@ static void publish(struct daemon *daemon, const struct agent_entry *body)
     }
 }
 
-/* Done already, which the core hears of at the turn's end: an object that found no place in the table has no pins to wait
- * for. */
+/* Done already, which the core hears of at the turn's end: an object that found no place in the table has no pins to
+ * wait for. */
 static void done_at_once(struct daemon *daemon, uint64_t token)
 {
     if (daemon->done_count == daemon->done_capacity) {

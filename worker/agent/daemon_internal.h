@@ -187,7 +187,8 @@ struct worker_line { /* everything is borrowed for the call */
 };
 /* A line, its newline included, to the driver's terminal. False: its ring is full. */
 bool output_say(const struct worker_line *line, const char *text, size_t bytes);
-/* `*write_fd_out` is the caller's, for the child. A status and nothing open when there is no pipe, or no watch of it. */
+/* `*write_fd_out` is the caller's, for the child. A status and nothing open when there is no pipe, or no watch of
+ * it. */
 int output_open(struct output *output, struct process *process, bool is_stderr, int *write_fd_out);
 void output_close(struct output *output); /* reads what is left first */
 

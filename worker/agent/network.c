@@ -122,8 +122,8 @@ static struct neighbour *find_neighbour(struct network *network, uint32_t number
     return NULL;
 }
 
-/* One that was declared dead and has not heard of it yet comes again, with its new life. Who has no number yet could not
- * be told from the head. */
+/* One that was declared dead and has not heard of it yet comes again, with its new life. Who has no number yet could
+ * not be told from the head. */
 static int on_hello_of_agent(void *arg, const struct proto_hello *hello)
 {
     if (hello->number == 0) {
@@ -320,8 +320,8 @@ static void on_head_message(void *arg, struct peer *peer, uint32_t batch, uint32
     to_core(network, &event);
 }
 
-/* Timers that are armed for now fire in the next turn. Batches say what they have seen in ascending order; only an empty
- * frame may run ahead of one that waits. */
+/* Timers that are armed for now fire in the next turn. Batches say what they have seen in ascending order; only an
+ * empty frame may run ahead of one that waits. */
 static void on_head_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
 {
     struct network *network = arg;

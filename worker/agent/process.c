@@ -4,7 +4,8 @@
  * the agent and then becomes the job's program, with the job's arguments and environment, an empty working directory of
  * its own, and its output in pipes.
  *
- * Happy path: (of another node's job, once: the program's file is the driver's) -> spawn -> the guest says hello (guest.c)
+ * Happy path: (of another node's job, once: the program's file is the driver's) -> spawn -> the guest says hello
+ *             (guest.c)
  *             -> exit -> output read to its end -> the core is told, the folder is removed beside the loop.
  * Failures:   cannot be started, or ends before it has connected -> CORE_DONE with its status and last words.
  * Thread: the loop's, which is the main thread: PR_SET_PDEATHSIG follows the thread that spawned.

@@ -4,8 +4,8 @@
  * needed), and the incoming transfers: which place waits for which bytes.
  *
  * Happy path: OPEN -> what the ref means; SEND -> a range goes out; RECEIVE -> ranges come in -> all there: done.
- * Order:      ranges of a connection go out in turn. It is given little more than it can send at once, so that what waits
- *             can change over to a connection of the first lane (RAISE).
+ * Order:      ranges of a connection go out in turn. It is given little more than it can send at once, so that what
+ *             waits can change over to a connection of the first lane (RAISE).
  * Failures:   a connection breaks while a range comes in -> the transfer fails, the core asks another holder.
  *             a connection cannot be made, or breaks -> every SEND that may not have arrived fails, and the core tells
  *             its receiver, who knows nothing of a range whose header has not come. Bytes for no transfer that is

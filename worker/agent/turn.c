@@ -2,8 +2,8 @@
  *
  * Happy path: awake -> for each guest: requests, then submits and completes up to where they ended before -> scan for
  * bytes that nobody reads -> ring bells -> asleep, and one more look.
- * Failures:   an entry that is malformed ends the guest, and nothing of it is read from then on; everybody else is served.
- *             a guest does not read its answers -> none of its rings is read until it has.
+ * Failures:   an entry that is malformed ends the guest, and nothing of it is read from then on; everybody else is
+ *             served. a guest does not read its answers -> none of its rings is read until it has.
  * Invariant:  what a client wrote into `requests` before it published a submit or a completion is read before it.
  * Thread: the loop's.
  */

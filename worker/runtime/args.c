@@ -343,7 +343,8 @@ const char *roost_arg_text(struct roost_task *task, size_t index)
     return arg == NULL ? "" : arg->data;
 }
 
-/* A name that leaves the task must be one that others know: the value that came along becomes an object of the task's own. */
+/* A name that leaves the task must be one that others know: the value that came along becomes an object of the task's
+ * own. */
 static void name_value(struct roost_task *task, struct task_arg *arg)
 {
     struct object_id id;

@@ -1,6 +1,7 @@
 /* serve.c - what a worker process does: take a task, run it, say how it ended
  *
- * Happy path: roost_open() finds $ROOST_WORKER -> connect to $ROOST_AGENT with that token -> (claim a task from the ring
+ * Happy path: roost_open() finds $ROOST_WORKER -> connect to $ROOST_AGENT with that token -> (claim a task from the
+ *             ring
  *             -> copy and check its spec -> task_run() -> results were said -> the completion) for ever.
  * Failures:   a spec that is not one -> the attempt completes with that. The agent is gone, or the job has ended -> the
  *             process ends, without the user's exit handlers: they are the driver's business.

@@ -1,8 +1,8 @@
 /* starpu.c - StarPU as a peer: threads of one process, no objects that others could see
  *
- * Says hello, then answers each line `CASE` as peer.py does. Tasks are empty codelets on as many workers as there are cores;
- * dependences are its implicit ones, over one handle of 16 bytes per result. Its workers spin while they have no task: they
- * are paused between the cases, so that they take no core from who is measured next. */
+ * Says hello, then answers each line `CASE` as peer.py does. Tasks are empty codelets on as many workers as there are
+ * cores; dependences are its implicit ones, over one handle of 16 bytes per result. Its workers spin while they have no
+ * task: they are paused between the cases, so that they take no core from who is measured next. */
 #include <starpu.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -17,7 +17,8 @@ enum { LONG_MS = 100000 }; /* for what should come soon, also under a sanitizer 
 /* The connection of the test program: never set in a worker. */
 extern struct roost *rt;
 
-/* Tasks that several programs call: `size` bytes of one value; the sum of the numbers that a list names, which it gets. */
+/* Tasks that several programs call: `size` bytes of one value; the sum of the numbers that a list names, which it
+ * gets. */
 roost_fn fill_bytes, sum_list;
 
 /* What the program asks of its cluster; each file defines it. */

@@ -67,7 +67,8 @@ static pid_t agent_pid(void)
     return (pid_t)strtol(text, NULL, 10);
 }
 
-/* A call that needs the agent after all (the lease was not mapped yet, or had just gone back idle) is done once it goes on. */
+/* A call that needs the agent after all (the lease was not mapped yet, or had just gone back idle) is done once it goes
+ * on. */
 static bool is_done_without_the_agent(uint64_t number)
 {
     uint64_t value = 0;

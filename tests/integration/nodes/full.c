@@ -1,4 +1,5 @@
-/* A store that is too small for what is wanted here, and another node that has it: whoever waits is told, and no more. */
+/* A store that is too small for what is wanted here, and another node that has it: whoever waits is told, and no
+ * more. */
 #include "tests/integration/nodes/nodes.h"
 
 #include <pthread.h>

@@ -121,8 +121,8 @@ static void done(struct agent *agent, const struct core_event *event)
     }
 }
 
-/* One timer serves every deadline: the earliest of them. Others are armed by link.c. What is kept may be too early, as some
- * are met before their time: then the tick finds nothing, and looks for the next. */
+/* One timer serves every deadline: the earliest of them. Others are armed by link.c. What is kept may be too early, as
+ * some are met before their time: then the tick finds nothing, and looks for the next. */
 void agent_deadline(struct agent *agent, uint64_t at_ns)
 {
     agent->deadline_ns = at_ns < agent->deadline_ns ? at_ns : agent->deadline_ns;

@@ -21,13 +21,13 @@
  *   CORE_WAKE          body: struct agent_names: names have come from another agent; answered by CORE_DONE with its token
  *                      once whoever they are for has said that it holds them
  *
- * Names that a call carries to another agent are given by CORE_DONE, token AGENT_TOKEN_NAMES with serial 0, data: struct
- * agent_names, before the call is sent; somebody here holds them at that moment. For that u.message.seen of the head's
- * messages is, as on its own side, the mark (the token of a CORE_SEND) of the last batch that it had applied, and a body of
- * NULL only says what was seen.
+ * Names that a call carries to another agent are given by CORE_DONE, token AGENT_TOKEN_NAMES with serial 0, data:
+ * struct agent_names, before the call is sent; somebody here holds them at that moment. For that u.message.seen of the
+ * head's messages is, as on its own side, the mark (the token of a CORE_SEND) of the last batch that it had applied,
+ * and a body of NULL only says what was seen.
  *
- * What clients have read lately, as far as their notes tell, is told by CORE_DONE, token AGENT_TOKEN_TOUCHED, data: struct
- * agent_names, while agent_wants_touches().
+ * What clients have read lately, as far as their notes tell, is told by CORE_DONE, token AGENT_TOKEN_TOUCHED, data:
+ * struct agent_names, while agent_wants_touches().
  *
  * Thread: the agent's loop. */
 #ifndef ROOST_WORKER_AGENT_CORE_AGENT_H
@@ -56,7 +56,8 @@ static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
 static inline enum agent_token_kind agent_token_kind(uint64_t token) { return (enum agent_token_kind)(token >> 56); }
 static inline uint64_t agent_token_serial(uint64_t token) { return token & ((UINT64_C(1) << 56) - 1); }
 
-/* The rule of lifetime that this core keeps by itself; switched off by the simulator's mutation tests and by nobody else. */
+/* The rule of lifetime that this core keeps by itself; switched off by the simulator's mutation tests and by nobody
+ * else. */
 enum agent_rule { AGENT_RULE_TRANSIT = 1 << 3 /* names given to a peer are held here until it acknowledges them */ };
 
 struct agent_config {

@@ -94,8 +94,8 @@ struct object {
 struct object *object_find(struct agent *agent, struct object_id id);
 struct object *object_demand(struct agent *agent, struct object_id id);                /* found or new, UNKNOWN */
 void object_expect(struct agent *agent, struct object *object, struct task *producer); /* UNKNOWN -> PENDING */
-/* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits. Without
- * an entry of the table for it the object fails with ROOST_EFULL. */
+/* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits.
+ * Without an entry of the table for it the object fails with ROOST_EFULL. */
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs);
 void object_fail(struct agent *agent, struct object *object, int32_t status);
@@ -130,8 +130,8 @@ static inline roost_ref ref_through(roost_ref ref, roost_ref target)
     bool target_is_whole = target.offset == 0 && target.size == ROOST_WHOLE;
     return !is_whole && target_is_whole ? (roost_ref){ target.id, ref.offset, ref.size } : target;
 }
-/* Where the forwards that are here lead to, from `object` on, at most STORE_FORWARDS_MAX of them; `ref`, which named the
- * first, names the same bytes under the last one's name then. */
+/* Where the forwards that are here lead to, from `object` on, at most STORE_FORWARDS_MAX of them; `ref`, which named
+ * the first, names the same bytes under the last one's name then. */
 struct object *object_behind(struct object *object, roost_ref *ref);
 /* Bytes that attempts or transfers need here. */
 void object_pin(struct object *object);
@@ -409,8 +409,8 @@ void task_input_changed(struct agent *agent, struct input *input);
 /* Records of `count` inputs, at the end of one of the task's two lists. */
 struct inputs *inputs_add(struct list_node *list, struct task *task, uint32_t count);
 void input_set(struct agent *agent, struct input *input, struct object *object, roost_ref ref, bool is_gathered);
-/* Each in turn, and what it leads on to: pinned when it is here, else waited for, and asked for or pulled. Ends with the
- * first that makes the task fail or leave. */
+/* Each in turn, and what it leads on to: pinned when it is here, else waited for, and asked for or pulled. Ends with
+ * the first that makes the task fail or leave. */
 void inputs_look(struct agent *agent, struct task *task, struct inputs *inputs);
 /* None is missing any more: gathers are spread out, which may make some missing again; else the task is READY. */
 void task_inputs_are_here(struct agent *agent, struct task *task);
@@ -582,7 +582,8 @@ void leases_end_with(struct agent *agent, struct client *holder);
 /* Every ring was read, in turn `drain`. */
 void leases_drained(struct agent *agent, uint32_t drain);
 /* Grant those that were asked for before number `before` was given out, out of `*cpus`, which becomes what is left. A
- * lease whose worker is starting keeps its CPU free. False: one of them lacks a CPU, so it is nobody's turn after it. */
+ * lease whose worker is starting keeps its CPU free. False: one of them lacks a CPU, so it is nobody's turn after
+ * it. */
 bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus);
 /* That was all of it for this time. */
 void leases_dispatched(struct agent *agent);
@@ -620,8 +621,8 @@ void link_timer(struct agent *agent, uint64_t which);
 void link_flush(struct agent *agent);
 /* The head learns the object, and first what it contains. Nothing when it knows it. */
 void link_publish(struct agent *agent, struct object *object);
-/* The head may have forgotten it, as this node does not hold it there, and it is named here once more, not out of another
- * object: it is made known again, with what it contains. */
+/* The head may have forgotten it, as this node does not hold it there, and it is named here once more, not out of
+ * another object: it is made known again, with what it contains. */
 void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);

@@ -3,8 +3,8 @@
  * Owns nothing. An object goes with the last that names it, but two that contain each other would stay: those go with
  * the job. Public ones are the head's to find.
  *
- * Happy path: a job is over -> everything that a scope, a task, a wait or a public object names is marked, and what that
- *             contains -> what is not lets go of its contents, and the step's sweep does the rest.
+ * Happy path: a job is over -> everything that a scope, a task, a wait or a public object names is marked, and what
+ *             that contains -> what is not lets go of its contents, and the step's sweep does the rest.
  * Limits:     one walk over the records of the node for each job that ends.
  * Invariants: no mark outlives the call.
  * Thread: the agent's loop.

@@ -1,7 +1,7 @@
 /* lease.c - which client may write tasks straight into which worker's ring
  *
- * Owns the leases: a worker and the CPU of one ordinary task, for as long as the holder has work; what its tasks do under
- * the agent's eyes (their scope, waits, large results); and who is asked to give a lease back when others wait.
+ * Owns the leases: a worker and the CPU of one ordinary task, for as long as the holder has work; what its tasks do
+ * under the agent's eyes (their scope, waits, large results); and who is asked to give a lease back when others wait.
  *
  *                granted             BACK, then every ring was read
  *     WANTED ------------> HELD ------------------------------------> gone, the worker IDLE

@@ -102,8 +102,8 @@ static void say_name(struct agent *agent, const struct object *object)
     }
 }
 
-/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. A hold that nobody has here is
- * dropped at once; so nothing stays at the head when the value and the end of an object cross. */
+/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. A hold that nobody has here
+ * is dropped at once; so nothing stays at the head when the value and the end of an object cross. */
 void link_noted(struct agent *agent, struct object *object)
 {
     object->is_registered = true;

@@ -218,8 +218,8 @@ static void on_names(struct agent *agent, const struct proto_names *names, enum 
     }
 }
 
-/* Every object that the spec names was mentioned: the head lists this node as a holder from now on (rule 2). What nobody
- * here goes on to hold is dropped; what is not known here is made known only for a task that begins. */
+/* Every object that the spec names was mentioned: the head lists this node as a holder from now on (rule 2). What
+ * nobody here goes on to hold is dropped; what is not known here is made known only for a task that begins. */
 static void take_mentions(struct agent *agent, const struct spec *spec, bool begins)
 {
     for (uint32_t i = 0; i < spec->args_count; i++) {
@@ -293,8 +293,8 @@ static void results_become_public(struct agent *agent, struct task *task)
     }
 }
 
-/* The call is known here: an attempt that is over made it, another has made it again, elsewhere, and the head has placed
- * it here. What runs goes on as the head's; what is done is said. False: it is to begin, as the head's. */
+/* The call is known here: an attempt that is over made it, another has made it again, elsewhere, and the head has
+ * placed it here. What runs goes on as the head's; what is done is said. False: it is to begin, as the head's. */
 static bool adopt(struct agent *agent, struct task *task, const struct proto_task *message)
 {
     log_info("event=task_is_here_already task=%llx attempt=%u state=%d", (unsigned long long)message->task.lo,

@@ -1,7 +1,7 @@
 /* link_list.c - the LIST: all that is here, told to a head that knows nothing of it any more
  *
- * Happy path: LIST_BEGIN -> jobs, what runs or is queued here -> LIST_PLACED -> objects with what they contain, by id, and
- *             the specs that this home keeps -> LIST_END; then what was asked for is asked for again.
+ * Happy path: LIST_BEGIN -> jobs, what runs or is queued here -> LIST_PLACED -> objects with what they contain, by id,
+ *             and the specs that this home keeps -> LIST_END; then what was asked for is asked for again.
  * Failures:   none of its own. What changes while the messages are on their way follows them in order.
  * Thread:     the agent's loop.
  */

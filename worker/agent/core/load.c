@@ -1,12 +1,13 @@
 /* load.c - what the head is told of this node, beside tasks and objects
  *
- * Owns the counts of bytes that have come from each peer, what has become of the head's tasks before their end, and when
- * LOAD and PROGRESS are said.
+ * Owns the counts of bytes that have come from each peer, what has become of the head's tasks before their end, and
+ * when LOAD and PROGRESS are said.
  *
  * Happy path: something changes -> a timer -> LOAD, with whatever else has changed until then; that attempts block is
  *             said at the end of the turn.
  * Failures:   no head -> nothing is said; the LIST of the next session says all of it.
- * Limits:     one LOAD and one PROGRESS, of PROTO_ITEMS_MAX items, in LOAD_PAUSE_NS; PULL_PEERS_COUNTED_MAX peers are counted each, the rest together.
+ * Limits:     one LOAD and one PROGRESS, of PROTO_ITEMS_MAX items, in LOAD_PAUSE_NS; PULL_PEERS_COUNTED_MAX peers are
+ *             counted each, the rest together.
  * Invariants: counts only grow, while this process lives.
  * Thread: the agent's loop.
  */

@@ -8,11 +8,12 @@
  * Failures:   asked for, and unknown after every ring has been read -> the head is asked; without one, or when it does
  *             not know either, the asker gets ROOST_EFREED.
  *             no room even for an error object -> the entry itself says "failed" with the status.
- *             no entry left in the shared table -> the object fails with ROOST_EFULL; without one even for that, who asks
- *             the agent is told.
+ *             no entry left in the shared table -> the object fails with ROOST_EFULL; without one even for that, who
+ *             asks the agent is told.
  * Lifetime:   private and unnamed -> the bytes go at once. Public and no longer held -> DROP; the bytes stay until the
  *             head says FREE, or, if they are a copy, until room is wanted.
- * Invariants: object_is_valid(). agent.entries counts the records with an entry that is their own. Records are destroyed in object_sweep() and object_reclaimed() only.
+ * Invariants: object_is_valid(). agent.entries counts the records with an entry that is their own. Records are
+ *             destroyed in object_sweep() and object_reclaimed() only.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "object"
@@ -468,8 +469,8 @@ static void drop_parts(struct agent *agent, struct object *object)
     }
 }
 
-/* May the record stay although nothing names it? A public object's bytes are the head's to free, a part is a cache; of the
- * words of a failure that the head told, and of a copy that it has refused, it does not know that they lie here. */
+/* May the record stay although nothing names it? A public object's bytes are the head's to free, a part is a cache; of
+ * the words of a failure that the head told, and of a copy that it has refused, it does not know that they lie here. */
 static bool is_kept(const struct object *object)
 {
     if (object->state != OBJECT_HERE) {
@@ -499,8 +500,8 @@ static void let_go(struct agent *agent, struct object *object)
     }
 }
 
-/* Nobody elsewhere names it, and somebody here does, who has asked again for what a call had made: it is this node's alone
- * once more, with all that it contains. */
+/* Nobody elsewhere names it, and somebody here does, who has asked again for what a call had made: it is this node's
+ * alone once more, with all that it contains. */
 static void object_comes_down(struct agent *agent, struct object *object)
 {
     object->is_public = object->is_registered = object->is_wanted = false;

@@ -8,14 +8,15 @@
  *             a holder cannot, or is gone -> the next one; after all of them the head is asked again, at once, and
  *             when that has not helped after a pause that doubles.
  *             the ref names no range of the object -> the part FAILED with ROOST_ERANGE.
- *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it. What the store can
- *             never hold, or no room for longer than the store's patience: who waits gets ROOST_EFULL; the object is
- *             well, and whoever asks next begins anew. Patience begins again whenever a pull finds room, while others
- *             come, and while tasks run here that read copies instead of which it would fit.
+ *             no room -> waits in ROOM until some is free; copies that nobody reads are evicted for it. What the store
+ *             can never hold, or no room for longer than the store's patience: who waits gets ROOST_EFULL; the object
+ *             is well, and whoever asks next begins anew. Patience begins again whenever a pull finds room, while
+ *             others come, and while tasks run here that read copies instead of which it would fit.
  *             nobody waits any more -> the pull ends, bytes that still come are thrown away.
  * Order:      somebody blocks on it, then arguments of tasks, then prefetch; within a class first come, first served.
- * Lanes:      what somebody blocks on has streams of its own, and does not count what is brought ahead, which pauses for
- *             it. A pull of the other lane that somebody comes to block on changes lanes, with what has not begun to come.
+ * Lanes:      what somebody blocks on has streams of its own, and does not count what is brought ahead, which pauses
+ *             for it. A pull of the other lane that somebody comes to block on changes lanes, with what has not begun
+ *             to come.
  * Limits:     PULL_ADMITTED_BYTES of announced bytes at once in the first lane, and in both if it is for the second; at
  *             least one pull always.
  * Invariants: pulling_bytes is the sum of what RECEIVING pulls of a lane take; a serve pins what it sends.
@@ -270,8 +271,8 @@ static uint64_t end_of_patience(const struct agent *agent, const struct pull *pu
     return since + room_patience_ns(agent);
 }
 
-/* Does anything come that somebody has waited for longer, or will it fit when the tasks that run here have let go of what
- * they read? Then it waits for that: nothing is brought for others past it, so there is ever less of it. */
+/* Does anything come that somebody has waited for longer, or will it fit when the tasks that run here have let go of
+ * what they read? Then it waits for that: nothing is brought for others past it, so there is ever less of it. */
 static bool room_will_come(struct agent *agent, const struct pull *pull)
 {
     if (agent->pulling_bytes[LANE_BLOCKED] + agent->pulling_bytes[LANE_AHEAD] > 0) {

@@ -8,7 +8,8 @@
  *             few entries left in the shared table -> the same, as what is made there needs one.
  *             more than the store can ever hold -> ROOST_EFULL at once, naming both sizes in the log;
  *             client dies -> its leases without objects go at once, the others with their last object.
- * Invariants: the sum of leases is what the extents say is taken; the slabs that clients write are at most 1/STORE_SLABS_SHARE.
+ * Invariants: the sum of leases is what the extents say is taken; the slabs that clients write are at most
+ *             1/STORE_SLABS_SHARE.
  * Thread: the agent's loop.
  */
 #define LOG_TOPIC "room"

@@ -1,4 +1,5 @@
-/* task.c - tasks of this node: their states and their ends (task_submit.c is how they begin, task_inputs.c what they read)
+/* task.c - tasks of this node: their states and their ends (task_submit.c is how they begin, task_inputs.c what they
+ * read)
  *
  * Owns the task records: what each names, which of its inputs are here, and which results it will make. A task holds
  * the objects that its arguments name until it is done, and pins the bytes of its inputs from the moment they are here.

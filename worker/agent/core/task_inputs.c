@@ -2,8 +2,9 @@
  *
  * Owns the records of inputs: which objects a task waits for, follows to what they name, and pins.
  *
- * Happy path: an argument -> its input -> on the consumers list of an object that is not here yet, which is pulled or asked
- *             for -> here: pinned; a forward is followed, a gather's list spread out -> the last one makes the task READY.
+ * Happy path: an argument -> its input -> on the consumers list of an object that is not here yet, which is pulled or
+ *             asked for -> here: pinned; a forward is followed, a gather's list spread out -> the last one makes the
+ *             task READY.
  * Failures:   an input failed -> the task fails by it. One cannot be brought here -> ROOST_EFULL.
  * Invariants: missing is the number of inputs that are on a consumers list.
  * Thread:     the agent's loop.

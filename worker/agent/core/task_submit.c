@@ -1,7 +1,7 @@
 /* task_submit.c - how a task begins: submitted, escaped from a lease, or made again
  *
- * Happy path: a call -> its record, its results, the objects that its arguments name held -> it begins here, or goes to the
- *             head: by its wishes, or because this node has as much to do as the head would give it.
+ * Happy path: a call -> its record, its results, the objects that its arguments name held -> it begins here, or goes to
+ *             the head: by its wishes, or because this node has as much to do as the head would give it.
  * Failures:   no node can ever run it -> ROOST_EINFEASIBLE, in words; a false parent, or a word that cannot be -> the
  *             client is ended. The job is broken -> it fails with the job's reason.
  * Invariants: a later attempt of the parent makes the same call again and finds the first one's record.
@@ -38,8 +38,8 @@ static void collect_args(struct agent *agent, struct task *task)
     inputs_look(agent, task, inputs);
 }
 
-/* Of a task that runs under a lease: what it names stays, so that it can be made once more without who called it. What is
- * not known here has gone along with it. */
+/* Of a task that runs under a lease: what it names stays, so that it can be made once more without who called it. What
+ * is not known here has gone along with it. */
 static void hold_args(struct agent *agent, struct task *task)
 {
     const struct spec *spec = task->spec;

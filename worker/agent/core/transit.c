@@ -3,10 +3,11 @@
  * Owns the names that this node has given to another and those that have come and were not taken yet. Both are holds of
  * this node.
  *
- * Happy path: given -> published, held here -> the head has seen that, NAMES -> the other registers with the head, hands
- *             them on -> the head has seen that -> NAMES_ACK -> no longer held here for that.
- * Failures:   the session ends -> NAMES again after a pause, or in the next one; the peer is dead -> what was given to it is forgotten.
- *             the head is away -> what has come is registered by the next LIST, and acknowledged after that was seen.
+ * Happy path: given -> published, held here -> the head has seen that, NAMES -> the other registers with the head,
+ *             hands them on -> the head has seen that -> NAMES_ACK -> no longer held here for that.
+ * Failures:   the session ends -> NAMES again after a pause, or in the next one; the peer is dead -> what was given to
+ *             it is forgotten. the head is away -> what has come is registered by the next LIST, and acknowledged after
+ *             that was seen.
  * Invariants: an object's transits is the number of its names in this file's lists.
  * Thread: the agent's loop.
  */
@@ -201,7 +202,8 @@ void transit_head_lost(struct agent *agent)
     }
 }
 
-/* The session is lost, or another one: what may not have arrived is said again, which makes the host look for a session. */
+/* The session is lost, or another one: what may not have arrived is said again, which makes the host look for a
+ * session. */
 /* A peer may be known as gone here before the head says so: no haste. */
 void transit_lost(struct agent *agent, struct core_peer peer)
 {

@@ -1,7 +1,7 @@
 /* wait.c - who waits for which objects
  *
- * Owns the waits of clients. A wait names refs, says how many it wants, and is answered exactly once. The questions where
- * copies are, and the wishes to have one here, are waits too, as the object may not be known yet.
+ * Owns the waits of clients. A wait names refs, says how many it wants, and is answered exactly once. The questions
+ * where copies are, and the wishes to have one here, are waits too, as the object may not be known yet.
  *
  * Happy path: all entries of the token arrive -> enough refs are ready -> READY, and the bell.
  *             LOCATE -> the state is known, and of what the head knows, its word has come -> LOCATIONS, and the bell.
@@ -10,8 +10,8 @@
  *             ROOST_EFULL, and WHY says the reason;
  *             the client's own deadline passes -> it sends UNWAIT and gets the answer as it stands.
  *             no head -> LOCATIONS as far as is known here; a PREFETCH over the limit is dropped, as a hint may be.
- * Invariants: ready is the number of refs whose state is not 0; a ref is on its object's list while it is 0, and that of
- *             a LOCATE until it is answered.
+ * Invariants: ready is the number of refs whose state is not 0; a ref is on its object's list while it is 0, and that
+ *             of a LOCATE until it is answered.
  * Thread: the agent's loop.
  */
 #include "common/bytes.h"

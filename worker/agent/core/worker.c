@@ -6,8 +6,8 @@
  * Happy path: STARTING -> IDLE <-> BUSY or LEASED -> ENDING.
  * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
  *             ever connected at once, otherwise after three in a row; when somebody kills them, after 16.
- *             dies while BUSY -> attempt.c. No further one allowed while another job's are idle -> one of these ends; while
- *             all are blocked -> the newest wait fails.
+ *             dies while BUSY -> attempt.c. No further one allowed while another job's are idle -> one of these ends;
+ *             while all are blocked -> the newest wait fails.
  * Invariants: a LEASED worker gets no attempts (lease.c). A worker is BUSY exactly while it has an attempt; idle_count
  *             and starting_count count their states.
  * Thread: the agent's loop.

@@ -129,8 +129,8 @@ TEST(head_tasks, a_task_that_was_placed_early_and_fails_by_its_input_has_the_inp
     bench_end(&bench);
 }
 
-/* Nodes 0 and 3 hold an object each and have too few CPUs for who reads them. Node 1 pulls the first, node 2 is a little
- * busier. Where does the reader of the second go? */
+/* Nodes 0 and 3 hold an object each and have too few CPUs for who reads them. Node 1 pulls the first, node 2 is a
+ * little busier. Where does the reader of the second go? */
 static uint32_t reader_goes_to(bool has_come)
 {
     bench_start(&bench, NULL);

@@ -1,5 +1,5 @@
-/* Questions of clients that must wait until an object is known: where copies are, what should come here, what lies behind
- * other names. */
+/* Questions of clients that must wait until an object is known: where copies are, what should come here, what lies
+ * behind other names. */
 #include "common/hash.h"
 #include "tests/lib/agent_bench.h"
 #include "tests/lib/test.h"
