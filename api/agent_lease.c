@@ -127,10 +127,23 @@ static void ask_answered(struct client_ask *ask)
     call_library(link);
 }
 
-/* One at a time: the first as soon as there is a call, another when what waits is more than a moment's work. */
+/* Does one of them take calls, and not just hold a long one? */
+static bool leases_get_on(struct agent_link *link)
+{
+    LIST_EACH (at, &link->leases) {
+        const struct client_lease *lease = &CONTAINER_OF(at, struct link_lease, of_link)->core;
+        if (!lease->is_slow && !lease->is_blocked && !lease->is_recalled && !lease->has_ended) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One at a time: the first as soon as there is a call, another when what waits is more than a moment's work, or waits behind
+ * long calls. */
 static void ask_for_one(struct agent_link *link)
 {
-    bool is_enough = link->leases_count > 0 && client_calls_queued_ns(link->core) < BACKLOG_NS;
+    bool is_enough = leases_get_on(link) && client_calls_queued_ns(link->core) < BACKLOG_NS;
     if (link->lease_is_asked || is_enough || link->leases_count + 1 >= CLIENT_LEASES_MAX) {
         return;
     }
@@ -471,6 +484,10 @@ static struct link_lease *find(struct agent_link *link, uint64_t number)
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news)
 {
     struct link_lease *lease = find(link, news->lease);
+    if (news->what == WIRE_LEASE_OTHERS) {
+        link->others = (uint32_t)news->wait_status;
+        return;
+    }
     if (lease == NULL) {
         link->lease_ended_early |= news->what == WIRE_LEASE_ENDED && link->lease_is_granted &&
                                    link->lease_ask.leased.lease == news->lease;
@@ -490,6 +507,8 @@ void leases_news_locked(struct agent_link *link, const struct wire_lease_news *n
         break;
     case WIRE_LEASE_UNBLOCKED:
         lease->core.is_blocked = false;
+        break;
+    case WIRE_LEASE_OTHERS:
         break;
     case WIRE_LEASE_ENDED:
         lease->core.has_ended = true;
@@ -567,6 +586,7 @@ static void take_grant(struct agent_link *link)
     link_drain_locked(link); /* its worker may have died meanwhile: the news has come by now, or will find the lease */
     bool is_dead = link->lease_ended_early;
     link->lease_is_granted = link->lease_is_asked = link->lease_ended_early = false;
+    link->others = leased.others;
     if (status != 0) {
         log_debug("event=lease_not_mapped lease=%" PRIu64 " why=\"%s\"", leased.lease, error_text());
         lease = calloc(1, sizeof *lease); /* to be given back, nothing else */
@@ -615,8 +635,9 @@ static void take_back_late(struct agent_link *link, uint64_t now_ns)
     push_locked(link, now_ns);
 }
 
-/* The oldest call has waited, and the leases do not get on: they complete nothing, or there is more than they should do by
- * themselves, when other nodes may be idle. */
+/* The oldest call has waited, and there is no lease. Or there are other nodes, which may be idle, and the leases do not get
+ * on: they complete nothing, or there is more than they should do by themselves. On one node alone the agent's way leads
+ * to the same processors, only slower. */
 static bool is_late(struct agent_link *link, uint64_t now_ns)
 {
     uint64_t oldest_ns = client_calls_oldest_ns(link->core), progress_ns = 0;
@@ -624,9 +645,9 @@ static bool is_late(struct agent_link *link, uint64_t now_ns)
         const struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
         progress_ns = lease->core.changed_ns > progress_ns ? lease->core.changed_ns : progress_ns;
     }
-    uint64_t most_ns = (uint64_t)BACKLOG_NS_MAX * (link->leases_count == 0 ? 1 : link->leases_count);
-    return oldest_ns != UINT64_MAX && oldest_ns + PATIENCE_NS <= now_ns &&
-           (progress_ns + PATIENCE_NS <= now_ns || client_calls_queued_ns(link->core) > most_ns);
+    bool is_enough = client_calls_queued_ns(link->core) > (uint64_t)BACKLOG_NS_MAX * link->leases_count;
+    bool may_go = link->leases_count == 0 || (link->others > 0 && (is_enough || progress_ns + PATIENCE_NS <= now_ns));
+    return may_go && oldest_ns != UINT64_MAX && oldest_ns + PATIENCE_NS <= now_ns;
 }
 
 /* Without the lock, which it takes: the oldest calls that nobody takes go the agent's way, and all that need what went there

@@ -27,7 +27,7 @@ enum {
     CLIENT_REQUEST_RING_BYTES = 256 << 10,
     CLIENT_REPLY_RING_BYTES = 256 << 10,
     CLIENT_MESSAGE_BYTES_MAX = 32 << 10, /* one ring message; longer lists travel as several */
-    CLIENT_TASK_SLOTS = 1024,            /* submitted and not yet taken by the agent; then back-pressure */
+    CLIENT_TASK_SLOTS = 512,             /* submitted and not yet taken by the agent; then back-pressure */
     CLIENT_DOORBELLS = 63,               /* threads of one client that can wait at once */
     CLIENT_PINS_MAX = 1 << 20,           /* views of one client at once; then ROOST_ELIMIT */
     CLIENT_TOUCHED = 1024,               /* lossy ring of touched entries, for the eviction order */
@@ -45,6 +45,7 @@ enum {
     LEASE_HOLD_MS = 10,                /* a lease is not asked back sooner */
     LEASE_IDLE_MS = 200,               /* a lease that nothing was pushed into for so long goes back */
     CLIENT_CALLS_QUEUED_MAX = 4096,    /* that wait for a lease; then the caller waits */
+    CLIENT_CALLS_WAITING_MAX = 65536,  /* that wait for results of others; then the next go the agent's way */
     CLIENT_LEASES_MAX = 64,            /* of one client, asked for or held; then it is ended */
     CLIENT_STAGED_MAX = 1 << 16, /* results of leased tasks that nobody has adopted yet, per worker; then it is ended */
 
@@ -58,8 +59,8 @@ enum {
     /* rings between processes (ring.h, task_ring.h) */
     RING_BYTES_MIN = 64,
     RING_BYTES_MAX = 1 << 30,
-    TASK_SLOT_BYTES = 512,
-    TASK_PAYLOAD_BYTES_MAX = 480, /* inline in a slot; a bigger spec is named by segment, offset and size */
+    TASK_SLOT_BYTES = 1024,
+    TASK_PAYLOAD_BYTES_MAX = 992, /* inline in a slot; a bigger spec is named by segment, offset and size */
     TASK_RING_SLOTS_MAX = 1 << 16,
 
     /* waiting (objectstore.md, rings and waiting) */

@@ -25,10 +25,10 @@
 #include "common/limits.h"
 
 enum {
-    WIRE_LAYOUT = 4,
+    WIRE_LAYOUT = 5,
     WIRE_REFS_PER_ENTRY = 1000,
     WIRE_TEXT_BYTES_MAX = 1024,
-    WIRE_TASK_INLINE_BYTES = 384 /* of a spec inside a task ring's slot; a longer one lies in the store */
+    WIRE_TASK_INLINE_BYTES = 768 /* of a spec inside a task ring's slot; a longer one lies in the store */
 };
 
 enum wire_kind {
@@ -285,7 +285,8 @@ struct wire_leased {
     struct wire_entry head;
     uint64_t lease;
     int64_t pid; /* the worker's */
-    uint32_t slot, reserved;
+    uint32_t slot;
+    uint32_t others; /* other nodes that live: calls may go there when this one has too many */
 };
 
 /* BACK: every task that was pushed is done or taken back; after it nothing more comes about the lease. BROKEN: the
@@ -300,6 +301,7 @@ enum wire_lease_news_kind {
     WIRE_LEASE_RECALLED,   /* somebody else's turn: push no more, take back what nobody has claimed, give it back */
     WIRE_LEASE_BLOCKED,    /* its worker waits: what is unclaimed in the ring would wait too */
     WIRE_LEASE_UNBLOCKED,
+    WIRE_LEASE_OTHERS, /* how many other nodes live, in `wait_status`, has changed */
     WIRE_LEASE_ENDED, /* its worker is dead, with `wait_status`; what it completed is in the ring. To be answered by BACK */
 };
 

@@ -233,7 +233,7 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    if (scope->is_again || !args_stay(scope, spec) || core->calls_waiting_count == CLIENT_CALLS_QUEUED_MAX) {
+    if (scope->is_again || !args_stay(scope, spec) || core->calls_waiting_count == CLIENT_CALLS_WAITING_MAX) {
         return ROOST_EEXIST;
     }
     size_t needs = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);

@@ -12,7 +12,7 @@
 #define AT(type, member, offset)    _Static_assert(offsetof(struct type, member) == (offset), #type "." #member)
 #define ENDS_IN(type, list, offset) AT(type, list, offset)
 
-_Static_assert(WIRE_LAYOUT == 4, "the sizes and offsets below are those of layout 4");
+_Static_assert(WIRE_LAYOUT == 5, "the sizes and offsets below are those of layout 5");
 SIZE_IS(wire_place, 24);
 AT(wire_place, bytes, 8);
 AT(wire_place, segment, 16);
@@ -156,7 +156,7 @@ static const struct form forms[] = {
     { WIRE_NODES, 56, 0, 0, 0 },          { WIRE_RESULT, 96, 0, 0, 0 },
     { WIRE_LEASE, 32, 0, 0, 0 },          { WIRE_LEASE_BACK, 24, 0, 0, 0 },
     { WIRE_LEASE_BROKEN, 24, 0, 0, 0 },   { WIRE_RUN, 40, 0, 0, 0 },
-    { WIRE_ESCAPE, 32, 28, 1, 384 },      { WIRE_SETTLE, 48, 44, 1, 4096 },
+    { WIRE_ESCAPE, 32, 28, 1, 768 },      { WIRE_SETTLE, 48, 44, 1, 4096 },
     { WIRE_ADOPT, 64, 0, 0, 0 },          { WIRE_COMPLETE, 48, 40, 1, 1024 },
     { WIRE_RUN_END, 32, 0, 0, 0 },        { WIRE_ROOM_GIVEN, 48, 0, 0, 0 },
     { WIRE_READY, 32, 20, 1, 32736 },     { WIRE_WHY, 24, 20, 1, 1024 },

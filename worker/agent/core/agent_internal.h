@@ -587,6 +587,8 @@ void leases_drained(struct agent *agent, uint32_t drain);
 bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus);
 /* That was all of it for this time. */
 void leases_dispatched(struct agent *agent);
+/* How many other nodes live may have changed: every holder hears of it. */
+void leases_tell_of_others(struct agent *agent);
 /* Whom to ask for one back because others wait. */
 void leases_recall(struct agent *agent);
 bool leases_are_valid(struct agent *agent, int64_t *cpus_out);

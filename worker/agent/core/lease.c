@@ -528,6 +528,26 @@ static struct task_lease *next_wanted(struct agent *agent, uint64_t before)
     return next;
 }
 
+static uint32_t others(struct agent *agent)
+{
+    uint32_t count = 0;
+    LIST_EACH (at, &agent->members) {
+        const struct member *member = CONTAINER_OF(at, struct member, all);
+        count += member->is_alive && member->number != agent->self.node;
+    }
+    return count;
+}
+
+void leases_tell_of_others(struct agent *agent)
+{
+    LIST_EACH (at, &agent->task_leases) {
+        const struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
+        if (stands(lease)) {
+            tell(agent, lease, WIRE_LEASE_OTHERS, (int32_t)others(agent));
+        }
+    }
+}
+
 static void grant(struct agent *agent, struct task_lease *lease, struct worker *worker)
 {
     set_state(agent, lease, TASK_LEASE_HELD);
@@ -547,7 +567,8 @@ static void grant(struct agent *agent, struct task_lease *lease, struct worker *
     *leased = (struct wire_leased){ .head = { WIRE_LEASED, sizeof *leased, lease->token },
                                     .lease = lease->number,
                                     .pid = worker->client->pid,
-                                    .slot = worker->client->key.slot };
+                                    .slot = worker->client->key.slot,
+                                    .others = others(agent) };
 }
 
 bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus)

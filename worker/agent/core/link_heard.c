@@ -60,6 +60,7 @@ static void on_nodes(struct agent *agent, const struct proto_nodes *nodes)
         snprintf(member->host, sizeof member->host, "%s", node->host);
         snprintf(member->labels, sizeof member->labels, "%s", node->labels);
     }
+    leases_tell_of_others(agent);
     agent->dispatch_due = true;
 }
 
@@ -409,6 +410,7 @@ static void on_dead(struct agent *agent, const struct proto_dead *dead)
     struct member *member = member_find(agent, dead->node);
     if (member != NULL && member->incarnation == dead->incarnation) {
         member->is_alive = false;
+        leases_tell_of_others(agent);
     }
     pull_peer_lost(agent, (struct core_peer){ dead->node, dead->incarnation });
     transit_dead(agent, (struct core_peer){ dead->node, dead->incarnation });

@@ -111,6 +111,24 @@ TEST(task_lease, a_lease_brings_a_worker_and_has_its_cpu_until_every_ring_was_re
     bench_end(&bench, true);
 }
 
+TEST(task_lease, a_holder_hears_how_many_other_nodes_live)
+{
+    bench_start(&bench, ROOST_MIB(1), 2);
+    struct core_client driver = bench_driver(&bench);
+    lease(driver);
+    CHECK_EQ(((const struct wire_leased *)bench_said(&bench, driver, WIRE_LEASED))->others, 0);
+    struct proto_node other = { .number = 77, .state = PROTO_NODE_ALIVE, .host = "", .labels = "" };
+    const struct proto_message joined = { .kind = PROTO_NODES, .u.nodes = { &other, 1 } };
+    bench_head_comes(&bench); /* and tells of one */
+    const struct wire_lease_news *news = bench_said(&bench, driver, WIRE_LEASE_NEWS);
+    CHECK(news != NULL && news->what == WIRE_LEASE_OTHERS);
+    CHECK_EQ(news->wait_status, 1);
+    bench_message(&bench, (struct core_peer){ 0, 0 }, &joined);
+    news = bench_said(&bench, driver, WIRE_LEASE_NEWS);
+    CHECK_EQ(news->wait_status, 2);
+    bench_end(&bench, false);
+}
+
 TEST(task_lease, a_leased_worker_gets_no_attempts)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
