@@ -2,7 +2,7 @@
  *
  * Owns each child from its start until it was reaped.
  *
- * Happy path: posix_spawn -> pidfd watched -> readable -> reaped -> on_exit -> freed.
+ * Happy path: posix_spawn, or adopted -> pidfd watched -> readable -> reaped -> on_exit -> freed.
  * Failures:   the program cannot be started -> no child. No descriptor for its pidfd -> it is killed and reaped at
  *             once.
  * Invariants: the child is not reaped before on_exit is due, so until then its number and its group's are its own.
@@ -75,7 +75,15 @@ static void on_pidfd(void *arg, unsigned events)
 
 pid_t spawn_pid(const struct spawn *spawn) { return spawn->pid; }
 
-void spawn_kill(struct spawn *spawn, int signal_number) { kill(-spawn->pid, signal_number); }
+void spawn_spare_group(struct spawn *spawn) { spawn->ends_group = false; }
+
+/* One that was adopted may not have its group yet: then it is alone, too. */
+void spawn_kill(struct spawn *spawn, int signal_number)
+{
+    if (kill(-spawn->pid, signal_number) != 0) {
+        kill(spawn->pid, signal_number);
+    }
+}
 
 /* ------------------------------------------------------------------------------------------ start */
 
@@ -89,8 +97,11 @@ static int set_actions(posix_spawn_file_actions_t *actions, const struct spawn_o
     if (failed == 0 && options->stderr_fd >= 0) {
         failed = posix_spawn_file_actions_adddup2(actions, options->stderr_fd, STDERR_FILENO);
     }
+    if (failed == 0 && options->third_fd > 0) {
+        failed = posix_spawn_file_actions_adddup2(actions, options->third_fd, STDERR_FILENO + 1);
+    }
     if (failed == 0) {
-        failed = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
+        failed = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1 + (options->third_fd > 0));
     }
     if (failed == 0 && options->cwd != NULL) {
         failed = posix_spawn_file_actions_addchdir_np(actions, options->cwd);
@@ -164,11 +175,19 @@ static int watch_child(struct loop *loop, struct spawn *spawn)
     return loop_watch_start(loop, spawn->pidfd, LOOP_READ, on_pidfd, spawn, &spawn->watch);
 }
 
+static void abandon(struct spawn *spawn)
+{
+    spawn_kill(spawn, SIGKILL);
+    reap(spawn->pid);
+    spawn_free(spawn);
+}
+
 int spawn_start(struct loop *loop, const struct spawn_options *options, spawn_exit_fn *on_exit, void *arg,
                 struct spawn **spawn_out)
 {
     ROOST_PRE(options->stdout_fd < 0 || options->stdout_fd > STDERR_FILENO);
     ROOST_PRE(options->stderr_fd < 0 || options->stderr_fd > STDERR_FILENO);
+    ROOST_PRE(options->third_fd == 0 || options->third_fd > STDERR_FILENO);
     struct spawn *spawn = calloc(1, sizeof *spawn);
     if (spawn == NULL) {
         return error_set(ROOST_ENOMEM, "starting %s: out of memory", options->path);
@@ -183,12 +202,29 @@ int spawn_start(struct loop *loop, const struct spawn_options *options, spawn_ex
     }
     int status = watch_child(loop, spawn);
     if (status != 0) {
-        spawn_kill(spawn, SIGKILL);
-        reap(spawn->pid);
-        spawn_free(spawn);
+        abandon(spawn);
         return status;
     }
     log_debug("event=started pid=%d path=%s", (int)spawn->pid, options->path);
+    *spawn_out = spawn;
+    return 0;
+}
+
+int spawn_adopt(struct loop *loop, pid_t pid, spawn_exit_fn *on_exit, void *arg, struct spawn **spawn_out)
+{
+    siginfo_t ended;
+    if (pid <= 1 || waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) != 0) {
+        return error_set(ROOST_ENOENT, "pid %d is no child of this process", (int)pid);
+    }
+    struct spawn *spawn = calloc(1, sizeof *spawn);
+    ROOST_INVARIANT(spawn != NULL); /* a few bytes; without them nobody would wait for the child */
+    *spawn = (struct spawn){ .pid = pid, .pidfd = -1, .ends_group = true, .on_exit = on_exit, .arg = arg };
+    int status = watch_child(loop, spawn);
+    if (status != 0) {
+        abandon(spawn);
+        return status;
+    }
+    log_debug("event=adopted pid=%d", (int)pid);
     *spawn_out = spawn;
     return 0;
 }

@@ -216,6 +216,106 @@ TEST(spawn, many_children_at_once_are_each_told_once)
     fixture_end(&fixture);
 }
 
+TEST(spawn, a_child_gets_one_descriptor_that_it_is_given_and_no_other)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    int out[2], given[2], other;
+    CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+    CHECK_EQ(pipe2(given, O_CLOEXEC), 0);
+    other = fcntl(STDERR_FILENO, F_DUPFD, 4); /* not close-on-exec */
+    char *argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char[]){ "echo hello >&3; ls /proc/self/fd | wc -l" }, NULL };
+    struct spawn_options options = {
+        .path = "/bin/sh", .argv = argv, .stdout_fd = out[1], .stderr_fd = out[1], .third_fd = given[1]
+    };
+    struct child child = { .exits = 0 };
+    CHECK_EQ(spawn_start(fixture.loop, &options, on_exit_of, &child, &child.spawn), 0);
+    close(out[1]);
+    close(given[1]);
+    fixture_run(&fixture, &child.done);
+    char text[16] = "";
+    CHECK_EQ(read(given[0], text, sizeof text - 1), 6);
+    CHECK_TEXT(text, "hello\n");
+    CHECK_EQ(read(out[0], text, sizeof text - 1), 2);
+    CHECK_EQ(text[0], '5'); /* 0 to 3, and the folder that ls reads */
+    close(out[0]);
+    close(given[0]);
+    close(other);
+    fixture_end(&fixture);
+}
+
+/* A child of this process that does as little as one that another process made for it. */
+static pid_t make_child(int exit_code)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (exit_code < 0) {
+            pause();
+        }
+        _exit(exit_code);
+    }
+    return pid;
+}
+
+TEST(spawn, an_adopted_child_is_watched_also_when_it_has_ended_before)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    struct child child = { .exits = 0 };
+    pid_t pid = make_child(9);
+    siginfo_t ended;
+    CHECK_EQ(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT), 0);
+    CHECK_EQ(spawn_adopt(fixture.loop, pid, on_exit_of, &child, &child.spawn), 0);
+    CHECK_EQ(spawn_pid(child.spawn), pid);
+    CHECK_EQ(child.exits, 0);
+    fixture_run(&fixture, &child.done);
+    CHECK_EQ(child.pid, pid);
+    CHECK_EQ(WEXITSTATUS(child.wait_status), 9);
+    fixture_end(&fixture);
+}
+
+TEST(spawn, an_adopted_child_without_a_group_of_its_own_can_be_killed)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    struct child child = { .exits = 0 };
+    CHECK_EQ(spawn_adopt(fixture.loop, make_child(-1), on_exit_of, &child, &child.spawn), 0);
+    spawn_kill(child.spawn, SIGKILL);
+    fixture_run(&fixture, &child.done);
+    CHECK_EQ(WTERMSIG(child.wait_status), SIGKILL);
+    fixture_end(&fixture);
+}
+
+TEST(spawn, no_other_process_than_a_child_is_adopted)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    struct child child = { .exits = 0 };
+    CHECK_EQ(spawn_adopt(fixture.loop, getppid(), on_exit_of, &child, &child.spawn), ROOST_ENOENT);
+    CHECK_EQ(spawn_adopt(fixture.loop, 1, on_exit_of, &child, &child.spawn), ROOST_ENOENT);
+    CHECK_EQ(spawn_adopt(fixture.loop, -1, on_exit_of, &child, &child.spawn), ROOST_ENOENT);
+    CHECK(child.spawn == NULL);
+    fixture_end(&fixture);
+}
+
+TEST(spawn, a_group_that_is_spared_outlives_its_leader)
+{
+    struct fixture fixture;
+    fixture_start(&fixture);
+    int out[2];
+    CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
+    struct child child = { .exits = 0 };
+    start_shell(&fixture, "tail -f /dev/null & exit 3", out[1], NULL, NULL, true, &child);
+    close(out[1]);
+    spawn_spare_group(child.spawn);
+    fixture_run(&fixture, &child.done);
+    CHECK_EQ(kill(-child.pid, SIGKILL), 0);
+    char byte;
+    CHECK_EQ(read(out[0], &byte, 1), 0); /* the last that held the other end has gone */
+    close(out[0]);
+    fixture_end(&fixture);
+}
+
 TEST(spawn, raises_the_limit_of_descriptors_to_what_is_allowed)
 {
     struct rlimit limit;
