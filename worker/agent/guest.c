@@ -17,6 +17,7 @@
 #include "worker/agent/daemon_internal.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,6 +309,18 @@ static int prepare(struct guest *guest, const struct connect_hello *words, int j
     return status;
 }
 
+/* A worker may have been killed while it came: its words are heard after its end, and nobody minds. */
+static void say_refused(const struct guest *guest, int status)
+{
+    char text[ERROR_TEXT_BYTES + 2];
+    struct pollfd life = { unix_connection_pidfd(guest->connection), POLLIN, 0 };
+    enum log_level level = poll(&life, 1, 0) == 1 ? LOG_DEBUG : LOG_WARN;
+    if (log_is_wanted(LOG_TOPIC, level)) {
+        log_write(LOG_TOPIC, level, "event=refused pid=%lld status=%s why=%s", (long long)guest->pid,
+                  error_code_name(status), log_quote(error_text(), text, sizeof text));
+    }
+}
+
 static void hello(struct guest *guest, const struct connect_hello *words, struct unix_message *message)
 {
     int page_fd = -1, pins_fd = -1;
@@ -315,9 +328,7 @@ static void hello(struct guest *guest, const struct connect_hello *words, struct
     guest->pid = unix_connection_peer(guest->connection).pid;
     int status = prepare(guest, words, message->fds_count > 0 ? message->fds[0] : -1, &page_fd, &pins_fd);
     if (status != 0) {
-        char text[ERROR_TEXT_BYTES + 2];
-        log_warn("event=refused pid=%lld status=%s why=%s", (long long)guest->pid, error_code_name(status),
-                 log_quote(error_text(), text, sizeof text));
+        say_refused(guest, status);
     }
     say_welcome(guest, status, page_fd, pins_fd);
     if (page_fd >= 0) {
