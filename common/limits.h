@@ -54,6 +54,10 @@ enum {
     WORKERS_PER_CPU_MAX = 64,     /* counting blocked ones; then ROOST_ELIMIT for the newest */
     WORKER_IDLE_MS = 60000,       /* an idle worker above the prestarted ones ends after so long */
     WORKER_START_MS = 30000,      /* a worker that has not connected by then is killed */
+    FORKER_WORKERS_BEFORE = 2,    /* workers of a job that are started before it gets a forker */
+    FORKER_MEANWHILE_MAX = 4,     /* starting at once while the forker is on its way; the others wait for it */
+    FORKERS_LOST_MAX = 3,         /* forkers of a job that end before it; from then on its workers are started */
+    FORKER_SLOTS = 64,            /* forks asked for and not yet done; the others wait with the agent */
     WORKER_LINE_BYTES_MAX = 4096, /* of output; longer lines are cut into several */
 
     /* rings between processes (ring.h, task_ring.h) */

@@ -196,7 +196,8 @@ struct roost_options {
  * The workers of a job are the same program, started again by the agents with the same arguments, the job's
  * environment, an empty working directory and no standard input. In a worker this call never returns: it serves tasks
  * and exits. So let it come first in main(): constructors and what stands before it run in every worker too.
- * (roost_main() leaves no room for that mistake.)
+ * (roost_main() leaves no room for that mistake.) Workers may be copies, made by a fork inside this call, of one that was
+ * started so; what stands before it has then run once for all of them. $ROOST_FORK=0 has each started.
  *
  * Blocks for at most open_timeout_ms. Errors: ROOST_ECONNECT, ROOST_EAUTH, ROOST_EVERSION,
  * ROOST_EDUPLICATE (names both places), ROOST_EINVAL.

@@ -127,10 +127,19 @@ static void run(struct bench *bench, const struct core_command *command)
     case CORE_TABLE:
         run_entry(bench, command);
         break;
-    case CORE_SPAWN:
+    case CORE_SPAWN: {
+        const struct agent_spawn *body = core_body(command);
+        if (body->way == AGENT_SPAWN_FORKER) {
+            bench->forker = command->token;
+            bench->forkers_count++;
+            break;
+        }
+        CHECK(bench->ways_count < BENCH_SPAWNS_MAX);
+        bench->ways[bench->ways_count++] = body->way;
         CHECK(bench->spawns_count < BENCH_SPAWNS_MAX);
         bench->spawns[bench->spawns_count++] = command->token;
         break;
+    }
     case CORE_KILL:
         CHECK(bench->killed_count < BENCH_SPAWNS_MAX);
         bench->killed[bench->killed_count++] = command->token;
@@ -234,25 +243,49 @@ void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus)
     bench_start_with_entries(bench, store_bytes, cpus, 0);
 }
 
-void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max)
+static struct agent_config config_of(uint64_t store_bytes, uint32_t cpus)
+{
+    return (struct agent_config){ .node = { 7, 7 },
+                                  .node_name = "bench",
+                                  .cpus_hundredths = cpus * 100,
+                                  .memory_bytes = ROOST_GIB(1),
+                                  .segments_count = 1,
+                                  .segment_bytes = { store_bytes },
+                                  .workers_max = cpus * 4,
+                                  .alone = true };
+}
+
+static void start(struct bench *bench, const struct agent_config *config)
 {
     memset(bench, 0, sizeof *bench);
-    struct agent_config config = { .node = { 7, 7 },
-                                   .node_name = "bench",
-                                   .cpus_hundredths = cpus * 100,
-                                   .memory_bytes = ROOST_GIB(1),
-                                   .segments_count = 1,
-                                   .segment_bytes = { store_bytes },
-                                   .workers_max = cpus * 4,
-                                   .entries_max = entries_max,
-                                   .alone = true };
-    CHECK_EQ(agent_create(&bench->agent, &config), 0);
+    CHECK_EQ(agent_create(&bench->agent, config), 0);
     CHECK_EQ(core_out_init(&bench->out, agent_core.out_bytes_max), 0);
     bench->said = calloc(BENCH_SAID_MAX, sizeof *bench->said);
     CHECK(bench->said != NULL);
     bench->now_ns = 1;
     memset(bench->timers, 0xff, sizeof bench->timers);
     bench->job = (struct job_id){ 11, 12 };
+}
+
+void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max)
+{
+    struct agent_config config = config_of(store_bytes, cpus);
+    config.entries_max = entries_max;
+    start(bench, &config);
+}
+
+void bench_start_forking(struct bench *bench, uint32_t cpus, const char *prefix, const char *environment)
+{
+    struct agent_config config = config_of(ROOST_MIB(1), cpus);
+    config.prestart_workers = cpus;
+    config.forks = true;
+    start(bench, &config);
+    char *const args[] = { (char *)"program", (char *)"ROOST_FORK=0", NULL };
+    char *const env[] = { (char *)(uintptr_t)environment, NULL };
+    const struct job_draft draft = {
+        .name = "job", .program = "/bin/program", .worker_prefix = prefix, .args = args, .env = env
+    };
+    CHECK_EQ(job_write(&draft, &bench->program), 0);
 }
 
 void bench_end(struct bench *bench, bool empty)
@@ -268,6 +301,7 @@ void bench_end(struct bench *bench, bool empty)
     core_out_fini(&bench->out);
     free(bench->said);
     free(bench->retired);
+    free(bench->program);
 }
 
 static struct core_client up(struct bench *bench, uint64_t token)
@@ -282,8 +316,8 @@ static struct core_client up(struct bench *bench, uint64_t token)
                                               .token = token,
                                               .pid = 1000 + client.slot,
                                               .job = { bench->job.hi, bench->job.lo },
-                                              .data = &job,
-                                              .bytes = sizeof job } };
+                                              .data = bench->program != NULL ? bench->program : &job.job,
+                                              .bytes = bench->program != NULL ? bench->program->bytes : sizeof job } };
     step(bench, &event);
     return client;
 }

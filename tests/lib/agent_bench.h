@@ -65,8 +65,11 @@ struct bench {
     size_t tasks_count;
     struct bench_entry entries[BENCH_ENTRIES_MAX];
     size_t entries_count;
-    uint64_t spawns[BENCH_SPAWNS_MAX]; /* tokens of workers that were asked for and have not come */
-    size_t spawns_count;
+    uint64_t spawns[BENCH_SPAWNS_MAX];           /* tokens of workers that were asked for and have not come */
+    enum agent_spawn_way ways[BENCH_SPAWNS_MAX]; /* of all workers that were asked for, in order */
+    size_t spawns_count, ways_count, forkers_count;
+    uint64_t forker;          /* token of the newest one that was asked for */
+    struct job_spec *program; /* of drivers; NULL: a job without one, of which nothing is forked. Owned */
     uint64_t killed[BENCH_SPAWNS_MAX];
     uint32_t submit_attempt; /* of the next submits: earlier attempts were made through leases */
     size_t killed_count, closed_count;
@@ -92,6 +95,9 @@ struct bench {
 void bench_start(struct bench *bench, uint64_t store_bytes, uint32_t cpus);
 /* The same, with a shared table of so many entries. */
 void bench_start_with_entries(struct bench *bench, uint64_t store_bytes, uint32_t cpus, uint32_t entries_max);
+/* `cpus` workers are prestarted, and may be forked unless the job's prefix or environment (NULL: none) is
+ * against it. */
+void bench_start_forking(struct bench *bench, uint32_t cpus, const char *prefix, const char *environment);
 /* Fails the test when the core still holds bytes or objects although `empty` says that it should not. */
 void bench_end(struct bench *bench, bool empty);
 

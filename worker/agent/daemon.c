@@ -93,6 +93,7 @@ static int make_core(struct daemon *daemon)
                                      .segments_count = daemon->store->segments_count,
                                      .entries_max = table_entries_max(daemon->store->table.capacity),
                                      .secret = id_random().lo,
+                                     .forks = true,
                                      .alone = options->head_address == NULL };
     memcpy(config->node_name, daemon->node_name, sizeof config->node_name);
     uint64_t store_bytes = 0;

@@ -8,6 +8,7 @@
 
 #include "common/doorbell.h"
 #include "common/error.h"
+#include "common/forker.h"
 #include "common/io/alarms.h"
 #include "common/io/loop.h"
 #include "common/io/spawn.h"
@@ -27,10 +28,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { PROCESS_PATH_BYTES = 256 };
 enum { TURN_LOOK_NS = 5000000 }; /* at what tells nobody when it changes: a pin released, an answer read */
 
 struct daemon;
 struct process;
+struct forker;
 
 struct program {          /* what a job's workers run */
     struct list_node all; /* daemon.programs */
@@ -38,6 +41,7 @@ struct program {          /* what a job's workers run */
     struct job_spec *job;     /* owned */
     struct guest *driver;     /* NULL when it is gone */
     uint32_t processes_count; /* that still run it */
+    struct forker *forker;    /* the newest one, while its process is there */
     bool is_foreign;          /* of a driver on another node: its file here must be the same */
     bool is_checked, is_checking;
     struct daemon *daemon; /* of the check */
@@ -88,7 +92,7 @@ struct process {
     struct list_node all; /* daemon.processes */
     struct daemon *daemon;
     struct program *program;
-    struct spawn *spawn; /* NULL until its program has been looked at, and once it has ended */
+    struct spawn *spawn; /* NULL until it has been started or forked, and once it has ended */
     int64_t pid;
     uint64_t token;
     struct guest *guest; /* once it has connected */
@@ -98,7 +102,13 @@ struct process {
     char last_words[1024];                   /* the end of its stderr */
     uint32_t dropped;                        /* lines that found the driver's ring full */
     bool is_waiting;                         /* for its program to be looked at */
-    struct loop_task failed;                 /* tells the core that it could not be started */
+    bool must_end;                           /* killed before there was anything to kill */
+    bool is_forker;
+    struct forker *forker;  /* of one, once it has been launched; owned */
+    struct forker *slot_of; /* that was asked to make it */
+    uint32_t slot;
+    struct list_node queue;  /* of requests that wait for a slot */
+    struct loop_task failed; /* tells the core that it could not be started */
 };
 
 struct daemon {
@@ -157,6 +167,8 @@ void guest_ring_bells(struct guest *guest);
 /* guest.c. Guests are the daemon's: found anew by their keys after every turn.
  * guests_listen: 0, or the status of making the socket, with a text; nothing is left then. */
 int guests_listen(struct daemon *daemon);
+/* A memfd that nobody can shrink under our feet, and its bytes. */
+int shared_memory_create(const char *name, size_t bytes, int *fd_out, void **memory_out);
 struct guest *guest_find(struct daemon *daemon, struct core_client key);
 /* Its end brings guest_is_over(); until then it is neither listened nor spoken to. */
 void guest_kill(struct guest *guest);
@@ -172,9 +184,25 @@ void process_kill(struct daemon *daemon, uint64_t token, int signal_number);
 struct process *process_find(struct daemon *daemon, uint64_t token);
 struct program *program_find(struct daemon *daemon, struct job_id job);
 void program_drop_if_unused(struct daemon *daemon, struct program *program);
+/* For a forker, which makes it in their place. The folder and the outputs may be there already. */
+void process_folder(const struct process *process, char path_out[PROCESS_PATH_BYTES]);
+int process_make_folder(const struct process *process, char path_out[PROCESS_PATH_BYTES]);
+int process_open_outputs(struct process *process, int write_fds_out[2]); /* the caller's; -1 where there is none */
+void process_launch(struct process *process);                            /* it is started */
+void process_adopt(struct process *process, pid_t pid);                  /* it has been forked */
 void processes_end(struct daemon *daemon); /* kills all; those that have begun leave through their exits */
 /* The loop is gone: no check comes back any more. */
 void programs_fini(struct daemon *daemon);
+
+/* forker.c. `process->forker` is set also when it could not be made whole; `*child_fd_out` is the caller's. */
+int forker_create(struct process *process, int *child_fd_out);
+void forker_destroy(struct forker *forker);
+/* It is to make this process; false: there is none that can. */
+bool forker_take(struct forker *forker, struct process *process);
+/* True: it had made the process, which is watched from now on. */
+bool forker_adopt(struct process *process);
+/* Its process has ended: the core is told, and what it was asked for is done by starting. */
+void forker_is_over(struct forker *forker, int wait_status);
 
 /* output.c */
 struct worker_line { /* everything is borrowed for the call */

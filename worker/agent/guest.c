@@ -95,8 +95,7 @@ void guest_destroy(struct guest *guest)
 
 /* ------------------------------------------------------------------ hello */
 
-/* A memfd that nobody can shrink under our feet, and its bytes. */
-static int make_shared(const char *name, size_t bytes, int *fd_out, void **memory_out)
+int shared_memory_create(const char *name, size_t bytes, int *fd_out, void **memory_out)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0 ||
@@ -122,7 +121,7 @@ static int make_page(struct guest *guest, int *page_fd_out)
 {
     void *page;
     guest->layout = client_page_layout();
-    ROOST_TRY(make_shared("roost-client", guest->layout.bytes, page_fd_out, &page));
+    ROOST_TRY(shared_memory_create("roost-client", guest->layout.bytes, page_fd_out, &page));
     guest->page = page;
     guest->bell_page = &guest->daemon->node_bells[guest->key.slot];
     client_bells_format(guest->bell_page);
@@ -206,6 +205,9 @@ static int take_program(struct daemon *daemon, struct guest *guest, int fd)
 static int take_worker(struct daemon *daemon, struct guest *guest, uint64_t token)
 {
     struct process *process = process_find(daemon, token);
+    if (process != NULL) {
+        forker_adopt(process); /* it may be here before its forker has said that it made it */
+    }
     if (process == NULL || process->guest != NULL || process->spawn == NULL) {
         return error_set(ROOST_EAUTH, "no worker was started under this token");
     }
@@ -383,7 +385,7 @@ static void give_lease(struct guest *guest, uint64_t number)
         void *memory = worker->lease_page;
         given.status = memory != NULL
                            ? 0
-                           : make_shared("roost-lease", lease_page_layout().bytes, &worker->lease_fd, &memory);
+                           : shared_memory_create("roost-lease", lease_page_layout().bytes, &worker->lease_fd, &memory);
         worker->lease_page = memory;
     }
     unix_connection_send(guest->connection, &given, sizeof given, worker != NULL ? &worker->lease_fd : NULL,

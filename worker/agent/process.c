@@ -1,8 +1,9 @@
 /* process.c - worker processes: started, watched, ended
  *
- * Owns processes and the programs that they run. A worker is `roost worker-exec`, which makes sure that it dies with
- * the agent and then becomes the job's program, with the job's arguments and environment, an empty working directory of
- * its own, and its output in pipes.
+ * Owns processes and the programs that they run. A worker is forked by the job's forker (forker.c), or it is
+ * `roost worker-exec`, which makes sure that it dies with the agent and then becomes the job's program, with the job's
+ * arguments and environment, an empty working directory of its own, and its output in pipes. A forker is started so,
+ * too.
  *
  * Happy path: (of another node's job, once: the program's file is the driver's) -> spawn -> the guest says hello
  *             (guest.c)
@@ -15,6 +16,7 @@
 #include "common/log.h"
 #include "worker/agent/daemon_internal.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -26,7 +28,6 @@
 #include <unistd.h>
 
 enum {
-    PROCESS_PATH_BYTES = 256,
     PROCESS_ARGS_AHEAD = 5,
     PROCESS_NOT_RUN = 127 << 8 /* as a shell says "could not be run" */
 };
@@ -65,10 +66,16 @@ void program_drop_if_unused(struct daemon *daemon, struct program *program)
 
 /* ------------------------------------------------------------------ its working directory */
 
-static void folder_of(const struct process *process, char path_out[PROCESS_PATH_BYTES])
+void process_folder(const struct process *process, char path_out[PROCESS_PATH_BYTES])
 {
     snprintf(path_out, PROCESS_PATH_BYTES, "%s/work/%" PRIx64, process->daemon->options->folder,
              agent_token_serial(process->token));
+}
+
+int process_make_folder(const struct process *process, char path_out[PROCESS_PATH_BYTES])
+{
+    process_folder(process, path_out);
+    return mkdir(path_out, 0700) == 0 || errno == EEXIST ? 0 : error_from_errno("worker's folder %s", path_out);
 }
 
 static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *place)
@@ -95,7 +102,7 @@ static void remove_folder(const struct process *process)
     struct removal *removal = calloc(1, sizeof *removal);
     ROOST_INVARIANT(removal != NULL);
     removal->chore.run = remove_all;
-    folder_of(process, removal->path);
+    process_folder(process, removal->path);
     chores_add(process->daemon->removals, &removal->chore);
 }
 
@@ -108,6 +115,10 @@ static void destroy(struct process *process)
         output_close(&process->outputs[i]);
     }
     remove_folder(process);
+    if (process->forker != NULL && process->program->forker == process->forker) {
+        process->program->forker = NULL;
+    }
+    forker_destroy(process->forker);
     process->program->processes_count--;
     program_drop_if_unused(daemon, process->program);
     list_remove(&process->all);
@@ -137,7 +148,9 @@ static void on_exit_(void *arg, pid_t pid, int wait_status)
     for (int i = 0; i < 2; i++) {
         output_close(&process->outputs[i]);
     }
-    if (process->guest != NULL) {
+    if (process->forker != NULL) {
+        forker_is_over(process->forker, wait_status);
+    } else if (process->guest != NULL) {
         guest_is_over(process->guest);
     } else {
         tell_not_started(process);
@@ -162,43 +175,48 @@ static void ends_before_it_began(struct process *process, int wait_status, const
     loop_post(process->daemon->loop, &process->failed);
 }
 
+static void end(struct process *process, int signal_number)
+{
+    if (process->slot_of != NULL && !forker_adopt(process)) {
+        process->must_end = true; /* as soon as it is there */
+    }
+    if (process->spawn != NULL) {
+        spawn_kill(process->spawn, signal_number);
+    } else if (process->is_waiting || !list_is_empty(&process->queue)) {
+        list_remove(&process->queue);
+        ends_before_it_began(process, signal_number, "");
+    }
+}
+
 void process_kill(struct daemon *daemon, uint64_t token, int signal_number)
 {
     struct process *process = process_find(daemon, token);
-    if (process != NULL && process->spawn != NULL) {
-        spawn_kill(process->spawn, signal_number);
-    } else if (process != NULL && process->is_waiting) {
-        ends_before_it_began(process, signal_number, "");
+    if (process != NULL) {
+        end(process, signal_number);
     }
 }
 
 void processes_end(struct daemon *daemon)
 {
     LIST_EACH (at, &daemon->processes) {
-        struct process *process = CONTAINER_OF(at, struct process, all);
-        if (process->spawn != NULL) {
-            spawn_kill(process->spawn, SIGKILL);
-        } else if (process->is_waiting) {
-            ends_before_it_began(process, SIGKILL, "");
-        }
+        end(CONTAINER_OF(at, struct process, all), SIGKILL);
     }
 }
 
 /* ------------------------------------------------------------------ starts */
 
 /* roost worker-exec AGENT_PID PREFIX PROGRAM ARGUMENTS..., and the job's environment with where to connect. */
-static int start(struct process *process, int stdout_fd, int stderr_fd)
+static int start(struct process *process, const int outputs[2], int forker_fd)
 {
     struct daemon *daemon = process->daemon;
     const struct job_spec *job = process->program->job;
-    char pid[16], agent[160], token[40], path[PROCESS_PATH_BYTES];
+    char pid[16], agent[160], token[40] = "ROOST_WORKER=" FORKER_TOKEN, path[PROCESS_PATH_BYTES];
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     snprintf(agent, sizeof agent, "ROOST_AGENT=%s", daemon->socket_path);
-    snprintf(token, sizeof token, "ROOST_WORKER=%" PRIu64, process->token);
-    folder_of(process, path);
-    if (mkdir(path, 0700) != 0) {
-        return error_from_errno("worker's folder %s", path);
+    if (process->forker == NULL) {
+        snprintf(token, sizeof token, "ROOST_WORKER=%" PRIu64, process->token);
     }
+    ROOST_TRY(process_make_folder(process, path));
     size_t strings_count = job_strings_count(job);
     const char **strings = calloc(strings_count, sizeof *strings);
     const char **argv = calloc(job->args_count + (size_t)PROCESS_ARGS_AHEAD + 1, sizeof *argv);
@@ -224,8 +242,9 @@ static int start(struct process *process, int stdout_fd, int stderr_fd)
                                      .argv = (char *const *)(uintptr_t)argv,
                                      .envp = (char *const *)(uintptr_t)envp,
                                      .cwd = path,
-                                     .stdout_fd = stdout_fd,
-                                     .stderr_fd = stderr_fd,
+                                     .stdout_fd = outputs[0],
+                                     .stderr_fd = outputs[1],
+                                     .third_fd = forker_fd,
                                      .ends_group = true };
     status = spawn_start(daemon->loop, &options, on_exit_, process, &process->spawn);
     process->pid = status == 0 ? spawn_pid(process->spawn) : 0;
@@ -271,19 +290,60 @@ static void check(struct chore *chore)
     snprintf(program->check_text, sizeof program->check_text, "%s", error_text());
 }
 
-static void launch(struct process *process)
+int process_open_outputs(struct process *process, int write_fds_out[2])
 {
-    int fds[2] = { -1, -1 };
+    for (int i = 0; i < 2; i++) { /* they may be of a try that came to nothing */
+        output_close(&process->outputs[i]);
+        write_fds_out[i] = -1;
+    }
+    ROOST_TRY(output_open(&process->outputs[0], process, false, &write_fds_out[0]));
+    return output_open(&process->outputs[1], process, true, &write_fds_out[1]);
+}
+
+/* The pid comes from memory that a user's program can write. */
+static bool is_known(const struct daemon *daemon, pid_t pid)
+{
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&daemon->processes) {
+        if (CONTAINER_OF(at, struct process, all)->pid == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void process_adopt(struct process *process, pid_t pid)
+{
+    int status = is_known(process->daemon, pid)
+                     ? error_set(ROOST_EEXIST, "a forker says that it made pid %d, which is another worker", (int)pid)
+                     : spawn_adopt(process->daemon->loop, pid, on_exit_, process, &process->spawn);
+    if (status != 0) {
+        ends_before_it_began(process, PROCESS_NOT_RUN, error_text());
+        return;
+    }
+    process->pid = pid;
+    if (process->must_end || process->daemon->is_stopping) {
+        spawn_kill(process->spawn, SIGKILL);
+    }
+}
+
+void process_launch(struct process *process)
+{
+    int fds[3] = { -1, -1, 0 };
     process->is_waiting = false;
-    int status = output_open(&process->outputs[0], process, false, &fds[0]);
-    if (status == 0) {
-        status = output_open(&process->outputs[1], process, true, &fds[1]);
+    if (process->must_end || process->daemon->is_stopping) {
+        ends_before_it_began(process, SIGKILL, "");
+        return;
+    }
+    int status = process_open_outputs(process, fds);
+    if (status == 0 && process->is_forker) {
+        status = forker_create(process, &fds[2]);
+        process->program->forker = process->forker;
     }
     if (status == 0) {
-        status = start(process, fds[0], fds[1]);
+        status = start(process, fds, fds[2]);
     }
-    for (int i = 0; i < 2; i++) {
-        if (fds[i] >= 0) {
+    for (int i = 0; i < 3; i++) {
+        if (fds[i] > 0) {
             close(fds[i]);
         }
     }
@@ -305,7 +365,7 @@ static void checked(void *arg)
             continue;
         }
         if (program->is_checked && !daemon->is_stopping) {
-            launch(process);
+            process_launch(process);
         } else {
             ends_before_it_began(process, PROCESS_NOT_RUN, program->check_text);
         }
@@ -325,10 +385,15 @@ void process_start(struct daemon *daemon, uint64_t token, const struct agent_spa
     process->token = token;
     process->program = program;
     program->processes_count++;
+    process->is_forker = spawn->way == AGENT_SPAWN_FORKER;
     process->outputs[0].fd = process->outputs[1].fd = -1;
+    list_init(&process->queue);
     list_append(&daemon->processes, &process->all);
+    if (spawn->way == AGENT_SPAWN_FORK && forker_take(program->forker, process)) {
+        return;
+    }
     if (!program->is_foreign || program->is_checked) {
-        launch(process);
+        process_launch(process);
         return;
     }
     process->is_waiting = true;

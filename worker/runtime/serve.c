@@ -1,8 +1,8 @@
 /* serve.c - what a worker process does: take a task, run it, say how it ended
  *
- * Happy path: roost_open() finds $ROOST_WORKER -> connect to $ROOST_AGENT with that token -> (claim a task from the
- *             ring
- *             -> copy and check its spec -> task_run() -> results were said -> the completion) for ever.
+ * Happy path: roost_open() finds $ROOST_WORKER (of a forker: is forked, forker.c) -> connect to $ROOST_AGENT with that
+ *             token -> (claim a task from the ring -> copy and check its spec -> task_run() -> results were said -> the
+ *             completion) for ever.
  * Failures:   a spec that is not one -> the attempt completes with that. The agent is gone, or the job has ended -> the
  *             process ends, without the user's exit handlers: they are the driver's business.
  * Invariants: one attempt at a time; its scope begins before and ends after it. What it names was said before its
@@ -11,6 +11,8 @@
 #include "api/agent_link.h"
 #include "api/register.h"
 #include "common/bytes.h"
+#include "common/forker.h"
+#include "worker/runtime/forker.h"
 #include "worker/runtime/leased.h"
 #include "worker/runtime/task.h"
 
@@ -186,6 +188,11 @@ static int read_token(uint64_t *token_out)
 {
     const char *text = getenv("ROOST_WORKER");
     char *end;
+    if (strcmp(text, FORKER_TOKEN) == 0) {
+        unsetenv("ROOST_WORKER"); /* as below */
+        *token_out = forker_serve();
+        return 0;
+    }
     errno = 0;
     unsigned long long token = strtoull(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || token == 0) {

@@ -116,6 +116,9 @@ static void done(struct agent *agent, const struct core_event *event)
     case AGENT_TOKEN_TOUCHED:
         objects_touched(agent, event->u.done.data);
         break;
+    case AGENT_TOKEN_FORKER:
+        forker_done(agent, event);
+        break;
     case AGENT_TIMER:
         ROOST_IMPOSSIBLE("nothing was asked for under this token");
     }

@@ -13,7 +13,8 @@
  *   CORE_LEASE         to a worker; body: struct agent_lease
  *   CORE_TABLE         body: struct agent_entry; a retired entry is answered by CORE_DONE once no pin names it
  *   CORE_WRITE         body: struct agent_write
- *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting
+ *   CORE_SPAWN         body: struct agent_spawn; answered by CLIENT_UP, or CORE_DONE when it ended before connecting;
+ *                      of a forker (AGENT_TOKEN_FORKER) by CORE_DONE when it is ready, and again when it has ended
  *   CORE_KILL          token: the spawn's; to: the signal
  *   CORE_DRAIN         run a turn that reads every ring
  *   CORE_SEND          body: struct proto_message; to: core_peer_key(), node 0 is the head
@@ -46,7 +47,8 @@ enum agent_token_kind {
     AGENT_TOKEN_SERVE,
     AGENT_TIMER,
     AGENT_TOKEN_NAMES,
-    AGENT_TOKEN_TOUCHED
+    AGENT_TOKEN_TOUCHED,
+    AGENT_TOKEN_FORKER
 };
 
 static inline uint64_t agent_token(enum agent_token_kind kind, uint64_t serial)
@@ -73,6 +75,7 @@ struct agent_config {
     uint64_t patience_ns;      /* 0: STORE_PATIENCE_MS */
     uint32_t prestart_workers; /* per job */
     uint32_t workers_max;      /* blocked ones included */
+    bool forks;                /* workers may be forked from a forker */
     bool alone;                /* no head: everything is decided here */
     uint32_t rules_off;        /* of enum agent_rule */
 };
@@ -122,10 +125,17 @@ struct agent_write {
     const void *data; /* in the command arena, or valid until the core's next step */
 };
 
+/* A worker is started, or forked from the job's forker (started all the same when there is none any more). */
+enum agent_spawn_way { AGENT_SPAWN_EXEC, AGENT_SPAWN_FORK, AGENT_SPAWN_FORKER };
+
 struct agent_spawn {
     struct job_id job;
     const struct job_spec *spec; /* valid while the job has workers */
+    enum agent_spawn_way way;
 };
+
+/* CORE_DONE of a forker, value: it waits for requests, or it has ended (status: how, data: its own words). */
+enum agent_forker_said { AGENT_FORKER_OVER, AGENT_FORKER_READY };
 
 /* Bytes on their way between two stores. The receiving agent's host gets RECEIVE when it knows where they go, the
  * sending one's SEND for each range that the receiver asked for; OPEN asks the sending host what a ref means (a

@@ -469,6 +469,8 @@ struct worker {
     uint64_t since_ns;        /* of its state */
 };
 
+enum forker_state { FORKER_NONE, FORKER_STARTING, FORKER_READY, FORKER_NEVER };
+
 struct job {
     struct job_id id;
     struct list_node all;  /* agent.jobs */
@@ -478,6 +480,9 @@ struct job {
     struct list_node workers, tasks;
     uint32_t workers_count, idle_count, starting_count, leases_count;
     uint32_t starts_failed; /* in a row */
+    enum forker_state forker;
+    uint64_t forker_token, forker_since_ns; /* the newest one's; since when it is in its state */
+    uint32_t forkers_lost;                  /* after they were ready */
     bool is_known_to_head;
     bool has_ended;              /* its driver is gone */
     bool has_connected;          /* a worker of it came as far as roost_open() */
@@ -503,8 +508,24 @@ void worker_is_dead(struct agent *agent, struct worker *worker);
 /* A lease of the job waits for a worker: one is started unless one is starting. */
 void worker_lack(struct agent *agent, struct job *job);
 void worker_expire(struct agent *agent);
+/* As many as a job has from its beginning, when that may be now. */
+void worker_prestart(struct agent *agent, struct job *job);
 uint64_t worker_next_deadline(const struct agent *agent);
 void workers_fini(struct agent *agent);
+
+/* ------------------------------------------------------------------ forkers (forker.c) */
+
+void forker_job_opens(struct agent *agent, struct job *job, size_t bytes);
+/* May a worker be started now? While a forker is on its way few are. */
+bool forker_lets_start(const struct job *job);
+/* How the job's next worker comes about. */
+enum agent_spawn_way forker_way(const struct job *job);
+/* After a worker that has been asked for: a forker, for those after it, when it is time for one. */
+void forker_follows(struct agent *agent, struct job *job);
+void forker_done(struct agent *agent, const struct core_event *event);
+uint64_t forker_deadline(const struct job *job); /* UINT64_MAX: none */
+void forker_expire(struct agent *agent, struct job *job);
+void forker_end(struct agent *agent, struct job *job); /* with its job */
 
 /* ------------------------------------------------------------------ leases of workers (lease.c) */
 

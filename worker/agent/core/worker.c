@@ -1,7 +1,8 @@
 /* worker.c - the worker processes of each job, and which task goes to which
  *
  * Owns jobs and workers. A job's workers are its own program, started again; some are started with the job, more when
- * tasks are ready and CPUs free, and those that idle above the prestarted ones end after a while.
+ * tasks are ready and CPUs free, and those that idle above the prestarted ones end after a while. How one comes about,
+ * started or forked, forker.c says.
  *
  * Happy path: STARTING -> IDLE <-> BUSY or LEASED -> ENDING.
  * Failures:   ends before it has connected -> the job's tasks fail with the program's last words: when none of the job
@@ -43,7 +44,7 @@ static uint64_t deadline_of(const struct agent *agent, const struct worker *work
 
 static uint64_t next_deadline_of(const struct agent *agent, const struct job *job)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = forker_deadline(job);
     LIST_EACH (at, (struct list_node *)(uintptr_t)&job->workers) {
         uint64_t deadline = deadline_of(agent, CONTAINER_OF(at, struct worker, of_job));
         next = deadline < next ? deadline : next;
@@ -92,8 +93,20 @@ static void start(struct agent *agent, struct job *job)
     agent->workers_count++;
     set_state(agent, worker, WORKER_STARTING);
     struct agent_spawn *spawn = core_put(agent->out, CORE_SPAWN, 0, worker->token, sizeof *spawn);
-    spawn->job = job->id;
-    spawn->spec = job->spec;
+    *spawn = (struct agent_spawn){ .job = job->id, .spec = job->spec, .way = forker_way(job) };
+    forker_follows(agent, job);
+}
+
+static bool may_start(const struct agent *agent, const struct job *job)
+{
+    return agent->workers_count < agent->config.workers_max && forker_lets_start(job);
+}
+
+void worker_prestart(struct agent *agent, struct job *job)
+{
+    while (job->broken == NULL && job->workers_count < agent->config.prestart_workers && may_start(agent, job)) {
+        start(agent, job);
+    }
 }
 
 /* As people know it: the last part of its path. */
@@ -121,9 +134,8 @@ struct job *job_open(struct agent *agent, struct job_id id, struct client *drive
     list_init(&job->workers);
     list_init(&job->tasks);
     list_append(&agent->jobs, &job->all);
-    for (uint32_t i = 0; i < agent->config.prestart_workers && agent->workers_count < agent->config.workers_max; i++) {
-        start(agent, job);
-    }
+    forker_job_opens(agent, job, bytes);
+    worker_prestart(agent, job);
     link_job(agent, job);
     return job;
 }
@@ -160,6 +172,7 @@ void job_end(struct agent *agent, struct job *job)
             task_cancel(agent, task);
         }
     }
+    forker_end(agent, job);
     LIST_EACH_SAFE (at, &job->workers) {
         worker_kill(agent, CONTAINER_OF(at, struct worker, of_job));
     }
@@ -297,7 +310,7 @@ void worker_is_dead(struct agent *agent, struct worker *worker)
 
 void worker_lack(struct agent *agent, struct job *job)
 {
-    if (job->starting_count == 0 && agent->workers_count < agent->config.workers_max) {
+    if (job->starting_count == 0 && may_start(agent, job)) {
         start(agent, job);
     }
 }
@@ -348,7 +361,7 @@ static bool dispatch_task(struct agent *agent, struct task *task, uint32_t befor
         return true;
     }
     *lacks_workers_out = true;
-    if (agent->workers_count < agent->config.workers_max && task->job->starting_count <= before) {
+    if (task->job->starting_count <= before && may_start(agent, task->job)) {
         start(agent, task->job);
     }
     return true;
@@ -399,11 +412,15 @@ uint64_t worker_next_deadline(const struct agent *agent)
 void worker_expire(struct agent *agent)
 {
     LIST_EACH (job_at, &agent->jobs) {
+        forker_expire(agent, CONTAINER_OF(job_at, struct job, all));
         LIST_EACH_SAFE (at, &CONTAINER_OF(job_at, struct job, all)->workers) {
             struct worker *worker = CONTAINER_OF(at, struct worker, of_job);
             if (deadline_of(agent, worker) <= agent->now_ns) {
                 log_info("event=%s token=%llx", worker->state == WORKER_IDLE ? "idle_too_long" : "did_not_connect",
                          (unsigned long long)worker->token);
+                if (worker->state == WORKER_STARTING) {
+                    forker_end(agent, worker->job); /* whose fault it may be: the next ones are started */
+                }
                 worker_kill(agent, worker);
             }
         }
