@@ -1,7 +1,8 @@
 /* cases_life.c - starting, and being there
  *
  * startup: a program that opens a cluster of its own, up to its first result; and a worker of a known program, needed
- * because the only one that there was has just died. The limit is to start and end as many processes that do nothing.
+ * because the only one that there was has just died: started, and then forked from the job's forker, which it has once
+ * it has wanted three workers. The limit is to start and end as many processes that do nothing.
  * footprint: an idle cluster of one node with two workers, without the bytes of its store, which are told apart. Its
  * limits are as many processes of one thread as it has, with the memory of a `cat` each, and two sockets that listen.
  *
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 enum { OPEN_RUNS = 10, COLD_RUNS = 20, OPEN_PROCESSES = 2, IDLE_PROCESSES = 4, IDLE_LISTENERS = 2, WORKERS = 2 };
+enum { FORKER_WORKERS = 3, FORKER_TRIES = 100 };
 #define SMALL_STORE_BYTES (UINT64_C(16) << 20)
 
 extern char **environ;
@@ -78,32 +80,110 @@ int bench_die(struct roost_task *task)
     _exit(0);
 }
 
-static int cold_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+static int end_a_worker(struct bench *bench)
 {
-    (void)arg;
     const struct roost_task_options once = ROOST_TASK_OPTIONS(.max_retries = ROOST_NONE);
     roost_ref ref;
     roost_view view;
-    ROOST_TRY(time_processes(1, limit_out));
     ROOST_TRY(roost_call_with(bench->rt, bench_die, &once, &ref));
     int status = roost_get(bench->rt, ref, &view, BENCH_GET_MS);
     if (status != ROOST_EWORKER) {
         return error_set(ROOST_ESTATE, "a worker that ends itself is %s", roost_strerror(status));
     }
+    roost_free(bench->rt, ref);
+    return 0;
+}
+
+static int cold_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    (void)arg;
+    ROOST_TRY(time_processes(1, limit_out));
+    ROOST_TRY(end_a_worker(bench));
     double started = bench_now_ns();
     ROOST_TRY(get_nothing(bench->rt));
     *found_out = bench_now_ns() - started;
-    roost_free(bench->rt, ref);
     return 0;
+}
+
+/* ------------------------------------------------------------------ forked workers */
+
+static pid_t born; /* the process that came to main(): of a forked worker, its forker */
+
+__attribute__((__constructor__)) static void note_birth(void) { born = getpid(); }
+
+ROOST_TASK(bench_was_forked);
+int bench_was_forked(struct roost_task *task)
+{
+    uint64_t was_forked = getpid() != born;
+    return roost_return_value(task, 0, was_forked);
+}
+
+static int ask_whether_forked(struct bench *bench, uint64_t *was_forked_out)
+{
+    roost_ref ref;
+    ROOST_TRY(roost_call(bench->rt, bench_was_forked, &ref));
+    int status = roost_get_value(bench->rt, ref, was_forked_out, BENCH_GET_MS);
+    roost_free(bench->rt, ref);
+    return status;
+}
+
+/* Waits for another of its kind, so many of them in all: each has a worker at the same time. */
+ROOST_TASK(bench_deep);
+int bench_deep(struct roost_task *task)
+{
+    uint64_t depth = roost_arg_uint(task, 0), below = 0;
+    if (depth > 1) {
+        roost_ref ref;
+        ROOST_TRY(roost_call(roost_of(task), bench_deep, &ref, depth - 1));
+        ROOST_TRY(roost_get_value(roost_of(task), ref, &below, BENCH_GET_MS));
+    }
+    below++;
+    return roost_return_value(task, 0, below);
+}
+
+/* Three workers at once, of which none is left; then single ones until one is forked. */
+static int get_a_forker(struct bench *bench)
+{
+    roost_ref ref;
+    uint64_t depth;
+    ROOST_TRY(roost_call(bench->rt, bench_deep, &ref, FORKER_WORKERS));
+    ROOST_TRY(roost_get_value(bench->rt, ref, &depth, BENCH_GET_MS));
+    roost_free(bench->rt, ref);
+    uint64_t was_forked = 0;
+    for (int i = 0; i < FORKER_TRIES && (i < FORKER_WORKERS || was_forked == 0); i++) {
+        ROOST_TRY(end_a_worker(bench));
+        if (i + 1 >= FORKER_WORKERS) {
+            ROOST_TRY(ask_whether_forked(bench, &was_forked));
+        }
+    }
+    return was_forked != 0 ? 0 : error_set(ROOST_ESTATE, "no worker is forked: see the agent's log, topic forker");
+}
+
+static int forked_once(struct bench *bench, void *arg, double *found_out, double *limit_out)
+{
+    (void)arg;
+    uint64_t was_forked;
+    ROOST_TRY(time_processes(1, limit_out));
+    ROOST_TRY(end_a_worker(bench));
+    double started = bench_now_ns();
+    ROOST_TRY(ask_whether_forked(bench, &was_forked));
+    *found_out = bench_now_ns() - started;
+    return was_forked != 0 ? 0 : error_set(ROOST_ESTATE, "a worker was started where one should be forked");
 }
 
 int case_startup(struct bench *bench)
 {
     const struct line open = { .name = "startup/open", .unit = "ms" };
     const struct line cold = { .name = "startup/cold_worker", .unit = "ms" };
+    const struct line forked = { .name = "startup/forked_worker", .unit = "ms" };
     ROOST_TRY(bench_series(bench, open, OPEN_RUNS, open_once, NULL));
     ROOST_TRY(session_open_nodes(bench, 1, SMALL_STORE_BYTES)); /* whose agent writes of dead workers into its log */
-    return bench_series(bench, cold, COLD_RUNS, cold_once, NULL);
+    ROOST_TRY(bench_series(bench, cold, COLD_RUNS, cold_once, NULL));
+    if (!bench_wants(bench, forked.name)) {
+        return 0;
+    }
+    ROOST_TRY(get_a_forker(bench));
+    return bench_series(bench, forked, COLD_RUNS, forked_once, NULL);
 }
 
 /* ------------------------------------------------------------------ footprint */

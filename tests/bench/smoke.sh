@@ -30,8 +30,8 @@ for name in get_local/1KB get_local/1KB_again get_local/1KB_other get_local/larg
     put_small put_small/freed put_large/first put_large/later put_multi task_sync task_sync/woken task_sync/busy \
     task_async task_async/ref task_multi tasks_and_get wait_1000/each wait_1000/all args_10000 \
     returns_3000 chain_1000 fan_in_1000 queued/10000 queued/100000 queued/1000000 pull_1gb pull_1000 startup/open \
-    startup/cold_worker footprint/memory footprint/store footprint/processes footprint/threads footprint/listeners \
-    sort/wall sort/cpu sched_scale/object_10 sched_scale/task_10 sched_scale/decision_10 sched_scale/census_10 \
+    startup/cold_worker startup/forked_worker footprint/memory footprint/store footprint/processes footprint/threads \
+    footprint/listeners sort/wall sort/cpu sched_scale/object_10 sched_scale/task_10 sched_scale/decision_10 sched_scale/census_10 \
     placement; do
     grep -q "^{\"case\":\"$name\"," "$work/lines" || fail "no line of $name"
 done
