@@ -100,16 +100,21 @@ static bool see_all(void)
     return true;
 }
 
-/* A driver's child of fork() may not use the connection; a thread of its own is filtered just as well. */
-static void *see_quietly(void *times)
+/* A driver's child of fork() may not use the connection; a thread of its own is filtered just as well. One for all rounds:
+ * it cannot end through the library, which may ask the kernel for something then. */
+static void *see_quietly(void *is_done)
 {
     bool is_seen = see_all(); /* the thread's first look may ask the kernel for its place */
     watch_calls();
-    for (int i = 0; i < TIMES && is_seen; i++) {
-        is_seen = see_all();
+    for (int round = 0; is_seen && round < ROUNDS_MAX && (round == 0 || calls.futexes > 0); round++) {
+        calls.futexes = 0;
+        sum = 0;
+        for (int i = 0; i < TIMES && is_seen; i++) {
+            is_seen = see_all();
+        }
     }
-    *(bool *)times = is_seen;
-    syscall(SYS_exit, 0); /* not through the library: what it does at a thread's end it may ask the kernel for */
+    *(bool *)is_done = is_seen;
+    syscall(SYS_exit, 0);
     return NULL;
 }
 
@@ -126,18 +131,14 @@ TEST(quiet, ten_thousand_gets_and_releases_make_no_system_call)
 
     struct sigaction action = { .sa_sigaction = on_call, .sa_flags = SA_SIGINFO };
     CHECK_EQ(sigaction(SIGSYS, &action, NULL), 0);
-    for (int i = 0; i < ROUNDS_MAX && (i == 0 || calls.futexes > 0); i++) {
-        calls.futexes = 0;
-        sum = 0;
-        bool is_done = false;
-        pthread_t thread;
-        CHECK_EQ(pthread_create(&thread, NULL, see_quietly, &is_done), 0);
-        CHECK_EQ(pthread_join(thread, NULL), 0);
-        CHECK(is_done);
-        CHECK_EQ(calls.first_other, 0);
-        CHECK_EQ(calls.others, 0);
-        CHECK_EQ(atomic_load(&sum), (TIMES + 1) * (3 + 3 + 0));
-    }
+    bool is_done = false;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, see_quietly, &is_done), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK(is_done);
+    CHECK_EQ(calls.first_other, 0);
+    CHECK_EQ(calls.others, 0);
     CHECK_EQ(calls.futexes, 0);
+    CHECK_EQ(atomic_load(&sum), TIMES * (3 + 3 + 0));
     roost_free_many(rt, refs, 3);
 }
