@@ -132,7 +132,7 @@ static bool leases_get_on(struct agent_link *link)
 {
     LIST_EACH (at, &link->leases) {
         const struct client_lease *lease = &CONTAINER_OF(at, struct link_lease, of_link)->core;
-        if (!lease->is_slow && !lease->is_blocked && !lease->is_recalled && !lease->has_ended) {
+        if (client_lease_is_open(lease) && !lease->is_slow) {
             return true;
         }
     }
@@ -328,7 +328,7 @@ static void take_done(struct agent_link *link, struct link_lease *lease, size_t 
         return;
     }
     if (head.needs_pull != 0) {
-        client_call_needs_pull(link->core, call, link_now_ns());
+        client_call_needs_pull(link->core, call, now_ns);
         return;
     }
     const struct spec *spec = client_call_spec(call, &attempt);

@@ -58,7 +58,6 @@ struct watch {
     roost_ref ref;
 };
 
-/* What lies behind a connection. Scopes are those of objectstore/wire.h. */
 /* A value that came back with a call lies in this process's heap. */
 enum look_how {
     LOOK_PEEK,   /* is it there? Such a value is not shown: no data, no pin */
@@ -66,6 +65,7 @@ enum look_how {
     LOOK_LASTING /* for the user: it is brought into the store, where nobody can write to it; may wait for room */
 };
 
+/* What lies behind a connection. Scopes are those of objectstore/wire.h. */
 struct world {
     void (*close)(struct roost *rt);
 

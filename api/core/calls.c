@@ -274,9 +274,8 @@ int client_call_add(struct client_core *core, uint64_t number, const struct spec
 
 static bool has_room(const struct client_lease *lease, const struct client_call *call)
 {
-    return !lease->is_recalled && !lease->is_blocked && !lease->has_ended &&
-           (lease->depth == 0 ||
-            (!lease->is_slow && lease->depth < LEASE_SLOTS && lease->ahead_ns + call->expected_ns <= AHEAD_NS));
+    return client_lease_is_open(lease) && (lease->depth == 0 || (!lease->is_slow && lease->depth < LEASE_SLOTS &&
+                                                                 lease->ahead_ns + call->expected_ns <= AHEAD_NS));
 }
 
 struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out)

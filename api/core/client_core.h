@@ -188,6 +188,12 @@ struct client_lease {
     bool is_slow; /* the host has taken back what waited behind a long call: nothing goes there until it is done */
 };
 
+/* May calls be pushed there? */
+static inline bool client_lease_is_open(const struct client_lease *lease)
+{
+    return !lease->is_recalled && !lease->is_blocked && !lease->has_ended;
+}
+
 /* How a call of a lease ended. The results' bytes are borrowed. */
 struct client_done {
     uint64_t run;

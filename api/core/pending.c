@@ -4,7 +4,6 @@
  *
  * Thread: whoever holds the host's lock. */
 #include "api/core/client_core_internal.h"
-#include "common/contract.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -540,10 +540,11 @@ static uint32_t others(struct agent *agent)
 
 void leases_tell_of_others(struct agent *agent)
 {
+    int32_t count = (int32_t)others(agent);
     LIST_EACH (at, &agent->task_leases) {
         const struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
         if (stands(lease)) {
-            tell(agent, lease, WIRE_LEASE_OTHERS, (int32_t)others(agent));
+            tell(agent, lease, WIRE_LEASE_OTHERS, count);
         }
     }
 }
