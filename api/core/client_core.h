@@ -266,7 +266,7 @@ void client_lease_break(struct client_core *core, struct client_lease *lease);
 /* No call is in its ring. Says BACK. ROOST_ENOMEM: it stays. */
 int client_lease_remove(struct client_core *core, struct client_lease *lease);
 
-/* Results of such calls. */
+/* Results of such calls (own_results.c). */
 /* False: nothing under a result's id is known to this process alone. */
 bool client_owns_any(const struct client_core *core);
 enum client_own { CLIENT_OWN_NOT, CLIENT_OWN_PENDING, CLIENT_OWN_SEALED };

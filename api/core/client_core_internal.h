@@ -102,7 +102,7 @@ struct pin_slot {
     uint32_t generation, next_free;
 };
 
-/* calls.c */
+/* own_results.c */
 struct own_result {
     struct client_call *call;
     struct client_name *name; /* NULL: nobody wants it, or (is_gone) it goes on elsewhere */
@@ -114,11 +114,13 @@ struct own_result {
     struct list_node needs; /* struct need: calls that wait for it */
 };
 
+/* needs.c */
 struct need { /* of one argument */
     struct list_node of_result;
     struct client_call *call;
 };
 
+/* calls.c */
 enum call_state { CALL_WAITING = 1, CALL_QUEUED, CALL_PUSHED, CALL_LEAVING, CALL_DONE, CALL_GONE };
 
 struct client_call {
@@ -199,15 +201,33 @@ void object_destroy(struct client_core *core, struct client_object *object);
 void calls_init(struct client_core *core);
 void calls_fini(struct client_core *core);
 uint64_t calls_ties(const struct client_core *core); /* of arguments of calls that are not done */
+/* WAITING -> QUEUED, behind the others. */
+void call_queue(struct client_core *core, struct client_call *call);
+/* It fails without having run: each result is what `failed` is. */
+void call_fail_by(struct client_core *core, struct client_call *call, const struct own_result *failed);
+/* A pushed call is urgent while others wait for its end: client_calls_are_urgent(). */
+void call_set_urgent(struct client_core *core, struct client_call *call, bool is_urgent);
+/* Is it done, and has no result a name? Then nothing of it is left but memory, and that goes. */
+void call_drop_if_over(struct client_call *call);
+
+/* own_results.c */
+/* A new call, its spec in place: its results are pending, each held once under its name. ROOST_EEXIST: a name is in use
+ * already; ROOST_ENOMEM. No name has changed then. */
+int own_results_begin(struct client_core *core, struct client_scope *scope, struct client_call *call);
+/* It is done, and not yet untied: each result is sealed, or is the agent's. */
+void own_results_take(struct client_core *core, struct client_call *call, const struct client_done *done);
+/* It goes the agent's way, submitted: so do its results. */
+void own_results_move(struct client_core *core, struct client_call *call);
+/* The call's memory is about to go: the values' goes. */
+void own_results_fini(struct client_call *call);
 /* The result of a call through a lease, while it is this process's own; or NULL. */
 struct own_result *own_find(const struct client_core *core, struct object_id id);
 /* Its name is about to leave the process: the agent knows of it first. Nothing when the id is no own result. */
 void own_let_out(struct client_core *core, struct object_id id);
+/* The agent hears of the call, which has not escaped, and of those whose results it needs; it may be freed by that. */
+void call_let_out(struct client_core *core, struct client_call *call);
 /* Its name has gone. */
 void own_result_unwanted(struct client_core *core, struct own_result *result);
-void call_queue(struct client_core *core, struct client_call *call);
-/* It fails without having run: each result is what `failed` is. */
-void call_fail_by(struct client_core *core, struct client_call *call, const struct own_result *failed);
 
 /* flights.c */
 /* Of a call whose scope has ended, and that the agent knows. NULL: no memory. */
