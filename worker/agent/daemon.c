@@ -22,9 +22,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { DAEMON_POPULATE_BYTES = 8 << 20, DAEMON_WORKERS_EXPECTED = 8 };
+enum { POPULATE_BYTES = 2 << 20, POPULATE_PAUSE_NS = 20000000, DAEMON_WORKERS_EXPECTED = 8 };
 
 /* ------------------------------------------------------------------ what a node has */
 
@@ -119,6 +120,27 @@ static int make_core(struct daemon *daemon)
     return status != 0 ? status : core_out_init(&daemon->out, agent_core.out_bytes_max);
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* One piece. A thread that had to wait for its processor meanwhile is in somebody's way: then it pauses, where a low
+ * priority would hold the lock of the address space for long. */
+static int populate_politely(struct segment *segment)
+{
+    uint64_t wall_ns = clock_ns(CLOCK_MONOTONIC), cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    int status = segment_populate(segment, POPULATE_BYTES);
+    wall_ns = clock_ns(CLOCK_MONOTONIC) - wall_ns;
+    cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+    if (wall_ns > cpu_ns + cpu_ns / 8) {
+        nanosleep(&(struct timespec){ .tv_nsec = POPULATE_PAUSE_NS }, NULL);
+    }
+    return status;
+}
+
 /* Fills the store's memory while the node already works, so that few ever meet an empty page. */
 static void *populate(void *arg)
 {
@@ -126,7 +148,7 @@ static void *populate(void *arg)
     for (uint32_t i = 0; i < daemon->store->segments_count; i++) {
         struct segment *segment = &daemon->store->segments[i];
         while (segment->populated < segment->bytes && !atomic_load(&daemon->populate_stop)) {
-            if (segment_populate(segment, DAEMON_POPULATE_BYTES) != 0) {
+            if (populate_politely(segment) != 0) {
                 log_warn("event=not_populated segment=%u bytes=%llu of=%llu", i, (unsigned long long)segment->populated,
                          (unsigned long long)segment->bytes);
                 return NULL;
