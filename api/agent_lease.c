@@ -7,7 +7,8 @@
  *             the worker dies          -> what it completed is read, what it had not begun waits again, what it ran is tried
  *                                         again or fails.
  *             behind a long task       -> taken back after LONG_NS; a call that nobody has taken for PATIENCE_NS goes the
- *                                         agent's way, which knows other nodes, when the leases do not get on.
+ *                                         agent's way if that knows other nodes, when the leases do not get on.
+ *             no lease, ever           -> all calls go the agent's way.
  *             an argument is gone      -> the worker gives the call back, and it goes the agent's way.
  *             a broken ring            -> the agent is told, ends the worker, and says so: as when one dies.
  * Invariants: a lease goes back only when every call that was pushed is done or taken back. The lead is a thread that waits,
@@ -144,9 +145,10 @@ static bool leases_get_on(struct agent_link *link)
 static void ask_for_one(struct agent_link *link)
 {
     bool is_enough = leases_get_on(link) && client_calls_queued_ns(link->core) < BACKLOG_NS;
-    if (link->lease_is_asked || is_enough || link->leases_count + 1 >= CLIENT_LEASES_MAX) {
+    if (link->lease_is_asked || link->lease_is_denied || is_enough || link->leases_count + 1 >= CLIENT_LEASES_MAX) {
         return;
     }
+    link->others = 0; /* it says so when there are any */
     link->lease_ask = (struct client_ask){ .kind = WIRE_LEASE, .bell = CLIENT_BELL_LIBRARY, .on_done = ask_answered };
     link->lease_is_asked = client_ask(link->core, &link->lease_ask) == 0;
     link_flush_locked(link);
@@ -240,6 +242,10 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
         return false;
     }
     pthread_mutex_lock(&link->lock);
+    if (link->lease_is_denied && link->leases_count == 0) {
+        pthread_mutex_unlock(&link->lock);
+        return false;
+    }
     link_drain_locked(link);
     for (unsigned tries = 0; client_calls_queued(link->core) >= CLIENT_CALLS_QUEUED_MAX && link_gone(link) == 0;
          tries++) {
@@ -481,11 +487,24 @@ static struct link_lease *find(struct agent_link *link, uint64_t number)
     return NULL;
 }
 
+/* Of no lease that is held. */
+static void take_news_of_asks(struct agent_link *link, const struct wire_lease_news *news)
+{
+    if (news->what == WIRE_LEASE_OTHERS) {
+        link->others = (uint32_t)news->wait_status;
+    } else if (link->lease_is_asked && !link->lease_is_granted) {
+        client_forget(link->core, &link->lease_ask);
+        link->lease_is_asked = false;
+        link->lease_is_denied = true;
+    }
+    call_library(link); /* which sends what may go the agent's way now */
+}
+
 void leases_news_locked(struct agent_link *link, const struct wire_lease_news *news)
 {
     struct link_lease *lease = find(link, news->lease);
-    if (news->what == WIRE_LEASE_OTHERS) {
-        link->others = (uint32_t)news->wait_status;
+    if (news->what == WIRE_LEASE_OTHERS || news->what == WIRE_LEASE_DENIED) {
+        take_news_of_asks(link, news);
         return;
     }
     if (lease == NULL) {
@@ -509,6 +528,7 @@ void leases_news_locked(struct agent_link *link, const struct wire_lease_news *n
         lease->core.is_blocked = false;
         break;
     case WIRE_LEASE_OTHERS:
+    case WIRE_LEASE_DENIED:
         break;
     case WIRE_LEASE_ENDED:
         lease->core.has_ended = true;
@@ -635,18 +655,21 @@ static void take_back_late(struct agent_link *link, uint64_t now_ns)
     push_locked(link, now_ns);
 }
 
-/* The oldest call has waited, and there is no lease. Or there are other nodes, which may be idle, and the leases do not get
- * on: they complete nothing, or there is more than they should do by themselves. On one node alone the agent's way leads
- * to the same processors, only slower. */
+/* There will be no lease. Or the oldest call has waited, there are other nodes, which may be idle, and the leases do not get
+ * on: there are none, they complete nothing, or there is more than they should do by themselves. On one node alone the
+ * agent's way leads to the same processors, only slower, and takes along all that needs its results. */
 static bool is_late(struct agent_link *link, uint64_t now_ns)
 {
     uint64_t oldest_ns = client_calls_oldest_ns(link->core), progress_ns = 0;
+    if (link->lease_is_denied && link->leases_count == 0) {
+        return oldest_ns != UINT64_MAX;
+    }
     LIST_EACH (at, &link->leases) {
         const struct link_lease *lease = CONTAINER_OF(at, struct link_lease, of_link);
         progress_ns = lease->core.changed_ns > progress_ns ? lease->core.changed_ns : progress_ns;
     }
     bool is_enough = client_calls_queued_ns(link->core) > (uint64_t)BACKLOG_NS_MAX * link->leases_count;
-    bool may_go = link->leases_count == 0 || (link->others > 0 && (is_enough || progress_ns + PATIENCE_NS <= now_ns));
+    bool may_go = link->others > 0 && (is_enough || progress_ns + PATIENCE_NS <= now_ns);
     return may_go && oldest_ns != UINT64_MAX && oldest_ns + PATIENCE_NS <= now_ns;
 }
 
@@ -658,7 +681,8 @@ static void send_impatient(struct agent_link *link)
         struct client_call *call = NULL;
         pthread_mutex_lock(&link->lock);
         bool is_leaving = client_calls_leave(link->core);
-        bool is_next = is_leaving || (late < IMPATIENT_MAX && is_late(link, link_now_ns()));
+        bool may_more = late < IMPATIENT_MAX || link->lease_is_denied;
+        bool is_next = is_leaving || (may_more && is_late(link, link_now_ns()));
         if (is_next && link_gone(link) == 0) {
             call = link_submit_call_locked(link, !is_leaving);
         }

@@ -70,11 +70,12 @@ struct agent_link {
     struct list_node leases, leases_closed; /* struct link_lease */
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;
-    uint32_t others; /* nodes that live beside this one, as the agent said of the last lease */
+    uint32_t others; /* nodes that live beside this one, as the agent said since the last ask */
     uint32_t lead;   /* as in `bells`: who takes completions in */
     struct client_ask lease_ask;
     uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
+    bool lease_is_denied; /* no lease will ever be granted */
     bool lease_is_busy;   /* something was pushed since the library's thread last looked */
     bool lease_is_due;    /* there is work for the library's thread */
     _Atomic bool has_own; /* a hash may name a result of this process's own */

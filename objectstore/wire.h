@@ -275,7 +275,8 @@ struct wire_job_ended {
 
 /* ---- leases (lease_page.h). Numbers of leases are never used again on the node. */
 
-/* Answered by LEASED when a worker of the client's job and a CPU are there: soon, or late. */
+/* Answered by LEASED when a worker of the client's job and a CPU are there: soon, or late. By the news DENIED when they
+ * never will be. */
 struct wire_lease {
     struct wire_entry head;
     uint64_t scope;
@@ -301,7 +302,8 @@ enum wire_lease_news_kind {
     WIRE_LEASE_RECALLED,   /* somebody else's turn: push no more, take back what nobody has claimed, give it back */
     WIRE_LEASE_BLOCKED,    /* its worker waits: what is unclaimed in the ring would wait too */
     WIRE_LEASE_UNBLOCKED,
-    WIRE_LEASE_OTHERS, /* how many other nodes live, in `wait_status`, has changed */
+    WIRE_LEASE_OTHERS, /* how many other nodes live, in `wait_status`: to who asks and will wait, and when it changes */
+    WIRE_LEASE_DENIED, /* the ask is void, and so would be every later one: the calls go the agent's way */
     WIRE_LEASE_ENDED, /* its worker is dead, with `wait_status`; what it completed is in the ring. To be answered by BACK */
 };
 

@@ -741,6 +741,10 @@ static void take_ask(struct fake_agent *agent, uint32_t index, const struct wire
         answer->alive = 1;
         answer->cpus_hundredths_total = 200;
         reply_end(client, ask->bell);
+    } else if (ask->head.kind == WIRE_LEASE) { /* it has none to give */
+        struct wire_lease_news *news = reply_begin(client, WIRE_LEASE_NEWS, sizeof *news, 0);
+        news->what = WIRE_LEASE_DENIED;
+        reply_end(client, CLIENT_BELL_LIBRARY);
     }
 }
 

@@ -278,21 +278,33 @@ static void stand(struct node_worker *worker)
     node.granted++;
 }
 
-static void grant_if_asked(void)
+/* A worker for the lease that was asked for, or NULL. */
+static struct node_worker *to_grant(void)
 {
     for (unsigned i = 0; i < NODE_WORKERS_MAX && node.asked_token != 0 && !node.refuses; i++) {
         struct node_worker *worker = &node.workers[i];
-        if (!worker->is_there || worker->lease != 0 || fibers_is_killed(worker->fiber)) {
-            continue;
+        if (worker->is_there && worker->lease == 0 && !fibers_is_killed(worker->fiber)) {
+            return worker;
         }
-        stand(worker);
-        struct wire_leased *leased = reply_begin(WIRE_LEASED, sizeof *leased, node.asked_token);
-        node.asked_token = 0;
-        leased->lease = worker->lease;
-        leased->pid = 1000 + i;
-        leased->slot = 1 + i;
-        reply_end(node.asked_bell);
     }
+    return NULL;
+}
+
+static void grant_if_asked(void)
+{
+    struct node_worker *worker = to_grant();
+    if (worker == NULL) {
+        return;
+    }
+    uint32_t index = (uint32_t)(worker - node.workers);
+    stand(worker);
+    struct wire_leased *leased = reply_begin(WIRE_LEASED, sizeof *leased, node.asked_token);
+    node.asked_token = 0;
+    leased->lease = worker->lease;
+    leased->pid = 1000 + index;
+    leased->slot = 1 + index;
+    leased->others = node.others;
+    reply_end(node.asked_bell);
 }
 
 static struct node_worker *worker_of(uint64_t lease)
@@ -384,14 +396,40 @@ static void take_unwait(uint64_t token)
     }
 }
 
+static void tell(uint64_t lease, enum wire_lease_news_kind what, int32_t wait_status)
+{
+    struct wire_lease_news *news = reply_begin(WIRE_LEASE_NEWS, sizeof *news, 0);
+    news->lease = lease;
+    news->what = what;
+    news->wait_status = wait_status;
+    reply_end(CLIENT_BELL_LIBRARY);
+}
+
+void lease_node_tell(struct node_worker *worker, enum wire_lease_news_kind what)
+{
+    tell(worker->lease, what, what == WIRE_LEASE_ENDED ? 9 : 0);
+}
+
+static void take_ask(const struct wire_lease *ask)
+{
+    CHECK_EQ(node.asked_token, 0);
+    if (node.denies) {
+        tell(0, WIRE_LEASE_DENIED, 0);
+        return;
+    }
+    node.asked_token = ask->head.token;
+    node.asked_bell = ask->bell;
+    if (node.others > 0) {
+        tell(0, WIRE_LEASE_OTHERS, (int32_t)node.others);
+    }
+}
+
 static void take_request(const struct wire_entry *entry)
 {
     const void *body = entry;
     switch (entry->kind) {
     case WIRE_LEASE:
-        CHECK_EQ(node.asked_token, 0);
-        node.asked_token = entry->token;
-        node.asked_bell = ((const struct wire_lease *)body)->bell;
+        take_ask(body);
         break;
     case WIRE_LEASE_BACK:
         take_back_lease(((const struct wire_lease_back *)body)->lease);
@@ -448,16 +486,7 @@ static bool agent_has_work(void *arg)
 {
     (void)arg;
     return node.is_over || !ring_is_empty(&node.requests) || newly_dead() != NULL ||
-           task_ring_has_queued(&node.submits);
-}
-
-void lease_node_tell(struct node_worker *worker, enum wire_lease_news_kind what)
-{
-    struct wire_lease_news *news = reply_begin(WIRE_LEASE_NEWS, sizeof *news, 0);
-    news->lease = worker->lease;
-    news->what = what;
-    news->wait_status = what == WIRE_LEASE_ENDED ? 9 : 0;
-    reply_end(CLIENT_BELL_LIBRARY);
+           task_ring_has_queued(&node.submits) || to_grant() != NULL;
 }
 
 void lease_node_agent(void *arg)

@@ -38,9 +38,11 @@ struct lease_node {
     uint32_t asked_bell;
     struct wire_wait waits[8]; /* that nobody has answered; of no refs: unused */
     bool is_over;
-    bool refuses; /* every question for a lease is left open */
-    bool misses;  /* nobody but the holder sees objects, nor do they come */
-    bool dawdles; /* what went its way is never ready: a wait is answered when it is told to */
+    bool refuses;    /* every question for a lease is left open */
+    bool denies;     /* every one is void */
+    uint32_t others; /* nodes that live beside this one */
+    bool misses;     /* nobody but the holder sees objects, nor do they come */
+    bool dawdles;    /* what went its way is never ready: a wait is answered when it is told to */
     unsigned granted, back, broken, submitted, escaped;
     unsigned claimed;                                     /* by workers that died then, and not copied out */
     unsigned begun[NODE_NUMBERS], attempts[NODE_NUMBERS]; /* of each task, by its number */

@@ -264,14 +264,54 @@ TEST(lease_interleaved, what_waits_behind_a_long_or_a_blocked_task_is_taken_back
     CHECK(values > SEEDS * CALLS);
 }
 
-TEST(lease_interleaved, calls_go_the_agents_way_when_no_lease_is_granted)
+/* Both: every call of two threads. */
+static void all_go_the_agents_way(uint64_t seed)
+{
+    run(seed);
+    CHECK_EQ(test.gone, 2 * CALLS);
+    CHECK_EQ(node.submitted, 2 * CALLS);
+    lease_node_end();
+}
+
+TEST(lease_interleaved, calls_go_the_agents_way_when_no_lease_is_granted_and_other_nodes_live)
 {
     for (uint64_t seed = 0; seed < SEEDS / 4; seed++) {
         begin_node(seed, 1, 2);
         node.refuses = true;
+        node.others = 1;
+        all_go_the_agents_way(seed);
+    }
+}
+
+TEST(lease_interleaved, calls_go_the_agents_way_at_once_when_leases_are_denied)
+{
+    for (uint64_t seed = 0; seed < SEEDS / 4; seed++) {
+        begin_node(seed, 1, 2);
+        node.denies = true;
+        all_go_the_agents_way(seed);
+        CHECK_EQ(node.granted, 0);
+    }
+}
+
+static bool is_late_for_a_lease(void *arg) { return hook_now_ns() > *(const uint64_t *)arg; }
+
+static void grant_late(void *arg)
+{
+    (void)arg;
+    uint64_t grant_ns = hook_now_ns() + 500000000;
+    fibers_wait(is_late_for_a_lease, &grant_ns);
+    node.refuses = false;
+}
+
+TEST(lease_interleaved, calls_wait_for_the_lease_of_a_node_that_is_alone)
+{
+    for (uint64_t seed = 0; seed < SEEDS / 4; seed++) {
+        begin_node(seed, 1, 2);
+        lease_node_add(grant_late, NULL);
+        node.refuses = true;
         run(seed);
-        CHECK_EQ(test.gone, 2 * CALLS);
-        CHECK_EQ(node.submitted, 2 * CALLS);
+        CHECK_EQ(test.values, 2 * CALLS);
+        CHECK_EQ(node.submitted, 0);
         lease_node_end();
     }
 }

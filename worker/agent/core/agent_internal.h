@@ -571,6 +571,7 @@ struct task_lease {
     uint32_t bell;
     uint64_t since_ns; /* of the grant */
     bool has_cpu, is_passed_over;
+    bool is_late;     /* neither a CPU nor a worker was on its way once: its holder hears of other nodes */
     bool is_told;     /* its holder, that others wait for its CPU */
     uint32_t blocked; /* waits of its task that gave the CPU back */
     uint32_t drain;   /* RETURNED: the turn in which it was given back */
@@ -604,12 +605,14 @@ void leases_end_with(struct agent *agent, struct client *holder);
 void leases_drained(struct agent *agent, uint32_t drain);
 /* Grant those that were asked for before number `before` was given out, out of `*cpus`, which becomes what is left. A
  * lease whose worker is starting keeps its CPU free. False: one of them lacks a CPU, so it is nobody's turn after
- * it. */
-bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus);
+ * it. Sets `*lacks_workers` when one of them found none. */
+bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus, bool *lacks_workers);
 /* That was all of it for this time. */
 void leases_dispatched(struct agent *agent);
-/* How many other nodes live may have changed: every holder hears of it. */
+/* How many other nodes live may have changed: every holder hears of it, and who waits for one. */
 void leases_tell_of_others(struct agent *agent);
+/* The job's workers cannot start: what was asked for its calls never comes. */
+void leases_deny(struct agent *agent, const struct job *job);
 /* Whom to ask for one back because others wait. */
 void leases_recall(struct agent *agent);
 bool leases_are_valid(struct agent *agent, int64_t *cpus_out);

@@ -14,6 +14,8 @@
  *                               dead the holder's own end goes on: whoever makes its calls again, makes them alone.
  *             worker gone    -> the holder is told, reads what was completed, and answers with BACK.
  *             worker broken  -> the holder says so; it is killed, and gone.
+ *             never a worker -> denied: the job's cannot start, or the node has not one CPU. The calls come as tasks, which
+ *                               run elsewhere, or tell why they fail.
  *             stale message  -> a number that is no lease of this client: dropped; the other side had not heard yet.
  * Invariants: a worker is LEASED exactly while its lease is HELD or RECALLED. Each of those has its CPU, counted in
  *             cpus_free, unless it is blocked. A result is staged until its holder adopts it or the lease is gone.
@@ -490,6 +492,43 @@ void lease_adopt(struct agent *agent, struct client *client, const struct wire_a
 
 /* ------------------------------------------------------------------ asking and granting */
 
+static void deny(struct agent *agent, struct task_lease *lease)
+{
+    tell(agent, lease, WIRE_LEASE_DENIED, 0);
+    destroy(agent, lease);
+}
+
+void leases_deny(struct agent *agent, const struct job *job)
+{
+    LIST_EACH_SAFE (at, &agent->task_leases) {
+        struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
+        if (lease->state == TASK_LEASE_WANTED && lease->holder->job == job) {
+            deny(agent, lease);
+        }
+    }
+}
+
+static int32_t others(struct agent *agent)
+{
+    int32_t count = 0;
+    LIST_EACH (at, &agent->members) {
+        const struct member *member = CONTAINER_OF(at, struct member, all);
+        count += member->is_alive && member->number != agent->self.node;
+    }
+    return count;
+}
+
+void leases_tell_of_others(struct agent *agent)
+{
+    int32_t count = others(agent);
+    LIST_EACH (at, &agent->task_leases) {
+        const struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
+        if (lease->is_late || stands(lease)) {
+            tell(agent, lease, WIRE_LEASE_OTHERS, count);
+        }
+    }
+}
+
 void lease_ask(struct agent *agent, struct client *client, const struct wire_lease *ask)
 {
     if (client->job == NULL || ask->bell >= CLIENT_DOORBELLS || client->leases_count == CLIENT_LEASES_MAX) {
@@ -510,6 +549,9 @@ void lease_ask(struct agent *agent, struct client *client, const struct wire_lea
     client->leases_count++;
     ROOST_INVARIANT(id_map_put(&agent->task_leases_by_number, serial_key(lease->number), lease) == 0);
     agent->dispatch_due = true;
+    if (client->job->broken != NULL || agent->config.cpus_hundredths < LEASE_CPUS_HUNDREDTHS) {
+        deny(agent, lease);
+    }
 }
 
 /* Whose turn is it, of those who asked before number `before` was given out? The job with the fewest leases, then who
@@ -526,27 +568,6 @@ static struct task_lease *next_wanted(struct agent *agent, uint64_t before)
         }
     }
     return next;
-}
-
-static uint32_t others(struct agent *agent)
-{
-    uint32_t count = 0;
-    LIST_EACH (at, &agent->members) {
-        const struct member *member = CONTAINER_OF(at, struct member, all);
-        count += member->is_alive && member->number != agent->self.node;
-    }
-    return count;
-}
-
-void leases_tell_of_others(struct agent *agent)
-{
-    int32_t count = (int32_t)others(agent);
-    LIST_EACH (at, &agent->task_leases) {
-        const struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
-        if (stands(lease)) {
-            tell(agent, lease, WIRE_LEASE_OTHERS, count);
-        }
-    }
 }
 
 static void grant(struct agent *agent, struct task_lease *lease, struct worker *worker)
@@ -569,10 +590,10 @@ static void grant(struct agent *agent, struct task_lease *lease, struct worker *
                                     .lease = lease->number,
                                     .pid = worker->client->pid,
                                     .slot = worker->client->key.slot,
-                                    .others = others(agent) };
+                                    .others = (uint32_t)others(agent) };
 }
 
-bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus)
+bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus, bool *lacks_workers)
 {
     struct task_lease *lease = NULL;
     while (*cpus >= LEASE_CPUS_HUNDREDTHS && (lease = next_wanted(agent, before)) != NULL) {
@@ -582,6 +603,7 @@ bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus)
             grant(agent, lease, worker);
         } else {
             worker_lack(agent, job);
+            *lacks_workers = true;
             lease->is_passed_over = true; /* somebody of another job may find one */
         }
         *cpus -= worker != NULL || job->starting_count > 0 ? LEASE_CPUS_HUNDREDTHS : 0;
@@ -589,10 +611,19 @@ bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus)
     return *cpus >= LEASE_CPUS_HUNDREDTHS || next_wanted(agent, before) == NULL;
 }
 
+/* Whoever asked, and for whom neither a CPU is there nor a worker on its way, had better know of other nodes. */
 void leases_dispatched(struct agent *agent)
 {
     LIST_EACH (at, &agent->task_leases) {
-        CONTAINER_OF(at, struct task_lease, all)->is_passed_over = false;
+        struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
+        bool is_soon = lease->is_passed_over && lease->holder->job->starting_count > 0;
+        if (lease->state == TASK_LEASE_WANTED && !is_soon && !lease->is_late) {
+            lease->is_late = true;
+            if (others(agent) > 0) {
+                tell(agent, lease, WIRE_LEASE_OTHERS, others(agent));
+            }
+        }
+        lease->is_passed_over = false;
     }
 }
 

@@ -179,7 +179,8 @@ void job_end(struct agent *agent, struct job *job)
     job_drop_if_over(agent, job);
 }
 
-/* Its workers cannot start: every task that is not running fails with the reason, and every later one. */
+/* Its workers cannot start: every task that is not running fails with the reason, and every later one, which a call
+ * that waits for a lease becomes. */
 static void job_break(struct agent *agent, struct job *job, const char *text)
 {
     job->broken = agent_alloc(sizeof *job->broken);
@@ -193,6 +194,7 @@ static void job_break(struct agent *agent, struct job *job, const char *text)
             task_fail(agent, task, job->broken);
         }
     }
+    leases_deny(agent, job);
 }
 
 /* ------------------------------------------------------------------ workers */
@@ -376,7 +378,7 @@ void worker_dispatch(struct agent *agent)
     bool lacks_workers = false;
     LIST_EACH_SAFE (at, &agent->ready) {
         struct task *task = CONTAINER_OF(at, struct task, queue);
-        bool is_its_turn = leases_dispatch(agent, task->turn, &cpus);
+        bool is_its_turn = leases_dispatch(agent, task->turn, &cpus, &lacks_workers);
         if (!is_its_turn || cpus < task->spec->cpus_hundredths || scanned == WORKER_SCAN_MAX) {
             turn = task->turn; /* in order: what is large is not overtaken for ever by what is small */
             break;
@@ -388,14 +390,14 @@ void worker_dispatch(struct agent *agent)
             return;
         }
     }
+    leases_dispatch(agent, turn, &cpus, &lacks_workers);
+    leases_dispatched(agent);
     if (lacks_workers && agent->workers_count >= agent->config.workers_max) {
         make_room(agent);
     }
     if (lacks_workers && is_stuck(agent)) {
         wait_fail_newest_blocked(agent);
     }
-    leases_dispatch(agent, turn, &cpus);
-    leases_dispatched(agent);
     leases_recall(agent);
 }
 

@@ -86,6 +86,9 @@ static void adopt(struct core_client client, uint64_t number, uint64_t run_numbe
     bench_entry(&bench, client, &entry.head);
 }
 
+/* The worker that was asked for last ends before it has connected: of a new program that is enough. */
+static void worker_does_not_start(void) { bench_done(&bench, bench.spawns[--bench.spawns_count], 0x100, 0, NULL, 0); }
+
 static int64_t cpus_free(void) { return agent_counts(bench.agent).cpus_hundredths_free; }
 
 static void job(uint64_t number) { bench.job = (struct job_id){ number, number }; }
@@ -127,6 +130,44 @@ TEST(task_lease, a_holder_hears_how_many_other_nodes_live)
     news = bench_said(&bench, driver, WIRE_LEASE_NEWS);
     CHECK_EQ(news->wait_status, 2);
     bench_end(&bench, false);
+}
+
+TEST(task_lease, who_asks_for_one_hears_of_other_nodes_when_neither_a_cpu_nor_a_worker_is_on_its_way)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client first = bench_driver(&bench), second = bench_driver(&bench);
+    bench_head_comes(&bench); /* and tells of one */
+    ask(first);               /* its worker is being started */
+    CHECK_EQ(bench_said_count(&bench, first, WIRE_LEASE_NEWS), 0);
+    ask(second);
+    const struct wire_lease_news *news = bench_said(&bench, second, WIRE_LEASE_NEWS);
+    CHECK(news != NULL && news->what == WIRE_LEASE_OTHERS);
+    CHECK_EQ(news->wait_status, 1);
+    bench_workers_come(&bench);
+    CHECK(granted(first) != 0);
+    CHECK_EQ(bench_said_count(&bench, second, WIRE_LEASE_NEWS), 1);
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, one_that_never_can_be_granted_is_denied_when_it_is_asked_for_or_when_that_is_known)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    ask(driver);
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_LEASE_NEWS), 0);
+    worker_does_not_start();
+    const struct wire_lease_news *news = bench_said(&bench, driver, WIRE_LEASE_NEWS);
+    CHECK(news != NULL && news->what == WIRE_LEASE_DENIED);
+    ask(driver);
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_LEASE_NEWS), 2);
+    bench_end(&bench, true);
+
+    bench_start(&bench, ROOST_MIB(1), 0);
+    driver = bench_driver(&bench);
+    ask(driver);
+    news = bench_said(&bench, driver, WIRE_LEASE_NEWS);
+    CHECK(news != NULL && news->what == WIRE_LEASE_DENIED);
+    bench_end(&bench, true);
 }
 
 TEST(task_lease, a_leased_worker_gets_no_attempts)
@@ -656,6 +697,27 @@ TEST(task_lease, a_wait_for_own_calls_gives_the_cpu_back_until_it_is_ended)
     CHECK_EQ(cpus_free(), 0);
     CHECK_EQ(bench_said_count(&bench, parent.client, WIRE_READY), 1);
     bench_complete(&bench, &parent, 0, "");
+    bench_end(&bench, false);
+}
+
+TEST(task_lease, when_every_worker_is_blocked_and_a_lease_lacks_one_the_newest_wait_for_own_calls_fails)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client client = bench_driver(&bench);
+    for (uint32_t depth = 1; depth <= 4; depth++) { /* workers_max of one CPU here */
+        lease(client);
+        client = worker_of(client);
+        run(client, depth, (struct task_id){ 7, depth });
+        struct wire_wait wait = { .head = { WIRE_WAIT, sizeof wait, 100 + depth },
+                                  .scope = WIRE_RUN_OWN | depth,
+                                  .flags = WIRE_WAIT_BLOCKS | WIRE_WAIT_OWN,
+                                  .wanted = 1 };
+        bench_entry(&bench, client, &wait.head);
+        CHECK_EQ(bench_said_count(&bench, client, WIRE_READY), 0);
+    }
+    ask(client); /* of a fifth */
+    const struct wire_ready *ready = bench_said(&bench, client, WIRE_READY);
+    CHECK(ready != NULL && ready->head.token == 104);
     bench_end(&bench, false);
 }
 
