@@ -81,7 +81,7 @@ struct proto_hello {
     uint32_t number, incarnation; /* of the node, as the head gave them; 0: not yet. The head is number 0 */
     struct proto_bytes token;     /* proof of the key; checked by the owner */
     uint64_t memory_domain;       /* who has the same can map the sender's store; 0: nobody */
-    const char *host, *address_messages, *address_bulk; /* addresses are "host:port" */
+    const char *host, *address;   /* "host:port", of messages and of bulk bytes */
     uint32_t cpus_hundredths;
     uint64_t memory_bytes, store_bytes, pid;
     const char *labels; /* "zone=a disk=ssd" */
@@ -306,7 +306,7 @@ struct proto_node {
     struct node_id id;
     uint32_t number, incarnation;
     enum proto_node_state state;
-    const char *host, *address_messages, *address_bulk, *labels;
+    const char *host, *address, *labels;
     uint64_t memory_domain;
     uint32_t cpus_hundredths;
     uint64_t memory_bytes, store_bytes;

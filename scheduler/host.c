@@ -173,7 +173,7 @@ static void say_hello(void *arg, struct proto_hello *hello)
     hello->cluster = host->options.cluster;
     hello->epoch = host->options.epoch;
     hello->host = host->name;
-    hello->address_messages = peers_address(host->peers);
+    hello->address = peers_address(host->peers);
     hello->pid = (uint64_t)getpid();
 }
 

@@ -3,10 +3,12 @@
  * Owns each bulk connection: the queue of ranges to send, and the ranges that are arriving.
  *
  * Happy path: open -> send: (header + chunk, chunk*)*; receive: (header, (chunk)*)* -> close -> on_closed -> freed.
- * The wire:   frames. A header of 176 bytes, little-endian: magic, how many ranges, then token, offset and size of
- *             seven (what is not used is 0); then the bytes of the ranges, one after the other. A large range has a
- *             frame to itself; small ones that wait share one, and the end of a frame is received together with what
- *             has come of the next header: an operation of nng costs several threads' turns, which 100 KB do not.
+ * The wire:   from the one who dials the word "RBLK", by which the port tells these connections from those of
+ *             messages (endpoint.c); then frames. A header of 176 bytes, little-endian: magic, how many ranges, then
+ *             token, offset and size of seven (what is not used is 0); then the bytes of the ranges, one after the
+ *             other. A large range has a frame to itself; small ones that wait share one, and the end of a frame is
+ *             received together with what has come of the next header: an operation of nng costs several threads'
+ *             turns, which 100 KB do not.
  * Failures:   no header, refused by on_range, the stream fails -> closing; every range under way gets that status once
  *             the stream is quiet, so nobody writes into its memory any more; then on_closed.
  * Invariants: one send and one receive at most; ranges end in the order in which they began.
@@ -16,8 +18,8 @@
 #include "common/io/bulk.h"
 #include "common/contract.h"
 #include "common/error.h"
+#include "common/io/endpoint_internal.h"
 #include "common/io/loop.h"
-#include "common/io/stream_internal.h"
 #include "common/limits.h"
 #include "common/list.h"
 #include "common/log.h"
@@ -32,7 +34,7 @@ enum {
     HEADER_WORDS = 1 + 3 * FRAME_RANGES_MAX,
     HEADER_BYTES = 8 * HEADER_WORDS,
     SCRATCH_BYTES = 64 << 10,
-    BULK_MAGIC = 0x4b4c4252 /* "RBLK" */
+    BULK_MAGIC = 0x4b4c4252 /* "RBLK": no length of a frame of messages */
 };
 
 enum bulk_state { BULK_CONNECTING = 1, BULK_OPEN, BULK_CLOSING };
@@ -78,7 +80,7 @@ struct bulk_stream {
 
 struct bulk_listener {
     struct loop *loop;
-    struct stream_listener *stream_listener;
+    struct endpoint_listener *messages;
     const struct bulk_handler *handler;
     void *arg;
     unsigned first_range_ms;
@@ -451,11 +453,31 @@ static void opened(struct bulk_stream *bulk, struct stream *stream)
     bulk->handler->on_open(&bulk->base, bulk->base.arg);
 }
 
+static void on_greeted(void *arg, int status, size_t bytes)
+{
+    (void)bytes;
+    struct bulk_stream *bulk = arg;
+    bulk->sending = false;
+    if (status != 0) {
+        end_with(bulk, status);
+    } else if (bulk->state == BULK_OPEN) {
+        send_more(bulk);
+    }
+}
+
+static void greet(struct bulk_stream *bulk, struct stream *stream)
+{
+    static char word[4] = { 'R', 'B', 'L', 'K' }; /* BULK_MAGIC; nobody writes it */
+    bulk->sending = true;
+    stream_send(stream, &(struct iovec){ word, sizeof word }, 1, on_greeted, bulk);
+}
+
 static void on_dialed(void *arg, int status, struct stream *stream)
 {
     struct bulk_stream *bulk = arg;
     bulk->dial = NULL;
     if (status == 0 && bulk->state == BULK_CONNECTING) {
+        greet(bulk, stream);
         opened(bulk, stream);
         return;
     }
@@ -507,38 +529,24 @@ static void on_accepted(void *arg, struct stream *stream)
     opened(bulk, stream);
 }
 
-static int stream_bulk_listen(struct loop *loop, const char *host, unsigned port, unsigned first_range_ms,
+static int stream_bulk_listen(struct loop *loop, struct endpoint_listener *messages, unsigned first_range_ms,
                               unsigned connections_max, const struct bulk_handler *handler, void *arg,
                               struct bulk_listener **listener_out)
 {
-    struct address address;
-    int status = address_make(host, port, &address);
-    if (status != 0) {
-        return status;
-    }
     struct bulk_listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
-        return error_set(ROOST_ENOMEM, "listening on %s: out of memory", host);
+        return error_set(ROOST_ENOMEM, "listening for transfers: out of memory");
     }
-    *listener = (struct bulk_listener){ loop, NULL, handler, arg, first_range_ms };
-    status = stream_listen(loop, &address, connections_max, on_accepted, listener, &listener->stream_listener);
-    if (status != 0) {
-        free(listener);
-        return status;
-    }
+    *listener = (struct bulk_listener){ loop, messages, handler, arg, first_range_ms };
+    endpoint_listener_divert(messages, BULK_MAGIC, connections_max, on_accepted, listener);
     *listener_out = listener;
     return 0;
-}
-
-static const struct address *stream_bulk_listener_address(const struct bulk_listener *listener)
-{
-    return stream_listener_address(listener->stream_listener);
 }
 
 static void stream_bulk_listener_close(struct bulk_listener *listener)
 {
     if (listener != NULL) {
-        stream_listener_close(listener->stream_listener);
+        endpoint_listener_divert(listener->messages, BULK_MAGIC, 0, NULL, NULL);
         free(listener);
     }
 }
@@ -548,7 +556,6 @@ static const char *stream_bulk_peer(const struct bulk *base) { return bulk_of((s
 const struct bulk_ops bulk_stream_ops = {
     .name = "stream",
     .listen = stream_bulk_listen,
-    .listener_address = stream_bulk_listener_address,
     .listener_close = stream_bulk_listener_close,
     .dial = stream_bulk_dial,
     .send = stream_bulk_send,

@@ -17,6 +17,7 @@
 struct loop;
 struct bulk;
 struct bulk_listener;
+struct endpoint_listener;
 
 struct bulk_range {
     uint64_t token;  /* the two sides have agreed on it */
@@ -53,12 +54,14 @@ struct bulk_handler {
 struct bulk_ops {
     const char *name;
 
-    /* As endpoint_listen(). A connection without a header within `first_range_ms` is closed unless it sends here (0: no
-     * deadline). */
-    int (*listen)(struct loop *loop, const char *host, unsigned port, unsigned first_range_ms, unsigned connections_max,
-                  const struct bulk_handler *handler, void *arg, struct bulk_listener **listener_out);
-    const struct address *(*listener_address)(const struct bulk_listener *listener);
-    void (*listener_close)(struct bulk_listener *listener); /* accepts NULL */
+    /* Accept bulk connections at the port of `messages`, beside as many others as that takes: one port a daemon, and
+     * one address to tell. A connection without a header within `first_range_ms` is closed unless it sends here (0: no
+     * deadline). `handler` and `arg` are borrowed until the last accepted bulk has closed.
+     * Errors: ROOST_ENOMEM. */
+    int (*listen)(struct loop *loop, struct endpoint_listener *messages, unsigned first_range_ms,
+                  unsigned connections_max, const struct bulk_handler *handler, void *arg,
+                  struct bulk_listener **listener_out);
+    void (*listener_close)(struct bulk_listener *listener); /* before that of messages; accepts NULL */
 
     /* As endpoint_dial(). */
     int (*dial)(struct loop *loop, const char *address, unsigned timeout_ms, const struct bulk_handler *handler,

@@ -11,6 +11,8 @@
  *
  * Failures:   dial fails, stream fails, a bad length, silence -> closing, with the status that on_closed will carry.
  *             queue full -> the send is refused, the connection goes on.
+ * Strangers:  of an accepted connection no more than the first length is read at first: it may be the word with which
+ *             another kind of connection begins (bulk.c), and then the stream is handed over untouched.
  * Invariants: at most one send and one receive are under way; a length is checked before memory is taken for it;
  *             on_closed comes when the stream is gone.
  * Thread:     the loop's.
@@ -19,9 +21,9 @@
 #include "common/io/endpoint.h"
 #include "common/contract.h"
 #include "common/error.h"
+#include "common/io/endpoint_internal.h"
 #include "common/io/endpoint_queue.h"
 #include "common/io/loop.h"
-#include "common/io/stream_internal.h"
 #include "common/limits.h"
 #include "common/log.h"
 
@@ -36,9 +38,10 @@ struct endpoint {
     const struct endpoint_handler *handler;
     void *arg;
     enum endpoint_state state;
-    struct stream_dial *dial;   /* while connecting */
-    struct stream *stream;      /* from then on */
-    struct loop_timer deadline; /* of the first frame, later of finishing */
+    struct stream_dial *dial;           /* while connecting */
+    struct stream *stream;              /* from then on */
+    struct endpoint_listener *listener; /* of a stranger, until its first length is there; a reference */
+    struct loop_timer deadline;         /* of the first frame, later of finishing */
 
     unsigned char *buffer; /* ENDPOINT_READ_BYTES; [start, end) is not consumed yet */
     size_t start, end;
@@ -59,8 +62,12 @@ struct endpoint_listener {
     struct stream_listener *stream_listener;
     const struct endpoint_handler *handler;
     void *arg;
-    unsigned first_frame_ms;
+    unsigned first_frame_ms, connections_max;
     size_t first_frame_bytes_max;
+    uint32_t other_word;        /* with which connections of another kind begin */
+    stream_accept_fn *other_fn; /* NULL: there are none */
+    void *other_arg;
+    unsigned references; /* the owner's, one of each stranger */
 };
 
 static void set_state(struct endpoint *endpoint, enum endpoint_state state)
@@ -71,8 +78,24 @@ static void set_state(struct endpoint *endpoint, enum endpoint_state state)
 
 /* ------------------------------------------------------------------------------------------ end */
 
+static void listener_release(struct endpoint_listener *listener)
+{
+    if (--listener->references == 0) {
+        free(listener);
+    }
+}
+
+static void is_no_stranger(struct endpoint *endpoint)
+{
+    if (endpoint->listener != NULL) {
+        listener_release(endpoint->listener);
+        endpoint->listener = NULL;
+    }
+}
+
 static void endpoint_free(struct endpoint *endpoint)
 {
+    is_no_stranger(endpoint);
     loop_timer_disarm(&endpoint->deadline);
     endpoint_queue_fini(&endpoint->queue);
     free(endpoint->buffer);
@@ -152,11 +175,15 @@ static bool deliver(struct endpoint *endpoint, const unsigned char *data, size_t
     return endpoint->state != ENDPOINT_CLOSING;
 }
 
+static uint32_t word_at(const unsigned char *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
 /* The length that stands at `start`, checked. False, and the connection ended, when it cannot be one. */
 static bool read_length(struct endpoint *endpoint, size_t *length_out)
 {
-    const unsigned char *at = endpoint->buffer + endpoint->start;
-    size_t length = (size_t)at[0] | (size_t)at[1] << 8 | (size_t)at[2] << 16 | (size_t)at[3] << 24;
+    size_t length = word_at(endpoint->buffer + endpoint->start);
     if (length == 0) {
         end_with(endpoint, error_set(ROOST_EINVAL, "%s sent a frame of no bytes", endpoint->peer));
         return false;
@@ -228,6 +255,23 @@ static bool take_long_frame(struct endpoint *endpoint, size_t bytes)
     return goes_on;
 }
 
+/* True: the connection is of the other kind, and no endpoint any more. Not when something was said to it already. */
+static bool hand_over(struct endpoint *endpoint)
+{
+    const struct endpoint_listener *listener = endpoint->listener;
+    if (listener->other_fn == NULL || word_at(endpoint->buffer) != listener->other_word || endpoint->sending ||
+        endpoint->state != ENDPOINT_OPEN) {
+        return false;
+    }
+    log_debug("event=handed_over peer=%s", endpoint->peer);
+    set_state(endpoint, ENDPOINT_CLOSING);
+    listener->other_fn(listener->other_arg, endpoint->stream);
+    int status = error_set(ROOST_ECANCELED, "%s does not speak in frames", endpoint->peer);
+    endpoint->handler->on_closed(endpoint, endpoint->arg, status);
+    endpoint_free(endpoint);
+    return true;
+}
+
 static void on_received(void *arg, int status, size_t bytes)
 {
     struct endpoint *endpoint = arg;
@@ -245,6 +289,12 @@ static void on_received(void *arg, int status, size_t bytes)
     } else if (goes_on) {
         endpoint->end += bytes;
     }
+    if (goes_on && endpoint->listener != NULL && endpoint->end == ENDPOINT_HEADER_BYTES) {
+        if (hand_over(endpoint)) {
+            return;
+        }
+        is_no_stranger(endpoint);
+    }
     if (goes_on && take_frames(endpoint)) {
         receive_more(endpoint);
     }
@@ -254,7 +304,8 @@ static void receive_more(struct endpoint *endpoint)
 {
     struct iovec iov[2];
     if (endpoint->frame == NULL) {
-        iov[0] = (struct iovec){ endpoint->buffer + endpoint->end, ENDPOINT_READ_BYTES - endpoint->end };
+        size_t wanted = endpoint->listener != NULL ? ENDPOINT_HEADER_BYTES : ENDPOINT_READ_BYTES;
+        iov[0] = (struct iovec){ endpoint->buffer + endpoint->end, wanted - endpoint->end };
         stream_receive(endpoint->stream, iov, 1, 1, on_received, endpoint);
         return;
     }
@@ -424,6 +475,8 @@ static void on_accepted(void *arg, struct stream *stream)
         stream_close(stream, ignore_closed, NULL);
         return;
     }
+    endpoint->listener = listener;
+    listener->references++;
     endpoint->frame_bytes_max = listener->first_frame_bytes_max;
     if (listener->first_frame_ms > 0) {
         loop_timer_arm(&endpoint->deadline, loop_now_ns() + listener->first_frame_ms * UINT64_C(1000000));
@@ -444,7 +497,13 @@ int endpoint_listen(struct loop *loop, const char *host, unsigned port, unsigned
     if (listener == NULL) {
         return error_set(ROOST_ENOMEM, "listening on %s: out of memory", host);
     }
-    *listener = (struct endpoint_listener){ loop, NULL, handler, arg, first_frame_ms, first_frame_bytes_max };
+    *listener = (struct endpoint_listener){ .loop = loop,
+                                            .handler = handler,
+                                            .arg = arg,
+                                            .first_frame_ms = first_frame_ms,
+                                            .connections_max = connections_max,
+                                            .first_frame_bytes_max = first_frame_bytes_max,
+                                            .references = 1 };
     status = stream_listen(loop, &address, connections_max, on_accepted, listener, &listener->stream_listener);
     if (status != 0) {
         free(listener);
@@ -462,9 +521,21 @@ const struct address *endpoint_listener_address(const struct endpoint_listener *
 void endpoint_listener_close(struct endpoint_listener *listener)
 {
     if (listener != NULL) {
+        ROOST_PRE(listener->other_fn == NULL);
         stream_listener_close(listener->stream_listener);
-        free(listener);
+        listener_release(listener);
     }
+}
+
+void endpoint_listener_divert(struct endpoint_listener *listener, uint32_t word, unsigned connections_max,
+                              stream_accept_fn *fn, void *arg)
+{
+    ROOST_PRE(word > PROTO_FRAME_BYTES_MAX);
+    ROOST_PRE((fn == NULL) != (listener->other_fn == NULL));
+    listener->other_word = word;
+    listener->other_fn = fn;
+    listener->other_arg = arg;
+    stream_listener_limit(listener->stream_listener, listener->connections_max + connections_max);
 }
 
 void endpoint_set_arg(struct endpoint *endpoint, void *arg) { endpoint->arg = arg; }

@@ -27,7 +27,8 @@ struct endpoint_handler {
     void (*on_room)(struct endpoint *endpoint, void *arg);
 
     /* The last callback, exactly once for each endpoint, also one that never opened. `status` is why:
-     *   ROOST_ECANCELED      endpoint_close() or endpoint_finish() was called
+     *   ROOST_ECANCELED      endpoint_close() or endpoint_finish() was called; also: it has turned out to be a bulk
+     *                        connection, which go in at the same port (bulk.h)
      *   ROOST_EDISCONNECTED  the peer closed or vanished
      *   ROOST_ECONNECT, ROOST_ETIMEDOUT, ROOST_ELIMIT  the dial failed; also: no first frame in time
      *   ROOST_ETOOBIG        the peer announced a frame over the limit

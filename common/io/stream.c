@@ -382,6 +382,11 @@ void stream_close(struct stream *stream, stream_closed_fn *fn, void *arg)
 
 const struct address *stream_listener_address(const struct stream_listener *listener) { return &listener->address; }
 
+void stream_listener_limit(struct stream_listener *listener, unsigned streams_max)
+{
+    listener->streams_max = streams_max;
+}
+
 static void listener_unref(struct stream_listener *listener)
 {
     if (--listener->references == 0) {

@@ -51,6 +51,9 @@ int stream_listen(struct loop *loop, const struct address *address, unsigned str
 /* The address with the port that was bound. Valid as long as the listener. */
 const struct address *stream_listener_address(const struct stream_listener *listener);
 
+/* `streams_max` from now on. Those that are open stay. */
+void stream_listener_limit(struct stream_listener *listener, unsigned streams_max);
+
 /* No accept after this; streams that it gave out live on. Once. Accepts NULL. */
 void stream_listener_close(struct stream_listener *listener);
 

@@ -260,6 +260,8 @@ void peers_close(struct peers *peers)
 
 const char *peers_address(const struct peers *peers) { return peers->address; }
 
+struct endpoint_listener *peers_listener(const struct peers *peers) { return peers->listener; }
+
 int peers_dial(struct peers *peers, const char *address, struct node_id node, struct peer **peer_out)
 {
     struct address parsed;

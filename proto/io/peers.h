@@ -17,6 +17,7 @@
 
 #include "proto/message.h"
 
+struct endpoint_listener;
 struct loop;
 struct peers;
 struct peer;
@@ -79,6 +80,10 @@ void peers_close(struct peers *peers);
 
 /* "HOST:PORT" with the port that was bound; "" without a listener. Valid until peers_close(). */
 const char *peers_address(const struct peers *peers);
+
+/* Where connections of another kind may come in at the same port (bulk.h); NULL without a listener. Valid until
+ * peers_close(). */
+struct endpoint_listener *peers_listener(const struct peers *peers);
 
 /* A peer to connect to, first in the next turn, then after each loss with growing pauses. `node`: who it is, so that
  * a connection that it makes to us is used as well; none when unknown. At most one peer a node.

@@ -93,7 +93,7 @@ struct member {
     uint32_t mark, mark_base;            /* last used; that of the present session's beginning */
     uint64_t deaths_sent, deaths_echoed; /* of head.deaths, counted from the first ever */
     uint32_t deaths_mark;                /* of the last notice */
-    char *host, *address_messages, *address_bulk, *labels;
+    char *host, *address, *labels;
     uint64_t memory_domain, memory_bytes, store_bytes;
     uint32_t cpus_hundredths;
     struct proto_load load;      /* as it was told last; what it has pulled is kept apart, peer by peer: */

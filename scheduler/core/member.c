@@ -67,10 +67,9 @@ static struct member *make(struct head *head, struct node_id id, uint32_t number
 static void free_texts(struct member *member)
 {
     free(member->host);
-    free(member->address_messages);
-    free(member->address_bulk);
+    free(member->address);
     free(member->labels);
-    member->host = member->address_messages = member->address_bulk = member->labels = NULL;
+    member->host = member->address = member->labels = NULL;
 }
 
 void members_fini(struct head *head)
@@ -270,9 +269,9 @@ static void commit(struct head *head, const struct member *member)
 
 static struct proto_node describe(struct head *head, const struct member *member)
 {
-    const char *texts[] = { member->host, member->address_messages, member->address_bulk, member->labels };
-    const char *copies[4];
-    for (size_t i = 0; i < 4; i++) {
+    const char *texts[] = { member->host, member->address, member->labels };
+    const char *copies[3];
+    for (size_t i = 0; i < 3; i++) {
         copies[i] = texts[i] == NULL ? "" : head_copy(head, texts[i], strlen(texts[i]) + 1);
     }
     return (struct proto_node){ .id = member->id,
@@ -280,9 +279,8 @@ static struct proto_node describe(struct head *head, const struct member *member
                                 .incarnation = member->incarnation,
                                 .state = member->state,
                                 .host = copies[0],
-                                .address_messages = copies[1],
-                                .address_bulk = copies[2],
-                                .labels = copies[3],
+                                .address = copies[1],
+                                .labels = copies[2],
                                 .memory_domain = member->memory_domain,
                                 .cpus_hundredths = member->cpus_hundredths,
                                 .memory_bytes = member->memory_bytes,
@@ -367,8 +365,7 @@ static void take_hello(struct member *member, const struct proto_hello *hello)
 {
     free_texts(member);
     member->host = head_text(hello->host);
-    member->address_messages = head_text(hello->address_messages);
-    member->address_bulk = head_text(hello->address_bulk);
+    member->address = head_text(hello->address);
     member->labels = head_text(hello->labels);
     member->memory_domain = hello->memory_domain;
     member->memory_bytes = hello->memory_bytes;

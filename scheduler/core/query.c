@@ -258,7 +258,7 @@ static void fill_nodes(struct rows *rows)
         cell(rows, "%u", member->incarnation);
         cell(rows, "%s", node_state(member));
         cell(rows, "%s", member_name(rows->head, i));
-        cell(rows, "%s", member->address_messages == NULL ? "" : member->address_messages);
+        cell(rows, "%s", member->address == NULL ? "" : member->address);
         cell(rows, "%u.%02u", member->cpus_hundredths / 100, member->cpus_hundredths % 100);
         cell(rows, "%u.%02u", member->load.cpus_free_hundredths / 100, member->load.cpus_free_hundredths % 100);
         cell(rows, "%" PRIu64, member->load.memory_free_bytes);

@@ -7,6 +7,7 @@
  * The sender is forked off before nng is touched and takes its orders through a socket pair. */
 #include "common/bytes.h"
 #include "common/io/bulk.h"
+#include "common/io/endpoint.h"
 #include "common/io/loop.h"
 #include "common/io/nng_threads.h"
 #include "common/limits.h"
@@ -233,19 +234,34 @@ static uint64_t run_bare(int orders, unsigned char *memory)
     return took_ns;
 }
 
+/* Of the endpoints at whose port the bulk connections come in: none speaks. */
+static void on_stranger(struct endpoint *endpoint, void *arg) { (void)endpoint, (void)arg; }
+static void on_frame(struct endpoint *endpoint, void *arg, const void *data, size_t size)
+{
+    (void)endpoint, (void)arg, (void)data, (void)size;
+}
+static void on_stranger_over(struct endpoint *endpoint, void *arg, int status)
+{
+    (void)endpoint, (void)arg, (void)status;
+}
+static const struct endpoint_handler stranger_handler = { on_stranger, on_frame, NULL, on_stranger_over };
+
 static uint64_t run_bulk(struct loop *loop, int orders, unsigned char *memory, unsigned way)
 {
     struct side side = { .loop = loop, .memory = memory };
+    struct endpoint_listener *messages;
     struct bulk_listener *listener;
-    if (bulk_stream_ops.listen(loop, "127.0.0.1", 0, 0, 1, &handler, &side, &listener) != 0) {
+    if (endpoint_listen(loop, "127.0.0.1", 0, 0, 1, 1, &stranger_handler, NULL, &messages) != 0 ||
+        bulk_stream_ops.listen(loop, messages, 0, 1, &handler, &side, &listener) != 0) {
         fail("listen");
     }
-    struct order order = { way, bulk_stream_ops.listener_address(listener)->port };
+    struct order order = { way, endpoint_listener_address(messages)->port };
     if (write(orders, &order, sizeof order) != sizeof order) {
         fail("order");
     }
     loop_run(loop);
     bulk_stream_ops.listener_close(listener);
+    endpoint_listener_close(messages);
     return side.took_ns;
 }
 

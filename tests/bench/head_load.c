@@ -131,8 +131,7 @@ static void greet(struct head_load *load, uint32_t agent)
                                  .number = load->agents[agent].number,
                                  .incarnation = load->agents[agent].incarnation,
                                  .host = host,
-                                 .address_messages = "a:1",
-                                 .address_bulk = "a:2",
+                                 .address = "a:1",
                                  .labels = "",
                                  .cpus_hundredths = AGENT_CPUS * 100,
                                  .memory_bytes = ROOST_GIB(64) };

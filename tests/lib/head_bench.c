@@ -273,8 +273,7 @@ static void hello(struct bench *bench, uint32_t i, uint32_t number, uint32_t inc
                                  .number = number,
                                  .incarnation = incarnation,
                                  .host = host,
-                                 .address_messages = "a:1",
-                                 .address_bulk = "a:2",
+                                 .address = "a:1",
                                  .labels = "",
                                  .cpus_hundredths = agent->cpus * 100,
                                  .memory_bytes = ROOST_GIB(4) };

@@ -185,8 +185,7 @@ void head_host_hello(struct world *world, struct proto_hello *hello_out)
                                        .cluster = { 5, 5 },
                                        .epoch = world->head->epoch,
                                        .host = "head",
-                                       .address_messages = "head:1",
-                                       .address_bulk = "",
+                                       .address = "head:1",
                                        .labels = "" };
 }
 

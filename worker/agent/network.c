@@ -30,8 +30,8 @@ struct neighbour { /* another agent, as the head describes it */
     struct list_node all;
     uint32_t number, incarnation;
     struct node_id id;
-    char host[64];               /* its name, for people */
-    char messages[64], bulk[64]; /* "HOST:PORT" */
+    char host[64];    /* its name, for people */
+    char address[64]; /* "HOST:PORT" */
 };
 
 struct waiting { /* for a session that is being made; agents' messages point to nothing */
@@ -86,8 +86,7 @@ static void describe(struct network *network, struct proto_hello *hello, enum pr
     hello->number = network->number;
     hello->incarnation = network->incarnation;
     hello->host = daemon->node_name;
-    hello->address_messages = network->with_agents == NULL ? "" : peers_address(network->with_agents);
-    hello->address_bulk = transfers_address(network->transfers);
+    hello->address = peers_address(network->with_agents);
     hello->cpus_hundredths = daemon->config.cpus_hundredths;
     hello->memory_bytes = daemon->config.memory_bytes;
     for (uint32_t i = 0; i < daemon->config.segments_count; i++) {
@@ -254,8 +253,7 @@ static void learn_nodes(struct network *network, const struct proto_nodes *nodes
         neighbour->incarnation = node->incarnation;
         neighbour->id = node->id;
         snprintf(neighbour->host, sizeof neighbour->host, "%s", node->host);
-        snprintf(neighbour->messages, sizeof neighbour->messages, "%s", node->address_messages);
-        snprintf(neighbour->bulk, sizeof neighbour->bulk, "%s", node->address_bulk);
+        snprintf(neighbour->address, sizeof neighbour->address, "%s", node->address);
     }
 }
 
@@ -477,7 +475,7 @@ static struct peer *dial(struct network *network, struct core_peer name)
         }
     }
     if (neighbour == NULL || neighbour->incarnation != name.incarnation ||
-        peers_dial(network->with_agents, neighbour->messages, neighbour->id, &peer) != 0) {
+        peers_dial(network->with_agents, neighbour->address, neighbour->id, &peer) != 0) {
         log_warn("event=agent_unknown node=%u incarnation=%u why=\"%.200s\"", name.node, name.incarnation,
                  error_text());
         return NULL;
@@ -560,10 +558,10 @@ static void transfer_done(void *arg, uint64_t token, int status, uint64_t value,
     to_core(arg, &event);
 }
 
-static const char *bulk_address_of(void *arg, uint32_t node)
+static const char *address_of(void *arg, uint32_t node)
 {
     const struct neighbour *neighbour = find_neighbour(arg, node);
-    return neighbour == NULL ? NULL : neighbour->bulk;
+    return neighbour == NULL ? NULL : neighbour->address;
 }
 
 void network_pull(struct network *network, uint64_t token, const void *body)
@@ -585,12 +583,13 @@ int network_open(struct network **network_out, struct daemon *daemon, const char
     list_init(&network->neighbours);
     list_init(&network->ways);
     list_init(&network->unreachable);
-    struct transfer_owner owner = { transfer_done, bulk_address_of, network };
+    struct transfer_owner owner = { transfer_done, address_of, network };
     struct peers_options for_head = { .self = daemon->node };
     struct peers_options for_agents = { .listen = "127.0.0.1:0", .self = daemon->node };
-    int status = transfers_create(&network->transfers, daemon->loop, daemon->store, "127.0.0.1", &owner);
+    int status = peers_open(&network->with_agents, daemon->loop, &for_agents, &agent_handler, network);
     if (status == 0) {
-        status = peers_open(&network->with_agents, daemon->loop, &for_agents, &agent_handler, network);
+        status = transfers_create(&network->transfers, daemon->loop, daemon->store,
+                                  peers_listener(network->with_agents), &owner);
     }
     if (status == 0) {
         status = peers_open(&network->with_head, daemon->loop, &for_head, &head_handler, network);
@@ -608,11 +607,11 @@ void network_close(struct network *network)
         return;
     }
     network->is_closed = true;
-    peers_close(network->with_head);
-    peers_close(network->with_agents);
     if (network->transfers != NULL) {
         transfers_stop(network->transfers);
     }
+    peers_close(network->with_head);
+    peers_close(network->with_agents);
 }
 
 void network_destroy(struct network *network)

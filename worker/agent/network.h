@@ -13,7 +13,7 @@
 struct daemon;
 struct network;
 
-/* Listens for agents and for bulk bytes on `listen_host` (loopback), and begins to dial the head.
+/* Listens at one port of loopback, for agents and for the bytes that they send, and begins to dial the head.
  * Errors: those of peers_open() and transfers_create(). */
 int network_open(struct network **network_out, struct daemon *daemon, const char *head_address);
 /* No more events. Before the loop is destroyed. Accepts NULL. */

@@ -77,7 +77,6 @@ struct transfers {
     struct store *store;
     struct transfer_owner owner;
     struct bulk_listener *listener;
-    char address[ADDRESS_TEXT_BYTES];
     struct id_map incoming_by_transfer;
     struct list_node incoming, outgoing, due, answers, accepted;
     struct loop_task tell;
@@ -476,8 +475,8 @@ void transfers_run(struct transfers *transfers, uint64_t token, const struct age
 
 /* ------------------------------------------------------------------ the whole */
 
-int transfers_create(struct transfers **transfers_out, struct loop *loop, struct store *store, const char *host,
-                     const struct transfer_owner *owner)
+int transfers_create(struct transfers **transfers_out, struct loop *loop, struct store *store,
+                     struct endpoint_listener *messages, const struct transfer_owner *owner)
 {
     struct transfers *transfers = calloc(1, sizeof *transfers);
     if (transfers == NULL) {
@@ -489,18 +488,15 @@ int transfers_create(struct transfers **transfers_out, struct loop *loop, struct
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);
     }
-    int status = bulk_stream_ops.listen(loop, host, 0, TRANSFER_FIRST_RANGE_MS, TRANSFER_CONNECTIONS_MAX,
+    int status = bulk_stream_ops.listen(loop, messages, TRANSFER_FIRST_RANGE_MS, TRANSFER_CONNECTIONS_MAX,
                                         &accepted_handler, transfers, &transfers->listener);
     if (status != 0) {
         free(transfers);
         return status;
     }
-    address_print(bulk_stream_ops.listener_address(transfers->listener), transfers->address);
     *transfers_out = transfers;
     return 0;
 }
-
-const char *transfers_address(const struct transfers *transfers) { return transfers->address; }
 
 void transfers_stop(struct transfers *transfers)
 {

@@ -338,6 +338,24 @@ static int job_roll_call(struct roost *rt)
     return 0;
 }
 
+/* Bytes of each of two nodes, read on the other. */
+static int job_exchange(struct roost *rt)
+{
+    roost_ref bytes[2], sums[2];
+    for (int i = 0; i < 2; i++) {
+        struct roost_task_options from = on(rt, 1 + i, true), to = on(rt, 2 - i, true);
+        ROOST_CHECK(roost_call_with(rt, make_bytes, &from, &bytes[i], 3000000));
+        ROOST_CHECK(roost_call_with(rt, measure, &to, &sums[i], bytes[i]));
+    }
+    tell(rt, "from node-1", sums[0]);
+    tell(rt, "from node-2", sums[1]);
+    say_in(folder, "working");
+    wait_in(folder, "seen");
+    roost_free_many(rt, bytes, 2);
+    roost_free_many(rt, sums, 2);
+    return 0;
+}
+
 /* One task for each reason to wait. */
 static int job_reasons(struct roost *rt)
 {
@@ -386,8 +404,9 @@ static const struct {
     const char *name;
     int (*run)(struct roost *rt);
 } jobs[] = {
-    { "retry", job_retry }, { "lost", job_lost },           { "fourth", job_fourth },   { "busy", job_busy },
-    { "empty", job_empty }, { "roll_call", job_roll_call }, { "reasons", job_reasons }, { "sleeper", job_sleeper },
+    { "retry", job_retry },     { "lost", job_lost },       { "fourth", job_fourth },
+    { "busy", job_busy },       { "empty", job_empty },     { "roll_call", job_roll_call },
+    { "reasons", job_reasons }, { "sleeper", job_sleeper }, { "exchange", job_exchange },
 };
 
 static int driver(struct roost *rt, int argc, char **argv)

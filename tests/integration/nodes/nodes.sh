@@ -259,27 +259,78 @@ part_head_of_local_dies() {
 
 # ------------------------------------------------------------------ bad input
 
-tcp_ports_of() { # PID: the ports on which it listens
+listeners_of() { # PID: "ADDRESS:PORT" on which it listens, in hexadecimal digits as /proc has them
     local inode
     for inode in $(find "/proc/$1/fd" -lname 'socket:*' -printf '%l\n' 2>/dev/null | tr -dc '0-9\n'); do
-        awk -v inode="$inode" '$4 == "0A" && $10 == inode { sub(/.*:/, "", $2); print $2 }' /proc/net/tcp
-    done | while read -r port; do echo $((16#$port)); done
+        awk -v inode="$inode" '$4 == "0A" && $10 == inode { print $2 }' /proc/net/tcp /proc/net/tcp6
+    done
+}
+tcp_ports_of() { # PID: the ports on which it listens
+    local listener
+    for listener in $(listeners_of "$1"); do echo $((16#${listener##*:})); done
+}
+
+# Whatever runs here, only the head and the agents of nodes $* listen, each at one port of 127.0.0.1.
+one_port_each() {
+    local pid node listen wanted
+    listen=$(for pid in $(strays); do listeners_of "$pid" | sed "s/^0100007F:.*/$pid/"; done | sort -n | xargs)
+    wanted=$({ head_pid && for node in "$@"; do agent "$node"; done; } | sort -n | xargs)
+    [ "$listen" = "$wanted" ] || fail "these listen: $listen; wanted: $wanted"
+}
+
+exchange() { # between node-1 and node-2, both ways
+    job exchange
+    event working
+    one_port_each 1 2
+    tell_job seen
+    job_ends 0
+    said "^from node-1: value 3000000$"
+    said "^from node-2: value 3000000$"
+    rm "$events"/*
+}
+
+part_one_port_each() {
+    local pid
+    cluster 1
+    run 0 "$JOBS" roll_call "$events"
+    one_port_each 1
+    join 2
+    exchange
+    pid=$(agent 2)
+    kill -KILL "$pid"
+    wait_for "the end of node-2" is_state 2 dead
+    join 2 # at another port
+    exchange
+    all_is_empty 1 2
+    no_alarms
+    no_cluster
+}
+
+tell_port() { # PORT COMMAND...: what the command prints, by a shell that may die of a connection that was cut
+    local port=$1
+    shift
+    ("$@" >"/dev/tcp/127.0.0.1/$port") 2>/dev/null
 }
 
 part_strangers() {
     local port node held=()
     cluster 2
+    head -c 100000 /dev/urandom >"$work/garbage"
     for port in "${ROOST_ADDRESS#*:}" $(tcp_ports_of "$(agent 1)") $(tcp_ports_of "$(agent 2)"); do
-        head -c 100000 /dev/urandom >"/dev/tcp/127.0.0.1/$port" 2>/dev/null
-        printf 'GET / HTTP/1.0\r\n\r\n' >"/dev/tcp/127.0.0.1/$port" 2>/dev/null
-        printf '\0\0\0\0\0\0\0\0\377\377\377\377\377\377\377\377' >"/dev/tcp/127.0.0.1/$port" 2>/dev/null
+        tell_port "$port" cat "$work/garbage"
+        tell_port "$port" printf 'GET / HTTP/1.0\r\n\r\n'
+        tell_port "$port" printf '\0\0\0\0\0\0\0\0\377\377\377\377\377\377\377\377'
+        tell_port "$port" cat <(printf RBLK) "$work/garbage"
         exec {node}<>"/dev/tcp/127.0.0.1/$port" # opened, and nothing said
         held+=("$node")
         exec {node}<>"/dev/tcp/127.0.0.1/$port"
         printf '\0\0\0' >&"$node" # a part of a frame
         held+=("$node")
+        exec {node}<>"/dev/tcp/127.0.0.1/$port"
+        printf RBLK >&"$node" # as who brings bytes, and none come
+        held+=("$node")
     done
-    [ "${#held[@]}" = 10 ] || fail "${#held[@]} connections: the head has one port, each agent two"
+    [ "${#held[@]}" = 9 ] || fail "${#held[@]} connections: the head and each agent have one port"
     job roll_call
     job_ends 0
     said '^node-1$'

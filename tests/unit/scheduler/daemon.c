@@ -93,7 +93,7 @@ static void say_hello(void *arg, struct proto_hello *hello)
     hello->number = agent.welcome.number;
     hello->incarnation = agent.welcome.incarnation;
     hello->host = "elsewhere";
-    hello->address_messages = hello->address_bulk = "127.0.0.1:1";
+    hello->address = "127.0.0.1:1";
     hello->cpus_hundredths = 400;
     hello->memory_bytes = hello->store_bytes = 1 << 30;
 }

@@ -56,7 +56,7 @@ static void on_nodes(struct agent *agent, const struct proto_nodes *nodes)
         member->incarnation = node->incarnation;
         member->is_alive = node->state != PROTO_NODE_DEAD;
         member->info = *node;
-        member->info.host = member->info.address_messages = member->info.address_bulk = member->info.labels = NULL;
+        member->info.host = member->info.address = member->info.labels = NULL;
         snprintf(member->host, sizeof member->host, "%s", node->host);
         snprintf(member->labels, sizeof member->labels, "%s", node->labels);
     }

@@ -35,6 +35,7 @@ struct end {
 struct net {
     struct fixture fixture;
     const struct bulk_ops *ops;
+    struct endpoint_listener *messages;
     struct bulk_listener *listener;
     char address[ADDRESS_TEXT_BYTES];
     struct end server, client;
@@ -131,14 +132,15 @@ static void net_start(struct net *net, const struct bulk_ops *ops, unsigned firs
 {
     *net = (struct net){ .ops = ops };
     fixture_start(&net->fixture);
-    CHECK_EQ(ops->listen(net->fixture.loop, "127.0.0.1", 0, first_range_ms, 10, &handler, &net->server, &net->listener),
+    net->messages = fixture_listen(&net->fixture, net->address);
+    CHECK_EQ(ops->listen(net->fixture.loop, net->messages, first_range_ms, 10, &handler, &net->server, &net->listener),
              0);
-    address_print(ops->listener_address(net->listener), net->address);
 }
 
 static void net_end(struct net *net)
 {
     net->ops->listener_close(net->listener);
+    endpoint_listener_close(net->messages);
     if (net->client.bulk != NULL) {
         bulk_close(net->client.bulk);
     }
@@ -175,13 +177,18 @@ static void net_connect(struct net *net)
     loop_timer_disarm(&net->fixture.guard);
 }
 
-static int bare_connect(const struct net *net)
+/* A bare socket that has said `words` and nothing else. */
+static int bare_connect(const struct net *net, const char *words)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_port = htons(net->ops->listener_address(net->listener)->port),
+                                   .sin_port = htons(endpoint_listener_address(net->messages)->port),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct timeval patience = { .tv_sec = 10 };
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     CHECK_EQ(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    CHECK_EQ(write(fd, words, strlen(words)), (ssize_t)strlen(words));
     return fd;
 }
 
@@ -393,7 +400,7 @@ static void expect_cut(const struct bulk_ops *ops, const uint64_t words[HEADER_W
 {
     struct net net;
     net_start(&net, ops, 0);
-    int fd = bare_connect(&net);
+    int fd = bare_connect(&net, "RBLK");
     CHECK_EQ(write(fd, words, 8 * HEADER_WORDS), 8 * HEADER_WORDS);
     net_wait(&net, &net.server);
     CHECK_EQ(net.server.status, ROOST_EINVAL);
@@ -425,7 +432,7 @@ BULK_TEST(reads_a_header_that_comes_in_pieces_behind_a_range)
     net_start(&net, ops, 0);
     net.server.memory = to;
     net.server.memory_bytes = sizeof to;
-    int fd = bare_connect(&net);
+    int fd = bare_connect(&net, "RBLK");
     struct {
         uint64_t first[HEADER_WORDS];
         char bytes[8];
@@ -455,13 +462,11 @@ BULK_TEST(a_peer_that_goes_in_the_middle_of_a_range_ends_it_once)
     net.server.memory_bytes = 9 << 20;
     net.server.memory = malloc(net.server.memory_bytes);
     net.server.frees_when_over = true;
-    int fd = bare_connect(&net);
+    int fd = bare_connect(&net, "RBLK");
     uint64_t words[HEADER_WORDS] = { htole64(one_range), 7, 0, htole64(9 << 20) };
     static unsigned char some[5 << 20];
     CHECK_EQ(write(fd, words, sizeof words), sizeof words);
     net.server.memory[0] = 1;
-    struct timeval patience = { .tv_sec = 10 };
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     CHECK(send(fd, some, sizeof some, MSG_DONTWAIT) > 0);
     close(fd);
     net_wait(&net, &net.server);
@@ -554,20 +559,17 @@ BULK_TEST(closes_a_connection_that_stays_silent)
 {
     struct net net;
     net_start(&net, ops, 30);
-    int fd = bare_connect(&net);
+    int fd = bare_connect(&net, "RBLK");
     net_wait(&net, &net.server);
     CHECK_EQ(net.server.status, ROOST_ETIMEDOUT);
     close(fd);
     net_end(&net);
 }
 
-BULK_TEST(listens_on_loopback_only_and_says_when_nobody_listens)
+BULK_TEST(says_when_nobody_listens)
 {
     struct fixture fixture;
     fixture_start(&fixture);
-    struct bulk_listener *listener;
-    CHECK_EQ(ops->listen(fixture.loop, "0.0.0.0", 0, 0, 1, &handler, NULL, &listener), ROOST_EAUTH);
-    CHECK(strstr(error_text(), "use 127.0.0.1") != NULL);
     struct end end = { .opened = 0 };
     CHECK_EQ(ops->dial(fixture.loop, "nonsense", 1000, &handler, &end, &end.bulk), ROOST_EINVAL);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -584,4 +586,130 @@ BULK_TEST(listens_on_loopback_only_and_says_when_nobody_listens)
     CHECK_EQ(end.closed, 1);
     close(fd);
     fixture_end(&fixture);
+}
+
+/* ---- beside messages */
+
+struct talk { /* the server's half of connections in frames */
+    int opened, closed, status, frames, opened_wanted;
+    bool done; /* a connection has closed, a frame has come, or as many as wanted have opened */
+};
+
+static void on_talk_open(struct endpoint *endpoint, void *arg)
+{
+    struct talk *talk = arg;
+    (void)endpoint;
+    talk->done |= ++talk->opened == talk->opened_wanted;
+}
+
+static void on_talk_frame(struct endpoint *endpoint, void *arg, const void *data, size_t size)
+{
+    struct talk *talk = arg;
+    (void)data;
+    talk->frames++;
+    talk->done = true;
+    CHECK_EQ(endpoint_send(endpoint, &(struct endpoint_piece){ data, size }, 1), 0);
+}
+
+static void on_talk_closed(struct endpoint *endpoint, void *arg, int status)
+{
+    struct talk *talk = arg;
+    (void)endpoint;
+    talk->closed++;
+    talk->status = status;
+    talk->done = true;
+}
+
+static const struct endpoint_handler talk_handler = { on_talk_open, on_talk_frame, NULL, on_talk_closed };
+
+static void talk_start(struct net *net, const struct bulk_ops *ops, struct talk *talk, unsigned first_frame_ms)
+{
+    *net = (struct net){ .ops = ops };
+    *talk = (struct talk){ .opened = 0 };
+    fixture_start(&net->fixture);
+    CHECK_EQ(
+        endpoint_listen(net->fixture.loop, "127.0.0.1", 0, first_frame_ms, 100, 1, &talk_handler, talk, &net->messages),
+        0);
+    address_print(endpoint_listener_address(net->messages), net->address);
+    CHECK_EQ(ops->listen(net->fixture.loop, net->messages, 0, 1, &handler, &net->server, &net->listener), 0);
+}
+
+static void talk_wait(struct net *net, struct talk *talk)
+{
+    fixture_run(&net->fixture, &talk->done);
+    talk->done = false;
+}
+
+/* One of each kind at a time is what the two limits allow together. */
+BULK_TEST(comes_in_at_the_port_of_messages_which_go_on_beside_it)
+{
+    static unsigned char bytes[100000], to[sizeof bytes];
+    char answer[5];
+    struct net net;
+    struct talk talk;
+    talk_start(&net, ops, &talk, 0);
+    fill(bytes, sizeof bytes, 6);
+    int fd = bare_connect(&net, "\1"); /* no whole length yet */
+    net_connect(&net);
+    CHECK_EQ(talk.opened, 2); /* who has said nothing may be anyone */
+    CHECK_EQ(talk.closed, 1);
+    CHECK_EQ(talk.status, ROOST_ECANCELED);
+    talk.done = false;
+    CHECK_EQ(write(fd, "\0\0\0h", 4), 4);
+    talk_wait(&net, &talk);
+    net.server.memory = to;
+    net.server.memory_bytes = sizeof to;
+    net.server.received_wanted = 1;
+    CHECK_EQ(bulk_send(net.client.bulk, &(struct bulk_range){ 1, 0, sizeof bytes }, bytes), 0);
+    net_wait(&net, &net.server);
+    CHECK_EQ(memcmp(to, bytes, sizeof to), 0);
+    CHECK_EQ(recv(fd, answer, sizeof answer, MSG_WAITALL), 5);
+    CHECK_EQ(memcmp(answer, "\1\0\0\0h", 5), 0);
+    CHECK_EQ(write(fd, "\4\0\0\0RBLK", 8), 8); /* a frame, in the middle of others */
+    talk_wait(&net, &talk);
+    CHECK_EQ(talk.frames, 2);
+    close(fd);
+    talk_wait(&net, &talk);
+    CHECK_EQ(talk.closed, 2);
+    net.server.received_wanted = 0;
+    net_end(&net);
+}
+
+BULK_TEST(a_stranger_in_the_middle_of_its_first_word_outlives_both_listeners)
+{
+    char byte;
+    struct net net;
+    struct talk talk;
+    talk_start(&net, ops, &talk, 0);
+    int early = bare_connect(&net, "RB"), late = bare_connect(&net, "RBL");
+    talk.opened_wanted = 2;
+    talk_wait(&net, &talk);
+    ops->listener_close(net.listener);
+    net.listener = NULL;
+    CHECK_EQ(write(early, "LK", 2), 2);
+    talk_wait(&net, &talk);
+    CHECK_EQ(talk.status, ROOST_ETOOBIG); /* a length as any other */
+    endpoint_listener_close(net.messages);
+    net.messages = NULL;
+    CHECK_EQ(write(late, "K", 1), 1);
+    talk_wait(&net, &talk);
+    CHECK_EQ(talk.status, ROOST_ETOOBIG);
+    CHECK(read(late, &byte, 1) <= 0);
+    CHECK_EQ(net.server.opened, 0);
+    close(early);
+    close(late);
+    net_end(&net);
+}
+
+BULK_TEST(is_cut_when_its_first_word_does_not_come_in_time)
+{
+    struct net net;
+    struct talk talk;
+    talk_start(&net, ops, &talk, 30);
+    int fd = bare_connect(&net, "RBL");
+    talk_wait(&net, &talk);
+    CHECK_EQ(talk.status, ROOST_ETIMEDOUT);
+    CHECK_EQ(net.server.opened, 0);
+    close(fd);
+    net_end(&net);
 }

@@ -3,6 +3,7 @@
 #define ROOST_TESTS_UNIT_COMMON_IO_FIXTURE_H
 
 #include "common/error.h"
+#include "common/io/endpoint.h"
 #include "common/io/loop.h"
 #include "common/io/nng_threads.h"
 #include "tests/lib/test.h"
@@ -76,6 +77,30 @@ static inline void fixture_run(struct fixture *fixture, const bool *wanted)
     loop_on_turn_end(fixture->loop, NULL, NULL);
     loop_timer_disarm(&fixture->guard);
     CHECK(*wanted);
+}
+
+static inline void fixture_stranger_came(struct endpoint *endpoint, void *arg) { (void)endpoint, (void)arg; }
+
+static inline void fixture_stranger_spoke(struct endpoint *endpoint, void *arg, const void *data, size_t size)
+{
+    (void)endpoint, (void)arg, (void)data;
+    CHECK_EQ(size, 0); /* in frames, and nobody here does */
+}
+
+static inline void fixture_stranger_went(struct endpoint *endpoint, void *arg, int status)
+{
+    (void)endpoint, (void)arg, (void)status;
+}
+
+/* A port of loopback for connections that do not speak in frames; `address_out` is where. */
+static inline struct endpoint_listener *fixture_listen(struct fixture *fixture, char address_out[ADDRESS_TEXT_BYTES])
+{
+    static const struct endpoint_handler handler = { fixture_stranger_came, fixture_stranger_spoke, NULL,
+                                                     fixture_stranger_went };
+    struct endpoint_listener *listener;
+    CHECK_EQ(endpoint_listen(fixture->loop, "127.0.0.1", 0, 0, 1, 1, &handler, NULL, &listener), 0);
+    address_print(endpoint_listener_address(listener), address_out);
+    return listener;
 }
 
 /* Destroys the loop and ends nng's threads; no descriptor and no memory may be left. */

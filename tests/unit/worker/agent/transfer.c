@@ -17,6 +17,8 @@ struct answer {
 
 struct side {
     struct store *store;
+    struct endpoint_listener *messages;
+    char address[ADDRESS_TEXT_BYTES];
     struct transfers *transfers;
     struct answer answers[ANSWERS_MAX];
     int answers_count, answers_wanted;
@@ -41,7 +43,7 @@ static void on_done(void *arg, uint64_t token, int status, uint64_t value, const
 static const char *address_of(void *arg, uint32_t node)
 {
     (void)arg;
-    const char *address = node == 1 ? transfers_address(receiver.transfers) : NULL;
+    const char *address = node == 1 ? receiver.address : NULL;
     address = address != NULL && dead_end != NULL ? dead_end : address;
     dead_end = NULL;
     return address;
@@ -53,7 +55,8 @@ static void side_start(struct side *side)
     struct transfer_owner owner = { on_done, address_of, side };
     *side = (struct side){ .done = false };
     CHECK_EQ(store_open(&side->store, &options), 0);
-    CHECK_EQ(transfers_create(&side->transfers, fixture.loop, side->store, "127.0.0.1", &owner), 0);
+    side->messages = fixture_listen(&fixture, side->address);
+    CHECK_EQ(transfers_create(&side->transfers, fixture.loop, side->store, side->messages, &owner), 0);
 }
 
 static void start(void)
@@ -67,6 +70,8 @@ static void end(void)
 {
     transfers_stop(sender.transfers);
     transfers_stop(receiver.transfers);
+    endpoint_listener_close(sender.messages);
+    endpoint_listener_close(receiver.messages);
     loop_destroy(fixture.loop);
     transfers_destroy(sender.transfers);
     transfers_destroy(receiver.transfers);
