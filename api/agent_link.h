@@ -65,6 +65,7 @@ struct agent_link {
     struct task_ring lease_tasks; /* the worker's thread alone, as the next */
     struct ring_producer lease_completes;
     uint64_t leased_runs, leased_stale; /* counted: the last number of a run; tasks of leases that were over */
+    uint64_t leased_unrung_ns;          /* since when a sleeping holder was not rung for what was completed; or 0 */
 
     /* leases that this client holds (agent_lease.c) */
     struct list_node leases, leases_closed; /* struct link_lease */

@@ -25,6 +25,12 @@ struct doorbell {
  * process, any thread. */
 bool doorbell_ring(struct doorbell *bell);
 
+/* Would a ring wake somebody? After a full barrier behind the publishing, as a reason to ring later. */
+static inline bool doorbell_is_armed(const struct doorbell *bell)
+{
+    return atomic_load_explicit(&bell->sleeping, memory_order_relaxed) != 0; /* relaxed: after the caller's barrier */
+}
+
 /* Wake whoever sleeps, whatever the flag says. For the agent after a death: a ringer killed between clearing the flag
  * and waking leaves a sleeper that doorbell_ring() cannot see. */
 void doorbell_ring_always(struct doorbell *bell);

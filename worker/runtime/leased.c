@@ -18,7 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MISSING_MS = 5 }; /* a moment for the agent: it may not have read yet that the argument was made */
+enum {
+    MISSING_MS = 5,      /* a moment for the agent: it may not have read yet that the argument was made */
+    RING_LATE_NS = 50000 /* a wake-up costs both sides as much as a small task */
+};
 
 uint64_t leased_number(const struct agent_link *link)
 {
@@ -39,7 +42,25 @@ static int attach(struct agent_link *link)
     return 0;
 }
 
-int leased_claim(struct agent_link *link, struct task_ring_item *item)
+static struct client_bells *holder_bells(const struct agent_link *link)
+{
+    uint32_t holder = atomic_load_explicit(&link->lease_page->holder, memory_order_relaxed); /* relaxed: a hint */
+    return &link->node_bells[holder % CLIENTS_MAX];
+}
+
+/* Nothing more comes that would ring for it. */
+static void ring_at_last(struct agent_link *link)
+{
+    struct client_bells *bells = holder_bells(link);
+    uint32_t lead = atomic_load_explicit(&bells->lead,
+                                         memory_order_relaxed); /* relaxed: whoever begins to lead looks */
+    link->leased_unrung_ns = 0;
+    if (lead != CLIENT_LEAD_NONE) {
+        doorbell_ring(&bells->of[lead % CLIENT_DOORBELLS].doorbell);
+    }
+}
+
+static int claim(struct agent_link *link, struct task_ring_item *item)
 {
     uint64_t number = leased_number(link);
     if (number == 0) {
@@ -55,6 +76,15 @@ int leased_claim(struct agent_link *link, struct task_ring_item *item)
             break;
         }
         link->leased_stale++;
+    }
+    return got;
+}
+
+int leased_claim(struct agent_link *link, struct task_ring_item *item)
+{
+    int got = claim(link, item);
+    if (got == 0 && link->leased_unrung_ns != 0) {
+        ring_at_last(link);
     }
     return got;
 }
@@ -94,24 +124,33 @@ static void write_done(unsigned char *to, const struct lease_done *done, const s
     }
 }
 
-static struct client_bells *holder_bells(const struct agent_link *link)
+/* A thread that sleeps is woken for several completions at once, as long as they come fast. Should the next one take longer
+ * than this one did: the holder's library looks once in a millisecond while a ring has tasks. */
+static bool is_too_early(struct agent_link *link, const struct doorbell *bell, uint64_t duration_ns, uint64_t now_ns)
 {
-    uint32_t holder = atomic_load_explicit(&link->lease_page->holder, memory_order_relaxed); /* relaxed: a hint */
-    return &link->node_bells[holder % CLIENTS_MAX];
+    if (!doorbell_is_armed(bell) || !leased_has_more(link)) {
+        return false;
+    }
+    link->leased_unrung_ns = link->leased_unrung_ns == 0 ? now_ns : link->leased_unrung_ns;
+    return now_ns - link->leased_unrung_ns + duration_ns < RING_LATE_NS;
 }
 
 /* Whoever takes completions in. The library's thread, if it is that one, may have more to do here once there is nothing
  * left. If it is nobody, what is but a value waits until somebody looks, while there is room. */
-static void ring_holder(struct agent_link *link, bool is_but_values)
+static void ring_holder(struct agent_link *link, bool is_but_values, uint64_t duration_ns, uint64_t now_ns)
 {
     struct client_bells *bells = holder_bells(link);
     full_barrier(); /* the completion is visible before the lead is read */
     uint32_t lead = atomic_load_explicit(&bells->lead, memory_order_relaxed); /* relaxed: after the fence */
+    struct doorbell *bell = &bells->of[lead % CLIENT_DOORBELLS].doorbell;
     bool waits = lead == CLIENT_LEAD_NONE || (lead == CLIENT_BELL_LIBRARY && leased_has_more(link));
-    if (!waits) {
-        doorbell_ring(&bells->of[lead % CLIENT_DOORBELLS].doorbell);
-    } else if (!is_but_values || ring_space(&link->lease_completes) < LEASE_COMPLETES_BYTES / 2) {
-        doorbell_ring(&bells->of[CLIENT_BELL_LIBRARY].doorbell);
+    if (waits) {
+        if (!is_but_values || ring_space(&link->lease_completes) < LEASE_COMPLETES_BYTES / 2) {
+            doorbell_ring(&bells->of[CLIENT_BELL_LIBRARY].doorbell);
+        }
+    } else if (!is_too_early(link, bell, duration_ns, now_ns)) {
+        link->leased_unrung_ns = 0;
+        doorbell_ring(bell);
     }
 }
 
@@ -125,7 +164,7 @@ static bool is_but_values(const struct lease_done *done, const struct kept_resul
 }
 
 static int publish(struct agent_link *link, const struct lease_done *done, const struct kept_results *kept,
-                   const char *text)
+                   const char *text, uint64_t now_ns)
 {
     size_t bytes = measure(kept, done->results, done->text_bytes);
     void *to;
@@ -136,7 +175,7 @@ static int publish(struct agent_link *link, const struct lease_done *done, const
     }
     write_done(to, done, kept, text);
     ring_commit(&link->lease_completes);
-    ring_holder(link, is_but_values(done, kept));
+    ring_holder(link, is_but_values(done, kept), done->duration_ns, now_ns);
     return 0;
 }
 
@@ -223,7 +262,7 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     }
     if (status == 0 && !inputs_are_here(rt, spec, &values)) {
         done.needs_pull = 1;
-        return publish(link, &done, &kept, "");
+        return publish(link, &done, &kept, "", started_ns);
     }
     kept.used = 0;
     memset(kept.of, 0, (status == 0 ? spec->returns : 0) * sizeof kept.of[0]);
@@ -253,6 +292,7 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     done.app_code = end.app_code;
     done.text_bytes = (uint32_t)strlen(end.text);
     done.results = end.status == 0 ? spec->returns : 0;
-    done.duration_ns = link_now_ns() - started_ns;
-    return said != 0 ? said : publish(link, &done, &kept, end.text);
+    uint64_t now_ns = link_now_ns();
+    done.duration_ns = now_ns - started_ns;
+    return said != 0 ? said : publish(link, &done, &kept, end.text, now_ns);
 }
