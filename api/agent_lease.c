@@ -16,7 +16,7 @@
  * Thread:     any, under the link's lock; mapping and the agent's way: the library's.
  */
 #define LOG_TOPIC "lease"
-#include "api/agent_link.h"
+#include "api/agent_world.h"
 #include "common/bytes.h"
 #include "common/log.h"
 #include "common/thread_hooks.h"
@@ -33,7 +33,7 @@ enum {
     LOOK_NS = 1000000,
     LONG_NS = 2000000,
     PATIENCE_NS = 20000000,
-    BACKLOG_NS = 1000000,
+    BACKLOG_NS = 200000, /* more than that for each lease, and another one is worth asking for */
     BACKLOG_NS_MAX = 100000000,
     IMPATIENT_MAX = 16 /* at each look: a flood at the agent would ask the leases back that it should go through */
 };
@@ -140,11 +140,12 @@ static bool leases_get_on(struct agent_link *link)
     return false;
 }
 
-/* One at a time: the first as soon as there is a call, another when what waits is more than a moment's work, or waits behind
- * long calls. */
+/* One at a time: the first as soon as there is a call, another when what is to be done is more than a moment's work, or waits
+ * behind long calls. */
 static void ask_for_one(struct agent_link *link)
 {
-    bool is_enough = leases_get_on(link) && client_calls_queued_ns(link->core) < BACKLOG_NS;
+    bool is_enough = leases_get_on(link) &&
+                     client_calls_ahead_ns(link->core) < (uint64_t)BACKLOG_NS * link->leases_count;
     if (link->lease_is_asked || link->lease_is_denied || is_enough || link->leases_count + 1 >= CLIENT_LEASES_MAX) {
         return;
     }
@@ -190,7 +191,7 @@ static void push_all(struct agent_link *link, uint64_t now_ns)
         }
         waits = waits || lease->core.depth > 1;
     }
-    if (client_calls_queued(link->core) > 0) {
+    if (any || client_calls_queued(link->core) > 0) {
         ask_for_one(link);
     }
     if (waits) {
@@ -211,25 +212,41 @@ static void push_locked(struct agent_link *link, uint64_t now_ns)
     leases_set_lead_locked(link);
 }
 
-static bool is_own(struct agent_link *link, roost_ref ref)
-{
-    if (!atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
-        return false;
-    }
-    pthread_mutex_lock(&link->lock);
-    enum client_own own = client_own_look(link->core, object_id_of(ref), NULL);
-    pthread_mutex_unlock(&link->lock);
-    return own != CLIENT_OWN_NOT;
-}
-
 /* Is every input a value on this node, as far as this process sees, or will it be this process's own? What is private is. */
 static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 {
     for (uint32_t i = 0; i < spec->args_count; i++) {
         const struct spec_arg *arg = &spec_args(spec)[i];
-        bool is_there = !spec_arg_is_input(arg) || is_own(link, arg->as.ref) ||
-                        client_peek(link->rt, arg->as.ref, NULL) == 0;
-        if (!is_there) {
+        if (!spec_arg_is_input(arg) || client_peek(link->rt, arg->as.ref, NULL) == 0) {
+            continue;
+        }
+        pthread_mutex_lock(&link->lock);
+        enum client_own own = client_own_look(link->core, object_id_of(arg->as.ref), NULL);
+        pthread_mutex_unlock(&link->lock);
+        if (own == CLIENT_OWN_NOT) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Until the queue is a good deal shorter: a wait as any other, so that a task's CPU is its calls' meanwhile. False: that is
+ * not to be had. */
+static bool wait_for_room_locked(struct agent_link *link, uint64_t scope)
+{
+    struct object_id id;
+    while (client_calls_queued(link->core) >= CLIENT_CALLS_QUEUED_MAX) {
+        if (!client_calls_hold_queued(link->core, scope, CLIENT_CALLS_QUEUED_MAX / 4, &id)) {
+            return false;
+        }
+        const roost_ref ref = object_ref(id);
+        int8_t ready = 0;
+        const struct wait_request request = { &ref, 1, 1, false, &ready, ROOST_FOREVER, NULL };
+        pthread_mutex_unlock(&link->lock);
+        int status = agent_wait(link->rt, &request);
+        agent_free(link->rt, scope, id);
+        pthread_mutex_lock(&link->lock);
+        if (status != 0 || ready < 0) {
             return false;
         }
     }
@@ -238,24 +255,26 @@ static bool inputs_are_here(struct agent_link *link, const struct spec *spec)
 
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out)
 {
-    if (!client_call_may_lease(spec) || !inputs_are_here(link, spec)) {
+    if (!client_call_may_lease(spec)) {
         return false;
     }
     pthread_mutex_lock(&link->lock);
-    if (link->lease_is_denied && link->leases_count == 0) {
+    link_drain_locked(link);
+    bool is_denied = link->lease_is_denied && link->leases_count == 0;
+    if (is_denied || !wait_for_room_locked(link, scope)) {
         pthread_mutex_unlock(&link->lock);
         return false;
     }
-    link_drain_locked(link);
-    for (unsigned tries = 0; client_calls_queued(link->core) >= CLIENT_CALLS_QUEUED_MAX && link_gone(link) == 0;
-         tries++) {
-        pthread_mutex_unlock(&link->lock);
-        link_back_off(link, tries);
-        pthread_mutex_lock(&link->lock);
-        link_drain_locked(link);
-    }
     uint64_t now_ns = link_now_ns();
-    int status = client_call_add(link->core, scope, spec, now_ns);
+    int status = client_call_add(link->core, scope, spec, false, now_ns);
+    if (status == ROOST_ENOENT) { /* its inputs are not just what other calls return */
+        pthread_mutex_unlock(&link->lock);
+        if (!inputs_are_here(link, spec)) {
+            return false;
+        }
+        pthread_mutex_lock(&link->lock);
+        status = client_call_add(link->core, scope, spec, true, now_ns);
+    }
     if (status == 0) {
         link_note_own_locked(link);
         if (client_core_is_urgent(link->core)) { /* arguments that the worker will look for */

@@ -88,73 +88,12 @@ bool client_call_may_lease(const struct spec *spec)
     return true;
 }
 
-/* ---- arguments: tied until the call is done, so that frees wait for it ---- */
-
-/* The scope holds it, and it is this process's own to give along, or the agent knows of it, or will be told: then it stays
- * while it is tied. */
-static bool arg_stays(const struct client_scope *scope, const struct spec_arg *arg, roost_ref ref)
-{
-    struct client_name *name = name_find(scope, object_id_of(ref));
-    if (name == NULL || name->holds == 0) {
-        return false;
-    }
-    return name->result != NULL
-               ? need_is_own_value(name, arg)
-               : name->is_registered || (name->object != NULL && name->object->state == OBJECT_PRIVATE);
-}
-
-static uint32_t count_refs(const struct spec *spec)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < spec->args_count; i++) {
-        roost_ref ref;
-        count += spec_arg_ref(&spec_args(spec)[i], &ref);
-    }
-    return count;
-}
-
-static bool args_stay(const struct client_scope *scope, const struct spec *spec)
-{
-    for (uint32_t i = 0; i < spec->args_count; i++) {
-        roost_ref ref;
-        if (spec_arg_ref(&spec_args(spec)[i], &ref) && !arg_stays(scope, &spec_args(spec)[i], ref)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void tie_args(struct client_core *core, struct client_scope *scope, const struct spec *spec)
-{
-    for (uint32_t i = 0; i < spec->args_count; i++) {
-        roost_ref ref;
-        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
-            struct client_name *name = name_find(scope, object_id_of(ref));
-            name->ties++;
-            if (name->object != NULL && name->object->state == OBJECT_PRIVATE) {
-                object_announce(core, name->object);
-            }
-        }
-    }
-}
-
-static void untie_args(struct client_core *core, uint64_t number, const struct spec *spec)
-{
-    struct client_scope *scope = core_scope(core, number);
-    for (uint32_t i = 0; scope != NULL && i < spec->args_count; i++) {
-        roost_ref ref;
-        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
-            name_untie(core, scope, object_id_of(ref));
-        }
-    }
-}
-
 static uint64_t ties_of(const struct client_core *core, const struct list_node *calls)
 {
     uint64_t ties = 0;
     LIST_EACH (at, calls) {
         const struct client_call *call = CONTAINER_OF(at, struct client_call, of_queue);
-        ties += core_scope(core, call->scope) == NULL ? 0 : count_refs(call->spec);
+        ties += core_scope(core, call->scope) == NULL ? 0 : call->needs_count;
     }
     return ties;
 }
@@ -207,6 +146,29 @@ static void unqueue(struct client_core *core, struct client_call *call)
 uint32_t client_calls_queued(const struct client_core *core) { return core->calls_queued_count; }
 uint64_t client_calls_queued_ns(const struct client_core *core) { return core->calls_queued_ns; }
 
+uint64_t client_calls_ahead_ns(const struct client_core *core)
+{
+    uint64_t ahead_ns = core->calls_queued_ns;
+    LIST_EACH (at, &core->leases) {
+        ahead_ns += CONTAINER_OF(at, struct client_lease, of_core)->ahead_ns;
+    }
+    return ahead_ns;
+}
+
+bool client_calls_hold_queued(struct client_core *core, uint64_t scope, uint32_t place, struct object_id *id_out)
+{
+    uint32_t number = 0;
+    LIST_EACH (at, &core->calls_queued) {
+        struct client_call *call = CONTAINER_OF(at, struct client_call, of_queue);
+        if (number++ >= place && call->scope == scope && !call->is_orphan && call->results[0].name != NULL) {
+            call->results[0].name->holds++;
+            *id_out = call->results[0].name->id;
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t client_calls_oldest_ns(const struct client_core *core)
 {
     return list_is_empty(&core->calls_queued)
@@ -214,35 +176,57 @@ uint64_t client_calls_oldest_ns(const struct client_core *core)
                : CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue)->queued_ns;
 }
 
-int client_call_add(struct client_core *core, uint64_t number, const struct spec *spec, uint64_t now_ns)
+static uint32_t count_refs(const struct spec *spec)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < spec->args_count; i++) {
+        roost_ref ref;
+        count += spec_arg_ref(&spec_args(spec)[i], &ref);
+    }
+    return count;
+}
+
+/* One piece: the call, its results, its needs, its spec. NULL: no memory. */
+static struct client_call *call_new(uint64_t scope, const struct spec *spec)
+{
+    uint32_t refs = count_refs(spec);
+    size_t needs = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
+    size_t head = needs + refs * sizeof(struct need);
+    struct client_call *call = malloc(head + spec->bytes);
+    if (call != NULL) {
+        memset(call, 0, head);
+        call->needs = (struct need *)(void *)((unsigned char *)call + needs);
+        call->needs_count = refs;
+        call->spec = (struct spec *)(void *)((unsigned char *)call + head);
+        memcpy(call->spec, spec, spec->bytes);
+        call->scope = scope;
+        list_init(&call->of_queue);
+    }
+    return call;
+}
+
+int client_call_add(struct client_core *core, uint64_t number, const struct spec *spec, bool others_are_here,
+                    uint64_t now_ns)
 {
     struct client_scope *scope = core_scope(core, number);
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    if (scope->is_again || !args_stay(scope, spec) || core->calls_waiting_count == CLIENT_CALLS_WAITING_MAX) {
+    if (scope->is_again || core->calls_waiting_count == CLIENT_CALLS_WAITING_MAX) {
         return ROOST_EEXIST;
     }
-    size_t needs = align_up(sizeof(struct client_call) + spec->returns * sizeof(struct own_result), 8);
-    size_t head = needs + count_refs(spec) * sizeof(struct need);
-    struct client_call *call = malloc(head + spec->bytes);
+    struct client_call *call = call_new(number, spec);
     if (call == NULL) {
         return ROOST_ENOMEM;
     }
-    memset(call, 0, head);
-    call->needs = (struct need *)(void *)((unsigned char *)call + needs);
-    call->spec = (struct spec *)(void *)((unsigned char *)call + head);
-    memcpy(call->spec, spec, spec->bytes);
-    call->scope = number;
     call->queued_ns = now_ns;
-    list_init(&call->of_queue);
-    int status = own_results_begin(core, scope, call);
+    int status = needs_find(scope, call, others_are_here);
+    status = status == 0 ? own_results_begin(core, scope, call) : status;
     if (status != 0) {
         free(call);
         return status;
     }
-    tie_args(core, scope, spec);
-    needs_begin(core, scope, call);
+    needs_begin(core, call);
     needs_settle(core);
     return 0;
 }
@@ -307,7 +291,7 @@ void client_call_pushed(struct client_core *core, struct client_call *call, stru
     }
     lease->depth++;
     lease->ahead_ns += call->expected_ns;
-    call_set_urgent(core, call, call->is_escaped || count_refs(call->spec) > 0);
+    call_set_urgent(core, call, call->is_escaped || call->needs_count > 0);
 }
 
 static void unpush(struct client_core *core, struct client_call *call)
@@ -386,7 +370,7 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
     unpush(core, call);
     call->state = CALL_DONE;
     own_results_take(core, call, done);
-    untie_args(core, call->scope, call->spec);
+    needs_end(core, call);
     call_drop_if_over(call);
     needs_settle(core);
 }
@@ -398,7 +382,7 @@ void call_fail_by(struct client_core *core, struct client_call *call, const stru
     const struct client_done done = { .status = failure.status, .failure = &failure };
     call->state = CALL_DONE;
     own_results_take(core, call, &done);
-    untie_args(core, call->scope, call->spec);
+    needs_end(core, call);
     call_drop_if_over(call);
 }
 
@@ -469,7 +453,7 @@ int client_call_submit(struct client_core *core, bool is_late, struct client_cal
     }
     call->state = CALL_GONE;
     own_results_move(core, call);
-    untie_args(core, call->scope, call->spec);
+    needs_end(core, call);
     needs_settle(core);
     *call_out = call;
     return 0;

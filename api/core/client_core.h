@@ -208,15 +208,16 @@ struct client_done {
     } result[LEASE_RETURNS_MAX];
 };
 
-/* May a call go through a lease at all, by its options and shape? Its arguments are for the host to look at: they must
- * be here. One function, for all who ask. */
+/* May a call go through a lease at all, by its options and shape? One function, for all who ask. */
 bool client_call_may_lease(const struct spec *spec);
 
 /* The call waits for a lease, and before that for those of its arguments that are pending results of such calls; its
  * own results are held by the scope, pending, this process's own. ROOST_EEXIST: it has to go the agent's way (a call
- * made again, an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ESTATE,
- * ROOST_ENOMEM. Nothing has changed then. */
-int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, uint64_t now_ns);
+ * made again, an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ENOENT: it
+ * reads what is no result of this process's own, of which the host is to see first that it is here; then `others_are_here`.
+ * ROOST_ESTATE, ROOST_ENOMEM. Nothing has changed then. */
+int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, bool others_are_here,
+                    uint64_t now_ns);
 /* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two
  * below. */
 struct client_call *client_call_next(struct client_core *core, struct client_lease **lease_out);
@@ -230,8 +231,12 @@ const struct spec *client_call_spec(const struct client_call *call, uint32_t *at
 bool client_calls_are_urgent(const struct client_core *core);
 /* How many wait for a lease. */
 uint32_t client_calls_queued(const struct client_core *core);
-/* How long the queued ones should take; when the oldest was queued. */
+/* A result of the scope's queued call number `place`, or of the next one that has any, for somebody who waits until the
+ * queue is shorter: held once more, to be freed by client_free(). False: there is none. */
+bool client_calls_hold_queued(struct client_core *core, uint64_t scope, uint32_t place, struct object_id *id_out);
+/* How long the queued ones should take, and with those that were pushed; when the oldest was queued. */
 uint64_t client_calls_queued_ns(const struct client_core *core);
+uint64_t client_calls_ahead_ns(const struct client_core *core);
 uint64_t client_calls_oldest_ns(const struct client_core *core);
 
 /* By its place in `pushed`. */

@@ -115,9 +115,11 @@ struct own_result {
 };
 
 /* needs.c */
-struct need { /* of one argument */
-    struct list_node of_result;
+struct need {                   /* of one argument that names something */
+    struct list_node of_result; /* while the result is pending */
     struct client_call *call;
+    struct client_name *name; /* tied by it, until its scope ends */
+    uint32_t arg;             /* which */
 };
 
 /* calls.c */
@@ -132,12 +134,13 @@ struct client_call {
     uint32_t attempt, results_left; /* results with a name */
     uint32_t needs_left;            /* while WAITING */
     struct client_call *above;      /* while it is let out: the call that needs it */
-    uint32_t args_visited;
-    bool is_orphan;     /* its scope has ended */
-    bool is_urgent;     /* PUSHED, and counted in calls_urgent_count */
-    bool is_escaped;    /* the agent has it among its tasks, and waits for the values */
-    struct need *needs; /* an item for each argument that names something */
-    struct spec *spec;  /* behind the results and the needs */
+    uint32_t needs_visited;
+    bool is_orphan;  /* its scope has ended */
+    bool is_urgent;  /* PUSHED, and counted in calls_urgent_count */
+    bool is_escaped; /* the agent has it among its tasks, and waits for the values */
+    uint32_t needs_count;
+    struct need *needs;
+    struct spec *spec; /* behind the results and the needs */
     struct own_result results[];
 };
 
@@ -180,7 +183,7 @@ static inline void core_note(struct client_core *core, uint64_t what, uint64_t v
 struct client_name *name_find(const struct client_scope *scope, struct object_id id);
 /* Found or made, with neither hold nor tie when made: name_settle() it if nothing comes of it. NULL: no memory. */
 struct client_name *name_need(struct client_scope *scope, struct object_id id);
-void name_untie(struct client_core *core, struct client_scope *scope, struct object_id id);
+void name_untie(struct client_core *core, struct client_name *name);
 /* What is neither held nor tied goes, and what only it kept. */
 void name_settle(struct client_core *core, struct client_name *name);
 void scope_drop_names(struct client_core *core, struct client_scope *scope);
@@ -236,13 +239,16 @@ struct client_flight *flight_orphan(struct client_core *core);
 /* needs.c */
 /* WAITING -> LEAVING: the agent's way. */
 void call_leave(struct client_core *core, struct client_call *call);
-/* An argument that is a result of a call that the agent has not heard of and that is not done, from args_visited on;
- * NULL: there is none. */
+/* The call of an argument, from needs_visited on, that the agent has not heard of and that is not done; NULL: there is
+ * none. */
 struct client_call *need_below(struct client_core *core, struct client_call *call);
-/* May the call read this through a lease although it is, or will be, a result of this process's own? */
-bool need_is_own_value(const struct client_name *name, const struct spec_arg *arg);
-/* A new call, its arguments tied: it waits, or needs_settle() finds it. */
-void needs_begin(struct client_core *core, struct client_scope *scope, struct client_call *call);
+/* The names of a new call's arguments, its needs in place; nothing is tied. ROOST_EEXIST: one may go before the call is
+ * done, or is not to be given along; ROOST_ENOENT: an input is no result of this process's own, and others are not here. */
+int needs_find(const struct client_scope *scope, struct client_call *call, bool others_are_here);
+/* Its arguments are tied; it waits, or needs_settle() finds it. */
+void needs_begin(struct client_core *core, struct client_call *call);
+/* It is done, or gone. */
+void needs_end(struct client_core *core, struct client_call *call);
 /* The result has got its value, or (is_moved) will get it from the agent. */
 void needs_tell(struct client_core *core, struct own_result *result, bool is_moved);
 /* Calls whose last need was met are queued, leave, or fail. */

@@ -50,7 +50,7 @@ static struct client_flight *flight_new(struct client_scope *scope, const struct
 static void untie_first(struct client_core *core, struct client_flight *flight, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        name_untie(core, flight->scope, flight->ties[i]);
+        name_untie(core, name_find(flight->scope, flight->ties[i]));
     }
 }
 

@@ -76,9 +76,8 @@ void name_settle(struct client_core *core, struct client_name *name)
     }
 }
 
-void name_untie(struct client_core *core, struct client_scope *scope, struct object_id id)
+void name_untie(struct client_core *core, struct client_name *name)
 {
-    struct client_name *name = name_find(scope, id);
     ROOST_INVARIANT(name != NULL && name->ties > 0);
     name->ties--;
     name_settle(core, name);

@@ -16,36 +16,51 @@
 
 #include <string.h>
 
-/* A handle is for the function to pass on: then others must know what it names. */
-bool need_is_own_value(const struct client_name *name, const struct spec_arg *arg)
+/* It is this process's own to give along, or the agent knows of it, or will be told: then it stays while it is tied. A handle
+ * is for the function to pass on: then others must know what it names. */
+static bool stays(const struct client_name *name, const struct spec_arg *arg)
 {
-    return arg->kind == ROOST_IN_REF && !name->result->call->is_escaped;
+    if (name == NULL || name->holds == 0) {
+        return false;
+    }
+    return name->result != NULL
+               ? arg->kind == ROOST_IN_REF && !name->result->call->is_escaped
+               : name->is_registered || (name->object != NULL && name->object->state == OBJECT_PRIVATE);
 }
 
-/* The result of this process's own that the argument names, or NULL. */
-static const struct own_result *own_of(const struct client_scope *scope, const struct spec_arg *arg)
+int needs_find(const struct client_scope *scope, struct client_call *call, bool others_are_here)
 {
-    roost_ref ref;
-    const struct client_name *name = scope != NULL && spec_arg_ref(arg, &ref) ? name_find(scope, object_id_of(ref))
-                                                                              : NULL;
-    return name == NULL ? NULL : name->result;
-}
-
-void needs_begin(struct client_core *core, struct client_scope *scope, struct client_call *call)
-{
-    const struct spec *spec = call->spec;
-    for (uint32_t i = 0, refs = 0; i < spec->args_count; i++) {
+    const struct spec_arg *args = spec_args(call->spec);
+    struct need *need = call->needs;
+    for (uint32_t i = 0; i < call->spec->args_count; i++) {
         roost_ref ref;
-        if (!spec_arg_ref(&spec_args(spec)[i], &ref)) {
+        if (!spec_arg_ref(&args[i], &ref)) {
             continue;
         }
-        struct need *need = &call->needs[refs++];
-        struct own_result *result = name_find(scope, object_id_of(ref))->result;
+        *need = (struct need){ .call = call, .name = name_find(scope, object_id_of(ref)), .arg = i };
         list_init(&need->of_result);
-        need->call = call;
+        if (!stays(need->name, &args[i])) {
+            return ROOST_EEXIST;
+        }
+        if (need->name->result == NULL && !others_are_here && spec_arg_is_input(&args[i])) {
+            return ROOST_ENOENT;
+        }
+        need++;
+    }
+    return 0;
+}
+
+void needs_begin(struct client_core *core, struct client_call *call)
+{
+    for (uint32_t i = 0; i < call->needs_count; i++) {
+        struct need *need = &call->needs[i];
+        struct own_result *result = need->name->result;
+        need->name->ties++;
         if (result != NULL && !result->is_sealed) {
             list_append(&result->needs, &need->of_result);
             call->needs_left++;
+        } else if (need->name->object != NULL && need->name->object->state == OBJECT_PRIVATE) {
+            object_announce(core, need->name->object);
         }
     }
     call->state = CALL_WAITING;
@@ -53,11 +68,24 @@ void needs_begin(struct client_core *core, struct client_scope *scope, struct cl
     core->calls_waiting_count++;
 }
 
+/* With the scope its names have gone. */
+static bool has_names(const struct client_core *core, const struct client_call *call)
+{
+    return call->needs_count > 0 && core_scope(core, call->scope) != NULL;
+}
+
+void needs_end(struct client_core *core, struct client_call *call)
+{
+    for (uint32_t i = 0, count = has_names(core, call) ? call->needs_count : 0; i < count; i++) {
+        name_untie(core, call->needs[i].name);
+    }
+}
+
 struct client_call *need_below(struct client_core *core, struct client_call *call)
 {
-    const struct client_scope *scope = core_scope(core, call->scope);
-    while (call->state != CALL_DONE && call->args_visited < call->spec->args_count) {
-        const struct own_result *own = own_of(scope, &spec_args(call->spec)[call->args_visited++]);
+    bool may = call->state != CALL_DONE && has_names(core, call);
+    while (may && call->needs_visited < call->needs_count) {
+        const struct own_result *own = call->needs[call->needs_visited++].name->result;
         if (own != NULL && !own->call->is_escaped) {
             return own->call;
         }
@@ -67,11 +95,8 @@ struct client_call *need_below(struct client_core *core, struct client_call *cal
 
 static void unneed(struct client_call *call)
 {
-    for (uint32_t i = 0, refs = 0; i < call->spec->args_count; i++) {
-        roost_ref ref;
-        if (spec_arg_ref(&spec_args(call->spec)[i], &ref)) {
-            list_remove(&call->needs[refs++].of_result);
-        }
+    for (uint32_t i = 0; i < call->needs_count; i++) {
+        list_remove(&call->needs[i].of_result);
     }
     call->needs_left = 0;
 }
@@ -105,12 +130,14 @@ void needs_tell(struct client_core *core, struct own_result *result, bool is_mov
 
 /* ---- values ---- */
 
+/* The result of this process's own that the argument is, or NULL. */
+static const struct own_result *own_of(const struct need *need) { return need->name->result; }
+
 static size_t measure(const struct client_core *core, const struct client_call *call)
 {
-    const struct spec *spec = call->spec;
-    size_t bytes = sizeof(struct lease_task) + align_up(spec->bytes, 8);
-    for (uint32_t i = 0; i < spec->args_count; i++) {
-        const struct own_result *own = own_of(core_scope(core, call->scope), &spec_args(spec)[i]);
+    size_t bytes = sizeof(struct lease_task) + align_up(call->spec->bytes, 8);
+    for (uint32_t i = 0, count = has_names(core, call) ? call->needs_count : 0; i < count; i++) {
+        const struct own_result *own = own_of(&call->needs[i]);
         bytes += own == NULL ? 0 : sizeof(struct lease_value) + align_up(own->bytes, 8);
     }
     return bytes;
@@ -122,11 +149,11 @@ size_t client_call_write(const struct client_core *core, const struct client_cal
     struct lease_task head = { .spec_bytes = spec->bytes };
     size_t at = sizeof head + align_up(spec->bytes, 8);
     memcpy((unsigned char *)to + sizeof head, spec, spec->bytes);
-    for (uint32_t i = 0; i < spec->args_count; i++) {
-        const struct own_result *own = own_of(core_scope(core, call->scope), &spec_args(spec)[i]);
+    for (uint32_t i = 0, count = has_names(core, call) ? call->needs_count : 0; i < count; i++) {
+        const struct own_result *own = own_of(&call->needs[i]);
         if (own != NULL) {
             ROOST_PRE(own->is_sealed);
-            const struct lease_value value = { i, own->bytes };
+            const struct lease_value value = { call->needs[i].arg, own->bytes };
             memcpy((unsigned char *)to + at, &value, sizeof value);
             memcpy((unsigned char *)to + at + sizeof value, own->data, own->bytes);
             at += sizeof value + align_up(own->bytes, 8);
@@ -140,8 +167,8 @@ size_t client_call_write(const struct client_core *core, const struct client_cal
 
 static const struct own_result *failed_of(const struct client_core *core, const struct client_call *call)
 {
-    for (uint32_t i = 0; i < call->spec->args_count; i++) {
-        const struct own_result *own = own_of(core_scope(core, call->scope), &spec_args(call->spec)[i]);
+    for (uint32_t i = 0, count = has_names(core, call) ? call->needs_count : 0; i < count; i++) {
+        const struct own_result *own = own_of(&call->needs[i]);
         if (own != NULL && own->format == TABLE_ERROR) {
             return own;
         }

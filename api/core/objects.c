@@ -112,7 +112,7 @@ static int object_tie_refs(struct client_core *core, struct client_object *objec
         struct client_name *name = name_need(scope, object_id_of(object->refs[i]));
         if (name == NULL) {
             while (i-- > 0) {
-                name_untie(core, scope, object_id_of(object->refs[i]));
+                name_untie(core, name_find(scope, object_id_of(object->refs[i])));
             }
             return ROOST_ENOMEM;
         }
@@ -127,7 +127,7 @@ void object_untie_refs(struct client_core *core, struct client_object *object, s
         return;
     }
     for (uint32_t i = 0; i < object->wire.refs; i++) {
-        name_untie(core, scope, object_id_of(object->refs[i]));
+        name_untie(core, name_find(scope, object_id_of(object->refs[i])));
     }
 }
 
@@ -292,7 +292,7 @@ static void object_release_name(struct client_core *core, struct client_object *
     if (name != NULL) {
         object->name = NULL;
         name->object = NULL;
-        name_untie(core, name->scope, name->id);
+        name_untie(core, name);
     }
 }
 

@@ -257,12 +257,12 @@ static void escape(struct client_core *core, struct client_call *call)
 void call_let_out(struct client_core *core, struct client_call *call)
 {
     call->above = NULL;
-    call->args_visited = 0;
+    call->needs_visited = 0;
     for (struct client_call *top = call; top != NULL;) {
         struct client_call *below = need_below(core, top), *above = top->above;
         if (below != NULL) {
             below->above = top;
-            below->args_visited = 0;
+            below->needs_visited = 0;
             top = below;
         } else {
             escape(core, top);

@@ -1,4 +1,5 @@
 /* Calls that no daemon sees: through leases, on an agent of its own process, whose pid is ROOST_TEST_AGENT_PID. */
+#include "common/limits.h"
 #include "tests/integration/cluster/cluster.h"
 
 #include <fcntl.h>
@@ -477,6 +478,40 @@ TEST(leases, threads_that_wait_at_once_hand_the_lead_on)
     for (int i = 0; i < THREADS; i++) {
         CHECK_EQ(pthread_join(threads[i], NULL), 0);
         CHECK(!failed[i]);
+    }
+}
+
+/* More than may wait for a lease, and none is waited for until all are made. */
+ROOST_TASK(call_too_many);
+int call_too_many(struct roost_task *task)
+{
+    enum { COUNT = CLIENT_CALLS_QUEUED_MAX + 1000 };
+    struct roost *within = roost_of(task);
+    roost_ref *refs = calloc(COUNT, sizeof *refs);
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        ROOST_TRY(roost_call(within, add_one, &refs[i], i));
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint64_t value;
+        ROOST_TRY(roost_get_value(within, refs[i], &value, LONG_MS));
+        sum += value;
+        roost_free(within, refs[i]);
+    }
+    free(refs);
+    return roost_return_value(task, 0, sum);
+}
+
+TEST(leases, tasks_that_call_more_than_may_wait_lend_their_cpus_to_their_calls_and_get_every_result)
+{
+    const uint64_t count = CLIENT_CALLS_QUEUED_MAX + 1000;
+    roost_ref parents[THREADS]; /* more than CPUs */
+    for (int i = 0; i < THREADS; i++) {
+        OK(roost_call(rt, call_too_many, &parents[i]));
+    }
+    for (int i = 0; i < THREADS; i++) {
+        CHECK_EQ(number_of(parents[i]), count * (count + 1) / 2);
+        roost_free(rt, parents[i]);
     }
 }
 

@@ -69,7 +69,7 @@ static struct object_id call(struct spec_draft draft)
 {
     struct spec *spec = spec_of(draft);
     struct object_id id = result_id(spec->task, 0);
-    CHECK_EQ(client_call_add(core, 0, spec, 1), 0);
+    CHECK_EQ(client_call_add(core, 0, spec, true, 1), 0);
     free(spec);
     return id;
 }
@@ -383,9 +383,44 @@ TEST(calls, an_argument_that_the_scope_does_not_hold_goes_the_agents_way)
     start();
     const roost_in arg = roost_in_ref(object_ref((struct object_id){ 8, 9 }));
     struct spec *spec = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
-    CHECK_EQ(client_call_add(core, 0, spec, 1), ROOST_EEXIST);
+    CHECK_EQ(client_call_add(core, 0, spec, true, 1), ROOST_EEXIST);
     CHECK_EQ(client_core_count(core).names, 0);
     free(spec);
+    finish();
+}
+
+TEST(calls, of_an_input_that_is_no_result_of_its_own_the_host_says_first_that_it_is_here)
+{
+    start();
+    const struct object_id id = { 8, 9 };
+    CHECK_EQ(client_keep(core, 0, id), 0);
+    const roost_in args[] = { roost_in_ref(object_ref(call((struct spec_draft){ .max_retries = 3 }))),
+                              roost_in_ref(object_ref(id)) };
+    for (size_t count = 1; count <= 2; count++) {
+        struct spec *spec = spec_of((struct spec_draft){ .args = args, .args_count = count });
+        CHECK_EQ(client_call_add(core, 0, spec, false, 1), count == 1 ? 0 : ROOST_ENOENT);
+        CHECK_EQ(client_call_add(core, 0, spec, true, 1), count == 1 ? ROOST_EEXIST : 0); /* one is there already */
+        free(spec);
+    }
+    CHECK(client_core_is_valid(core));
+    finish();
+}
+
+TEST(calls, who_waits_for_a_shorter_queue_holds_a_result_of_its_own_scope_that_somebody_wants)
+{
+    start();
+    struct object_id ids[4], held;
+    for (int i = 0; i < 4; i++) {
+        ids[i] = call((struct spec_draft){ .max_retries = 3 });
+    }
+    CHECK_EQ(client_free(core, 0, ids[2]), 0);
+    CHECK(client_calls_hold_queued(core, 0, 1, &held));
+    CHECK(object_id_eq(held, ids[1]));
+    CHECK_EQ(client_holds(core, 0, ids[1]), 2);
+    CHECK(client_calls_hold_queued(core, 0, 2, &held)); /* nobody wants that one: the next */
+    CHECK(object_id_eq(held, ids[3]));
+    CHECK(!client_calls_hold_queued(core, 0, 4, &held));
+    CHECK(!client_calls_hold_queued(core, WIRE_RUN_OWN | 5, 0, &held));
     finish();
 }
 
@@ -565,7 +600,7 @@ TEST(calls, a_handle_of_an_own_result_goes_the_agents_way)
     start();
     const roost_in arg = roost_in_handle(object_ref(call((struct spec_draft){ .max_retries = 3 })));
     struct spec *spec = spec_of((struct spec_draft){ .args = &arg, .args_count = 1 });
-    CHECK_EQ(client_call_add(core, 0, spec, 1), ROOST_EEXIST);
+    CHECK_EQ(client_call_add(core, 0, spec, true, 1), ROOST_EEXIST);
     free(spec);
     finish();
 }
@@ -586,7 +621,7 @@ static struct object_id call_under(uint64_t run, struct object_id needed, int st
     struct spec *spec = malloc(bytes);
     spec_write(&draft, spec, bytes);
     struct object_id id = result_id(spec->task, 0);
-    CHECK_EQ(client_call_add(core, run, spec, 1), status);
+    CHECK_EQ(client_call_add(core, run, spec, true, 1), status);
     free(spec);
     return id;
 }
@@ -707,7 +742,7 @@ TEST(calls, a_result_that_was_brought_into_the_store_does_not_go_out_with_the_ot
     CHECK_EQ(spec_measure(&draft, &bytes), 0);
     struct spec *spec = malloc(bytes);
     spec_write(&draft, spec, bytes);
-    CHECK_EQ(client_call_add(core, 0, spec, 1), 0);
+    CHECK_EQ(client_call_add(core, 0, spec, true, 1), 0);
     push();
     uint64_t value = 42;
     struct client_done done = { .run = WIRE_RUN_OWN | 1, .results = 2, .duration_ns = 1000 };
