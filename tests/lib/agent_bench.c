@@ -388,7 +388,7 @@ void bench_message(struct bench *bench, struct core_peer from, const struct prot
     step(bench, &event);
 }
 
-void bench_head_comes(struct bench *bench)
+void bench_head_welcomes(struct bench *bench)
 {
     bench->head_mark = 0;
     struct core_event up = { .kind = CORE_SESSION_UP };
@@ -403,6 +403,11 @@ void bench_head_comes(struct bench *bench)
     };
     struct proto_message nodes = { .kind = PROTO_NODES, .u.nodes = { items, 2 } };
     bench_message(bench, (struct core_peer){ 0, 0 }, &nodes);
+}
+
+void bench_head_comes(struct bench *bench)
+{
+    bench_head_welcomes(bench);
     bench_tick(bench);
 }
 

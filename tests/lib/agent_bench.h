@@ -143,7 +143,9 @@ void bench_complete(struct bench *bench, const struct bench_task *task, int32_t 
 
 enum { BENCH_NODE = 1, BENCH_OTHER = 2 }; /* this node's number, another node's */
 
-/* WELCOME, the list that follows it, and NODES with this node and another. */
+/* WELCOME, and NODES with this node and another. */
+void bench_head_welcomes(struct bench *bench);
+/* The same, and the list that follows it. */
 void bench_head_comes(struct bench *bench);
 /* The head has seen all that was said to it; bench.head_mark set back: only so much. */
 void bench_message(struct bench *bench, struct core_peer from, const struct proto_message *message);

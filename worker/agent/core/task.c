@@ -279,7 +279,7 @@ void task_sweep(struct agent *agent)
     agent->is_behind = agent->is_behind || !list_is_empty(&agent->failing);
     LIST_EACH_SAFE (leaving_at, &agent->leaving) {
         struct task *task = CONTAINER_OF(leaving_at, struct task, leaving);
-        if (!agent->head_is_up) {
+        if (!agent->has_listed) { /* the list opens jobs whose JOB_OPEN was lost with the session before */
             break;
         }
         if (!agent_has_room(agent)) {

@@ -80,6 +80,23 @@ TEST(agent_link, tasks_beyond_the_window_go_to_the_head_after_their_names)
     bench_end(&bench, false);
 }
 
+TEST(agent_link, a_call_leaves_for_a_new_session_after_the_list_that_opens_its_job)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    bench_session(&bench, head, false);
+    bench_head_welcomes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    bench_tick(&bench);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_JOB_OPEN), 2); /* the first may be lost with its session */
+    const struct bench_sent *submit = bench_sent(&bench, PROTO_SUBMIT);
+    CHECK(submit != NULL && submit > bench_sent(&bench, PROTO_JOB_OPEN));
+    CHECK(task_id_eq(submit->message.u.submit.task, id));
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, an_inner_name_is_published_before_the_object_that_contains_it)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
