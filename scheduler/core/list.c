@@ -214,6 +214,22 @@ static void learn(struct head *head, struct member *member, struct object *objec
     }
 }
 
+/* The word on its value may have been lost with the session before, or came when another head was told. A call that is
+ * made again there because another of its results is gone leaves alone what has a value. */
+static void tell_value(struct head *head, struct member *member, struct object *object,
+                       const struct proto_list_object *listed)
+{
+    bool is_open = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
+    if (!listed->held || listed->state != PROTO_PENDING || is_open) {
+        return;
+    }
+    if (head_has_room(head)) {
+        publish_found(head, member, object);
+    } else {
+        head_object_changed(head, object, true);
+    }
+}
+
 void list_objects(struct head *head, struct member *member, const struct proto_list_objects *objects)
 {
     for (size_t i = 0; i < objects->count && member->list != 0; i++) {
@@ -227,6 +243,7 @@ void list_objects(struct head *head, struct member *member, const struct proto_l
             head_object_hold(head, object, member->number, 0);
         }
         learn(head, member, object, listed);
+        tell_value(head, member, object, listed);
         bool is_stored = listed->stored && head_object_is_at(object, member->number);
         uint32_t flags = LISTED | (listed->held ? LISTED_HELD : 0) | (is_stored ? LISTED_STORED : 0) |
                          (task_id_is_none(listed->task) ? 0 : LISTED_MADE);

@@ -634,6 +634,23 @@ TEST(head_objects, a_publish_that_was_lost_with_its_session_is_made_good_by_the_
     bench_end(&bench);
 }
 
+TEST(head_objects, who_lists_as_pending_what_has_a_value_is_told_of_it)
+{
+    start(2);
+    struct object_id made = bench_put(&bench, 0, 100), pending = bench_pending(&bench, 0);
+    bench_lost(&bench, 1);
+    bench_agent_again(&bench, 1);
+    struct proto_list_object items[] = { { .object = made, .held = true, .state = PROTO_PENDING },
+                                         { .object = pending, .held = true, .state = PROTO_PENDING } };
+    struct proto_message begin = { .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } };
+    struct proto_message list = { .kind = PROTO_LIST_OBJECTS, .u.list_objects = { items, 2 } };
+    bench_say(&bench, 1, &begin);
+    bench_say(&bench, 1, &list);
+    CHECK_EQ(bench_said_count(&bench, 1, PROTO_FOUND), 1);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_SEALED);
+    bench_end(&bench);
+}
+
 TEST(head_objects, a_record_of_the_directory_costs_less_than_a_hundred_bytes)
 {
     bench_start(&bench, NULL);
