@@ -219,6 +219,13 @@ void head_object_trim(struct object *object); /* gives back what it does not nee
 void head_objects_fini(struct head *head);
 
 void head_object_set_state(struct head *head, struct object *object, enum object_state state);
+/* No value of it is known, and none was to this head: the first that lies somewhere is it. */
+static inline bool head_object_is_open(const struct object *object)
+{
+    bool was_sealed = (object->flags & OBJECT_WAS_SEALED) != 0;
+    return object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING ||
+           (object->state == OBJECT_LOST && !was_sealed);
+}
 void head_object_seal(struct head *head, struct object *object, const struct proto_content *content);
 void head_object_set_value(struct object *object, const struct proto_bytes *value);
 /* Takes the failure over. `state` is FAILED or LOST. */

@@ -192,8 +192,7 @@ static bool is_result_of(const struct object *object, const struct member *membe
 static void learn(struct head *head, struct member *member, struct object *object,
                   const struct proto_list_object *listed)
 {
-    bool is_open = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
-    if (listed->stored && !is_open) {
+    if (listed->stored && !head_object_is_open(object)) {
         publish_copy(head, member, object, &listed->content);
     } else if (listed->stored && is_result_of(object, member, listed->content.version)) {
         struct proto_objects none = { NULL, 0 };
@@ -219,8 +218,8 @@ static void learn(struct head *head, struct member *member, struct object *objec
 static void tell_value(struct head *head, struct member *member, struct object *object,
                        const struct proto_list_object *listed)
 {
-    bool is_open = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
-    if (!listed->held || listed->state != PROTO_PENDING || is_open) {
+    bool has_ended = object->state != OBJECT_UNKNOWN && object->state != OBJECT_PENDING;
+    if (!listed->held || listed->state != PROTO_PENDING || !has_ended) {
         return;
     }
     if (head_has_room(head)) {

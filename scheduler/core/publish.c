@@ -178,7 +178,7 @@ static void home_is_done(struct head *head, struct object *object)
 
 static void learn(struct head *head, struct member *member, struct object *object, const struct proto_publish *publish)
 {
-    bool is_open = object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
+    bool is_open = head_object_is_open(object);
     if (publish->state == PROTO_SEALED && is_open) {
         publish_contained(head, member, object, &publish->contained);
         head_object_seal(head, object, &publish->content);

@@ -239,6 +239,25 @@ TEST(head_objects, a_member_of_the_ledger_that_never_comes_back_dies_and_ends_th
     bench_end(&bench);
 }
 
+TEST(head_objects, what_was_lost_with_a_member_of_the_ledger_is_found_when_that_comes_after_all)
+{
+    start(3);
+    struct object_id there = bench_put(&bench, 2, 100);
+    bench_names(&bench, 0, PROTO_HOLD, there);
+    bench_restart(&bench);
+    for (uint32_t i = 0; i < 2; i++) {
+        bench_agent_again(&bench, i);
+        bench_list(&bench, i, &(struct bench_listed){ there, i == 0, false }, 1);
+    }
+    bench_pass(&bench, NODE_DEAD_MS + 1000, true);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    bench_agent_again(&bench, 2);
+    bench_list(&bench, 2, &(struct bench_listed){ there, false, true }, 1);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->holder, bench.agents[2].number);
+    bench_end(&bench);
+}
+
 TEST(head_objects, what_a_living_object_contains_lives_as_long_as_it)
 {
     start(2);
