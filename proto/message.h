@@ -44,7 +44,7 @@ enum proto_object_state {
 struct proto_content {
     uint64_t size;        /* at most ROOST_OBJECT_BYTES_MAX */
     uint64_t fingerprint; /* of sampled lines; equal versions with different fingerprints are ROOST_ECHANGED */
-    uint32_t version;     /* the attempt that made it; 0 for a put */
+    uint32_t version;     /* the attempt that made it; from 1 << 30 on: its maker's own; 0 for a put */
     uint32_t columns;     /* at most ROOST_COLUMNS_MAX; 0: it declares none */
     uint32_t format;      /* the store's format tag, at most PROTO_FORMAT_MAX */
 };

@@ -373,10 +373,11 @@ void oracle_node_dead(struct world *world, struct node_id id)
 
 /* ------------------------------------------------------------------------------------------------ readers */
 
-void oracle_seen(struct world *world, struct object_id id, const void *refs, uint32_t count)
+void oracle_seen(struct client *client, struct object_id id, const void *refs, uint32_t count)
 {
+    struct world *world = client->world;
     const struct head *head = head_host_core(world);
-    if (head == NULL || !head_view_knows(head, id)) {
+    if (head == NULL || !head_view_knows(head, id) || !agent_view_is_public(client->node->core, id)) {
         return; /* of one node: another attempt of its caller may make it again elsewhere */
     }
     seen_note(world, &world->oracle->seen, id, refs, count);

@@ -25,8 +25,8 @@ void oracle_head_gone(struct world *world);
 /* The head calls a node dead: if it lives, what its processes name is void. */
 void oracle_node_dead(struct world *world, struct node_id id);
 
-/* A reader saw these names in an object; every reader sees the same. */
-void oracle_seen(struct world *world, struct object_id id, const void *refs, uint32_t count);
+/* A reader saw these names in an object; every reader sees the same, unless the object is its node's alone. */
+void oracle_seen(struct client *client, struct object_id id, const void *refs, uint32_t count);
 /* A node has given up its copy: if nobody else may have one, a later attempt may make another object of this name. */
 void oracle_retired(struct world *world, struct object_id id);
 /* A program meets this failure of something that it holds: may that be? */

@@ -46,6 +46,12 @@ bool agent_view_makes(const struct agent *agent, struct object_id id)
            (object->state == OBJECT_HERE || (object->state == OBJECT_PENDING && object->producer != NULL));
 }
 
+bool agent_view_is_public(const struct agent *agent, struct object_id id)
+{
+    const struct object *object = id_map_get(&agent->objects_by_id, object_id_key(id));
+    return object != NULL && object->is_public;
+}
+
 bool agent_view_holds(const struct agent *agent, struct object_id id)
 {
     const struct object *object = id_map_get(&agent->objects_by_id, object_id_key(id));

@@ -34,6 +34,8 @@ struct agent_view { /* an object as an agent knows it */
     int state;
 };
 size_t agent_views(const struct agent *agent, struct agent_view **views_out); /* the caller's; without the dying */
+/* Does it take it for one that the head knows? */
+bool agent_view_is_public(const struct agent *agent, struct object_id id);
 /* Does it hold the object, and must the head keep it therefore? What is here, or to be made here, can do without the
  * head: it comes down to this node when it is freed while a call that is made again asks for it. */
 bool agent_view_holds(const struct agent *agent, struct object_id id);

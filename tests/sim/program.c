@@ -205,7 +205,7 @@ static void check_bytes(struct client *client, roost_ref ref, const struct wire_
     }
     if (!is_part && object->refs > 0) {
         const unsigned char *refs = whole + wire_refs_offset(object->size, object->columns);
-        oracle_seen(client->world, id, refs, object->refs);
+        oracle_seen(client, id, refs, object->refs);
         seen->refs_count = object->refs < 8 ? object->refs : 8;
         memcpy(seen->refs, refs, seen->refs_count * sizeof(roost_ref));
     }

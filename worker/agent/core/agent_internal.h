@@ -25,7 +25,8 @@ struct pull;
 
 /* ------------------------------------------------------------------ objects (object.c) */
 
-/*  UNKNOWN --> PENDING --> HERE <--> ELSEWHERE      a value's way; FAILED has a status and no bytes.
+/*  UNKNOWN --> PENDING <--> HERE <--> ELSEWHERE     a value's way; FAILED has a status and no bytes. Back from HERE to
+ *     |           |          |           |          PENDING: the head has refused it, another attempt's value counts.
  *     |           |          |           |          DYING: nothing names it, its bytes or its entry wait for the last
  *     |           |          |           |          pin. An id that is named again gets a new record.
  *     +-----------+----------+-----------+--> DYING */
@@ -37,6 +38,8 @@ enum object_state {
     OBJECT_FAILED,
     OBJECT_DYING,
 };
+
+enum { OBJECT_VERSION_OWN = 1 << 30 }; /* in the version of what an attempt of the agent's own made */
 
 struct object {
     struct object_id id;
@@ -68,7 +71,7 @@ struct object {
     bool is_being_said; /* link.c: what it contains is made public first */
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
-    uint32_t version;   /* the attempt that made it */
+    uint32_t version;   /* the attempt of the head's that made it, or OBJECT_VERSION_OWN and a number; 0: it was put */
     uint32_t said;      /* mark of the last word to the head, in this session, that makes it known */
     uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
     uint32_t holders_count;
@@ -98,6 +101,9 @@ void object_expect(struct agent *agent, struct object *object, struct task *prod
  * Without an entry of the table for it the object fails with ROOST_EFULL. */
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs);
+/* No attempt of the head's has made it: its version is of this making alone, as others may make it as well. What is put
+ * is made once, by one. */
+void object_is_own_result(const struct agent *agent, struct object *object);
 void object_fail(struct agent *agent, struct object *object, int32_t status);
 /* `counter` is one of the object's own: scopes, tasks, containers. What is unnamed goes at the end of the step. */
 void object_name(struct agent *agent, struct object *object, uint32_t *counter);
@@ -148,7 +154,8 @@ void object_becomes_public(struct agent *agent, struct object *object);
 void object_let_go_of_contents(struct agent *agent, struct object *object);
 /* The head has its own word on it, a failure, and does not count the bytes that lie here. */
 void object_refused(struct agent *agent, struct object *object);
-/* The head does not count the bytes that lie here; they go with the last name here. */
+/* The head does not count the bytes that lie here. A result's go when no task here reads them, and those who name it
+ * wait for the head's word; what was put goes with the last name here. */
 void object_copy_refused(struct agent *agent, struct object *object);
 /* FREE: the head says that nobody names it. */
 void object_free(struct agent *agent, struct object *object);

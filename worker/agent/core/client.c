@@ -206,6 +206,9 @@ static void on_announce(struct agent *agent, struct client *client, const struct
     }
     object = object_demand(agent, value.id);
     scope_hold(agent, scope, object);
+    if (is_result) {
+        object_is_own_result(agent, object);
+    }
     object_arrive(agent, object, &value, lease, refs);
 }
 

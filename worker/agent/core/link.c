@@ -215,7 +215,10 @@ void link_value(struct agent *agent, struct object *object)
     if (!object->is_public || object->whole != NULL) {
         return;
     }
-    if (object->is_copy) {
+    if (object->is_copy) { /* what it names the head knows, from elsewhere; here it may have been this node's alone */
+        for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
+            link_is_known(agent, object->contains[i]);
+        }
         link_location(agent, object, true);
         return;
     }

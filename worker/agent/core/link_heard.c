@@ -180,7 +180,7 @@ static void want_again(struct agent *agent, struct object *object)
 static bool can_be_made_again(const struct object *object)
 {
     const struct task *producer = object->producer;
-    bool is_elsewhere = object->state == OBJECT_ELSEWHERE;
+    bool is_elsewhere = object->state == OBJECT_ELSEWHERE || object->state == OBJECT_PENDING;
     return producer != NULL && object_is_held(object) && !producer->job->has_ended &&
            (producer->state == TASK_AWAY || (producer->state == TASK_DONE && producer->is_home && is_elsewhere));
 }

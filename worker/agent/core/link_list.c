@@ -33,6 +33,13 @@ static int by_id(const void *a, const void *b)
     return id_key_compare(object_id_key(x->object), object_id_key(y->object));
 }
 
+/* Its call is made here, or was; not one whose value has given way to another attempt's, which only the head knows. */
+static bool is_of_call(const struct object *object)
+{
+    const struct task *producer = object->producer;
+    return producer != NULL && producer->is_home && (producer->state != TASK_DONE || object->state != OBJECT_PENDING);
+}
+
 static void list_objects(struct agent *agent)
 {
     size_t count = 0, capacity = agent->counts.objects;
@@ -57,8 +64,7 @@ static void list_objects(struct agent *agent)
             .stored = object->state == OBJECT_HERE && !object->says_nothing, /* not the head's own words on a failure */
             .state = listed_state(object),
             .content = link_content(object),
-            .task = object->producer != NULL && object->producer->is_home ? object->producer->id
-                                                                          : (struct task_id){ 0 },
+            .task = is_of_call(object) ? object->producer->id : (struct task_id){ 0 },
         };
     }
     qsort(items, count, sizeof *items, by_id); /* ids differ, so the order is one */

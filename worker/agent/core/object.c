@@ -29,7 +29,7 @@ static const uint32_t allowed_moves[] = {
     [OBJECT_UNKNOWN] = 1u << OBJECT_PENDING | 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED |
                        1u << OBJECT_DYING,
     [OBJECT_PENDING] = 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED | 1u << OBJECT_DYING,
-    [OBJECT_HERE] = 1u << OBJECT_DYING | 1u << OBJECT_ELSEWHERE,
+    [OBJECT_HERE] = 1u << OBJECT_DYING | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_PENDING,
     [OBJECT_ELSEWHERE] = 1u << OBJECT_HERE | 1u << OBJECT_FAILED | 1u << OBJECT_PENDING | 1u << OBJECT_DYING,
     [OBJECT_FAILED] = 1u << OBJECT_DYING,
     [OBJECT_DYING] = 0,
@@ -289,6 +289,12 @@ static void tell(struct agent *agent, struct object *object)
     }
 }
 
+void object_is_own_result(const struct agent *agent, struct object *object)
+{
+    uint32_t making = (uint32_t)(agent->config.secret + object->serial); /* another node's has another secret */
+    object->version = (making & (OBJECT_VERSION_OWN - 1)) | OBJECT_VERSION_OWN;
+}
+
 /* The bytes go; whoever asks is told why, in words if there is an entry for these. */
 static void refuse(struct agent *agent, struct object *object, struct lease *lease, roost_ref *refs)
 {
@@ -319,6 +325,9 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
     object->value = *value;
     object->lease = lease;
     object->refs = refs;
+    if (object->version == 0 && object->producer != NULL) {
+        object_is_own_result(agent, object);
+    }
     name_contents(agent, object);
     publish(agent, object);
     if (!object->says_nothing) {
@@ -379,6 +388,31 @@ bool object_write(struct agent *agent, struct object *object, uint32_t format, c
     return true;
 }
 
+/* The bytes go, as soon as no reader needs them. */
+static void let_bytes_go(struct agent *agent, struct object *object, enum object_state state)
+{
+    list_remove(&object->idle);
+    struct lease *lease = object->lease;
+    object->lease = NULL;
+    object_let_go_of_contents(agent, object);
+    set_state(agent, object, state);
+    put_entry(agent, object, AGENT_ENTRY_EVICT, room_let_evicted_go(agent, lease));
+}
+
+/* The head has refused the bytes: another attempt's are the value, or will be. Those who name it here see what all others
+ * see. What is put has one value, whatever has become of it at the head. */
+static void give_way(struct agent *agent, struct object *object)
+{
+    bool is_result = object->version != 0 && !object->says_nothing && object->whole == NULL;
+    if (object->state != OBJECT_HERE || object->pins > 0 || !is_result) {
+        return;
+    }
+    let_bytes_go(agent, object, OBJECT_PENDING);
+    object->version = 0;
+    object->is_copy = object->is_refused = false;
+    object_check_named(agent, object);
+}
+
 void object_pin(struct object *object)
 {
     object->pins++;
@@ -389,6 +423,9 @@ void object_unpin(struct agent *agent, struct object *object)
 {
     ROOST_PRE(object->pins > 0);
     object->pins--;
+    if (object->pins == 0 && object->is_refused) {
+        give_way(agent, object);
+    }
     if (object->pins == 0 && object->is_copy && object->state == OBJECT_HERE) {
         list_append(&agent->idle, &object->idle);
         if (agent_wants_room(agent) || agent->pulls_want_room) {
@@ -518,13 +555,15 @@ static void object_comes_down(struct agent *agent, struct object *object)
 void object_copy_refused(struct agent *agent, struct object *object)
 {
     object->is_refused = true;
+    give_way(agent, object);
     object_check_named(agent, object);
 }
 
 void object_free(struct agent *agent, struct object *object)
 {
     const struct task *producer = object->producer;
-    bool is_to_be_made = object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY;
+    bool is_to_be_made = object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY &&
+                         producer->state != TASK_DONE;
     if (!object->is_public) {
         return;
     }
@@ -561,12 +600,7 @@ void object_evict(struct agent *agent, struct object *object)
 {
     ROOST_PRE(object->state == OBJECT_HERE && object->is_copy && object->pins == 0);
     agent->counts.evictions++;
-    list_remove(&object->idle);
-    struct lease *lease = object->lease;
-    object->lease = NULL;
-    object_let_go_of_contents(agent, object);
-    set_state(agent, object, OBJECT_ELSEWHERE);
-    put_entry(agent, object, AGENT_ENTRY_EVICT, room_let_evicted_go(agent, lease));
+    let_bytes_go(agent, object, OBJECT_ELSEWHERE);
     if (object->is_public) {
         link_location(agent, object, false);
     }

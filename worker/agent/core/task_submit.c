@@ -221,7 +221,8 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
             continue;
         }
         if (result->is_public && !result->is_registered) { /* it may be gone at the head */
-            bool is_elsewhere = task->state == TASK_DONE && result->state == OBJECT_ELSEWHERE;
+            bool has_no_bytes = result->state == OBJECT_ELSEWHERE || result->state == OBJECT_PENDING;
+            bool is_elsewhere = task->state == TASK_DONE && has_no_bytes;
             bool is_made_there = task->state == TASK_AWAY || is_elsewhere;
             asks_head = asks_head || is_made_there;
             if (!is_made_there) {

@@ -1006,6 +1006,76 @@ TEST(agent_link, a_copy_that_the_head_refuses_is_for_those_here_who_hold_the_obj
     bench_end(&bench, true);
 }
 
+/* A result of 100 bytes, made here by the agent's own word; the driver holds it. */
+static struct object_id make_here(struct core_client driver)
+{
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_complete(&bench, &task, 0, "");
+    return result_id(task.id, 0);
+}
+
+TEST(agent_link, a_result_that_the_head_refuses_makes_way_for_the_one_that_it_has)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id result = make_here(driver);
+    give_away(result);
+    CHECK(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.content.version != 0); /* of this making alone */
+    names(PROTO_FREE, result); /* the same call was made on another node, whose value was there first */
+    CHECK_EQ(bench_find(&bench, result)->op, AGENT_ENTRY_EVICT);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    CHECK(bench_sent_names(&bench, PROTO_WANT, result));
+    found(result, 50, 0);
+    CHECK(object_id_eq(object_id_of(bench_sent(&bench, PROTO_PULL)->message.u.pull.ref), result));
+    give_argument(50);
+    CHECK_EQ(bench_find(&bench, result)->object.size, 50);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_that_is_refused_while_a_task_reads_it_makes_way_after_that)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id result = make_here(driver);
+    give_away(result);
+    roost_in in = roost_in_ref(object_ref(result));
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "g", .args = &in, .args_count = 1, .call = 1 });
+    struct bench_task reader = bench_take(&bench);
+    names(PROTO_FREE, result);
+    CHECK_EQ(bench_find(&bench, result)->op, AGENT_ENTRY_PUBLISH);
+    bench_complete(&bench, &reader, 0, "");
+    CHECK_EQ(bench_find(&bench, result)->op, AGENT_ENTRY_EVICT);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, what_is_named_by_a_copy_from_elsewhere_and_lies_here_for_this_node_alone_is_for_the_head_to_judge)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id inner = make_here(driver), box = { 77, 1 };
+    bench_names(&bench, driver, WIRE_HOLD, 0, box);
+    bench_drain(&bench);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &box, 1);
+    found(box, 10, 0);
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    roost_ref ref = object_ref(inner);
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer,
+                                                       .content = { .size = 10 },
+                                                       .refs_count = 1,
+                                                       .trailer_bytes = wire_object_bytes(10, 0, 1) - 10 } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, &ref, sizeof ref);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 2); /* of both */
+    CHECK(bench_sent_names(&bench, PROTO_HOLD, inner));
+    bench_end(&bench, false);
+}
+
 /* SUBMITs of a call that such an attempt makes. */
 static size_t submits_of_attempt(uint32_t attempt)
 {
