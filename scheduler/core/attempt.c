@@ -34,7 +34,7 @@ static void drop_returns(struct head *head, struct member *member, const struct 
         const struct object *object = head_object_find(head, complete->returns[i].object);
         bool is_known = object != NULL && head_object_is_at(object, member->number);
         if (complete->returns[i].located && !is_known && (object != NULL || !head_in_census(head))) {
-            free_name_at(head, member, complete->returns[i].object);
+            free_copy_at(head, member, complete->returns[i].object);
         }
     }
 }

@@ -23,7 +23,7 @@ bool frees_may_go(const struct head *head)
            (!head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS));
 }
 
-void free_name_at(struct head *head, struct member *member, struct object_id id)
+static void free_name_at(struct head *head, struct member *member, struct object_id id)
 {
     if (!member->has_session) {
         return; /* it will list, and hear then */
@@ -39,10 +39,17 @@ void free_name_at(struct head *head, struct member *member, struct object_id id)
     member->freeing[member->freeing_count++] = id;
 }
 
+void free_copy_at(struct head *head, struct member *member, struct object_id id)
+{
+    member->frees_copies = true;
+    free_name_at(head, member, id);
+}
+
 void free_nothing_at(struct member *member)
 {
     list_remove(&member->with_freeing);
     member->freeing_count = 0;
+    member->frees_copies = false;
 }
 
 static void tell_places(struct head *head, const struct object *object)
@@ -111,10 +118,26 @@ bool free_next(struct head *head)
     return true;
 }
 
+/* A copy that was refused before the turn came, and has been said once more since then, by a word that made it count. */
+static void spare_copies(const struct head *head, struct member *member)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < member->freeing_count; i++) {
+        const struct object *object = head_object_find(head, member->freeing[i]);
+        if (object == NULL || !head_object_is_at(object, member->number)) {
+            member->freeing[kept++] = member->freeing[i];
+        }
+    }
+    member->freeing_count = kept;
+}
+
 void free_send(struct head *head)
 {
     LIST_EACH_SAFE (at, &head->with_freeing) {
         struct member *member = CONTAINER_OF(at, struct member, with_freeing);
+        if (member->frees_copies) {
+            spare_copies(head, member);
+        }
         for (size_t sent = 0; sent < member->freeing_count;) {
             size_t count = member->freeing_count - sent;
             count = count < PROTO_OBJECTS_MAX ? count : PROTO_OBJECTS_MAX;

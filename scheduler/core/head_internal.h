@@ -103,8 +103,9 @@ struct member {
     struct list_node homed;    /* struct task.of_home */
     struct list_node edges;    /* struct pending_edges */
     size_t edges_count;        /* their names, and one for each */
-    struct object_id *freeing; /* names of the FREE that the step's end sends */
+    struct object_id *freeing; /* names of the FREE that the turn's end sends */
     size_t freeing_count, freeing_capacity;
+    bool frees_copies;                   /* some of them were refused, and may have been said once more since then */
     struct list_node with_freeing;       /* head.with_freeing */
     uint32_t list;                       /* being received, or 0 */
     uint32_t list_seen;                  /* at its beginning */
@@ -302,7 +303,8 @@ void edges_drop_all(struct member *member);
 bool frees_may_go(const struct head *head);
 /* One step of the loop; false: nothing is left that may go now. */
 bool free_next(struct head *head);
-void free_name_at(struct head *head, struct member *member, struct object_id id);
+/* Bytes that do not count lie there; unless a word makes them count before the turn's end. */
+void free_copy_at(struct head *head, struct member *member, struct object_id id);
 void free_nothing_at(struct member *member); /* it is dead */
 void free_send(struct head *head);
 /* Every member has listed: what has no bytes, or was never made known, is lost. */

@@ -116,7 +116,7 @@ void publish_contained(struct head *head, struct member *member, struct object *
 bool publish_refuse_copy(struct head *head, struct member *member, const struct object *object)
 {
     head->counts.refused_copies++;
-    free_name_at(head, member, object->id);
+    free_copy_at(head, member, object->id);
     return false;
 }
 
@@ -320,7 +320,7 @@ void publish_locations(struct head *head, struct member *member, const struct pr
         struct object *object = head_object_find(head, location->object);
         if (object == NULL) {
             if (location->added && !head_in_census(head)) {
-                free_name_at(head, member, location->object); /* the copy came after the end */
+                free_copy_at(head, member, location->object); /* the copy came after the end */
             }
         } else if (location->added) {
             publish_copy(head, member, object, &location->content);

@@ -519,6 +519,24 @@ TEST(head_objects, a_copy_that_arrives_after_the_end_is_freed_where_it_lies)
     bench_end(&bench);
 }
 
+TEST(head_objects, a_copy_that_came_too_early_and_counts_by_the_word_after_it_is_not_freed)
+{
+    start(2);
+    struct bench_call call = { .returns = 1, .node = bench.agents[1].id, .flags = SPEC_NODE_ONLY };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, task), 1);
+    bench.turns_are_held = true;
+    bench_location(&bench, 1, result_id(task, 0), 100, true); /* made there before, for another attempt of the caller */
+    CHECK_EQ(head_counts(bench.head).refused_copies, 1);
+    bench_complete(&bench, 1, task, 1, 1, 100);
+    bench.turns_are_held = false;
+    bench_turn(&bench);
+    CHECK(!bench_was_freed(&bench, 1, result_id(task, 0)));
+    bench_names(&bench, 0, PROTO_DROP, result_id(task, 0));
+    CHECK(bench_was_freed(&bench, 1, result_id(task, 0)));
+    bench_end(&bench);
+}
+
 TEST(head_objects, a_small_value_lives_at_the_head_and_travels_with_found)
 {
     start(2);
