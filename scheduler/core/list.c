@@ -201,14 +201,16 @@ static void learn(struct head *head, struct member *member, struct object *objec
         head_object_locate(head, object, member->number);
     } else if (listed->stored) {
         publish_refuse_copy(head, member, object);
-    } else if (object->state == OBJECT_UNKNOWN && !task_id_is_none(listed->task)) {
-        head_object_set_state(head, object, OBJECT_PENDING);
     }
     if (!task_id_is_none(listed->task)) {
         object->home = (uint16_t)member->number;
         struct task *task = head_task_find(head, listed->task);
         if (task != NULL) {
             link_returns(task, head);
+        }
+        bool is_over = task != NULL && task->state == TASK_DONE; /* and freed: the list's end decides */
+        if (object->state == OBJECT_UNKNOWN && !is_over) {
+            head_object_set_state(head, object, OBJECT_PENDING);
         }
     }
 }
@@ -261,6 +263,24 @@ static bool is_complete(const struct head *head, const struct member *member)
            (head->unknown_count == 0 || head_in_census(head));
 }
 
+/* Nobody makes it: its name alone is in the list, or the end of its task and its own were lost with the session before.
+ * Held there, it is made once more, as when its call is. */
+static void decide_open(struct head *head, struct member *member, struct object *object, uintptr_t flags)
+{
+    struct task *producer = object->more == NULL ? NULL : object->more->producer;
+    bool is_over = producer != NULL && producer->state == TASK_DONE;
+    if (is_over && producer->spec != NULL && (flags & LISTED_HELD) != 0) {
+        head_object_set_state(head, object, OBJECT_PENDING);
+        producer->attempt++;
+        head_task_enter(head, producer);
+    } else if (is_over || (flags & LISTED_MADE) == 0) {
+        head_object_fail(head, object, OBJECT_LOST,
+                         failure_make(ROOST_ELOST, member_name(head, member->number),
+                                      "named by an object of node %u (%s), and nobody has it", member->number,
+                                      member_name(head, member->number)));
+    }
+}
+
 static void forget_unlisted(struct head *head, struct member *member)
 {
     if (is_complete(head, member)) {
@@ -276,11 +296,8 @@ static void forget_unlisted(struct head *head, struct member *member)
         bool is_at = head_object_is_at(object, member->number);
         bool is_open = object->state == OBJECT_UNKNOWN && !head_in_census(head);
         uintptr_t flags = is_held || is_at || is_open ? flags_of(member, object->id) : 0;
-        if (is_open && (flags & LISTED_MADE) == 0) {
-            head_object_fail(head, object, OBJECT_LOST,
-                             failure_make(ROOST_ELOST, member_name(head, member->number),
-                                          "named by an object of node %u (%s), and nobody has it", member->number,
-                                          member_name(head, member->number)));
+        if (is_open) {
+            decide_open(head, member, object, flags);
         }
         if (is_held && (flags & LISTED_HELD) == 0) {
             head_object_drop(head, object, member, member->list_seen);

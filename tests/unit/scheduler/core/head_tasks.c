@@ -630,6 +630,33 @@ TEST(head_tasks, an_attempt_that_a_list_does_not_name_is_made_again)
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_result_that_was_freed_and_is_listed_as_pending_is_made_once_more)
+{
+    start(2, 4);
+    struct bench_call call = { .returns = 2, .node = bench.agents[1].id, .flags = SPEC_NODE_ONLY };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    bench_complete(&bench, 1, task, 1, 2, 100);
+    struct object_id kept = result_id(task, 0), freed = result_id(task, 1);
+    bench_names(&bench, 0, PROTO_DROP, freed);
+    CHECK(bench_was_freed(&bench, 1, freed));
+    bench_lost(&bench, 0); /* and with it what was said of both */
+    bench_agent_again(&bench, 0);
+    struct proto_list_object items[] = { { .object = kept, .held = true, .state = PROTO_PENDING, .task = task },
+                                         { .object = freed, .held = true, .state = PROTO_PENDING, .task = task } };
+    struct proto_message begin = { .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } };
+    struct proto_message list = { .kind = PROTO_LIST_OBJECTS, .u.list_objects = { items, 2 } };
+    struct proto_message end = { .kind = PROTO_LIST_END, .u.list_end = { 1 } };
+    bench_say(&bench, 0, &begin);
+    bench_job(&bench, 0);
+    bench_say(&bench, 0, &list);
+    bench_say(&bench, 0, &end);
+    CHECK_EQ(bench_attempt(&bench, task), 2);
+    bench_complete(&bench, 1, task, 2, 2, 100);
+    CHECK(object_id_eq(bench_last(&bench, 0, PROTO_FOUND)->object, freed));
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_SEALED);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_queued_again)
 {
     start(2, 4);
