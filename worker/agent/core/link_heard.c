@@ -408,7 +408,10 @@ static void on_job_end(struct agent *agent, const struct proto_job_end *end)
 static void on_dead(struct agent *agent, const struct proto_dead *dead)
 {
     struct member *member = member_find(agent, dead->node);
-    if (member != NULL && member->incarnation == dead->incarnation) {
+    if (member != NULL &&
+        member->incarnation <= dead->incarnation) { /* of the lives before, one may not have been told */
+        pull_peer_lost(agent, (struct core_peer){ dead->node, member->incarnation });
+        member->incarnation = dead->incarnation;
         member->is_alive = false;
         leases_tell_of_others(agent);
     }

@@ -251,7 +251,7 @@ void transit_dead(struct agent *agent, struct core_peer peer)
 {
     LIST_EACH_SAFE (at, &agent->given) {
         struct transit *transit = CONTAINER_OF(at, struct transit, all);
-        if (core_peer_key(transit->peer) == core_peer_key(peer)) {
+        if (transit->peer.node == peer.node && transit->peer.incarnation <= peer.incarnation) {
             end(agent, transit);
         }
     }

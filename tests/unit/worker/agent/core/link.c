@@ -1076,6 +1076,21 @@ TEST(agent_link, what_is_named_by_a_copy_from_elsewhere_and_lies_here_for_this_n
     bench_end(&bench, false);
 }
 
+TEST(agent_link, the_death_of_a_later_life_is_that_of_all_before)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+    give_away(id);
+    bench_names(&bench, driver, WIRE_FREE, 0, id);
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 2 } };
+    bench_message(&bench, head, &dead); /* nobody has said that its first life ended */
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, id));
+    bench_end(&bench, false);
+}
+
 /* SUBMITs of a call that such an attempt makes. */
 static size_t submits_of_attempt(uint32_t attempt)
 {
