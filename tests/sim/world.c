@@ -152,7 +152,8 @@ static void draw_shape(struct world *world)
     shape->worker_kills = world_one_in(world, 2) ? up_to(world, 4) : 0;
     shape->driver_kills = world_one_in(world, 4) ? up_to(world, 2) : 0;
     shape->node_kills = world_one_in(world, 3) ? up_to(world, 2) : 0;
-    shape->gives_and_dies = world_one_in(world, 4);
+    bool lacks_sweep = (world->options.rules_off & SIM_RULE_SWEEP) != 0; /* which shows nowhere else */
+    shape->gives_and_dies = world_one_in(world, 4) || lacks_sweep;
     shape->node_kills += shape->gives_and_dies ? 2 : 0;
     world->kills_left = shape->node_kills;
     shape->head_kills = world_one_in(world, 4) ? up_to(world, 2) : 0;

@@ -23,7 +23,7 @@ enum { SIM_PLACES = 10 }; /* 0 is the head; a node that is replaced by another t
 #define SIM_MS UINT64_C(1000000)
 
 /* The rules of lifetime.md, by number; the head's are enum head_rule. */
-enum { SIM_RULE_TRANSIT = 1 << 3, SIM_RULE_ESCAPE = 1 << 7 };
+enum { SIM_RULE_TRANSIT = 1 << 3, SIM_RULE_SWEEP = 1 << 4, SIM_RULE_ESCAPE = 1 << 7 };
 
 struct world;
 struct head_host;
