@@ -52,6 +52,18 @@ static struct object *return_of(struct task *task, size_t hint, struct object_id
     return NULL;
 }
 
+/* In a census: a return that nobody has listed yet. It is entered all the same, so that who lists it finds it made, and is
+ * freed when the census has ended and nobody has. */
+static struct object *return_not_listed(struct head *head, struct task *task, const struct proto_return *given)
+{
+    for (uint32_t i = 0; given->located && head_in_census(head) && i < task->returns_count; i++) {
+        if (task->returns[i] == NULL && object_id_eq(result_id(task->id, i), given->object)) {
+            return head_task_return(head, task, i, true);
+        }
+    }
+    return NULL;
+}
+
 /* Made again after it was lost, and somebody may have read what it was. */
 static bool differs(const struct object *object, const struct proto_return *given)
 {
@@ -90,6 +102,7 @@ static void succeed(struct head *head, struct member *member, struct task *task,
     for (size_t i = 0; i < complete->returns_count; i++) {
         const struct proto_return *given = &complete->returns[i];
         struct object *object = return_of(task, i, given->object);
+        object = object != NULL ? object : return_not_listed(head, task, given);
         if (object != NULL) {
             apply_return(head, member, object, given);
         }

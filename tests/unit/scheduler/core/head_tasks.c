@@ -694,6 +694,41 @@ TEST(head_tasks, after_a_restart_running_attempts_go_on_and_waiting_ones_are_que
     bench_end(&bench);
 }
 
+/* An attempt that went on through the head's end is over before its home has listed; how many it makes known. */
+static uint64_t completes_in_census(bool is_held)
+{
+    start(3, 4);
+    struct bench_call call = { .returns = 1, .node = bench.agents[1].id };
+    struct spec *runs = bench_spec(&bench, &call);
+    struct object_id name = result_id(runs->task, 0);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 1);
+    struct proto_list_task there = { runs->task, 1, PROTO_TASK_RUNNING, { runs, runs->bytes } };
+    struct proto_message begin = { .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } };
+    struct proto_message end = { .kind = PROTO_LIST_END, .u.list_end = { 1 } };
+    struct proto_message running = { .kind = PROTO_LIST_TASKS, .u.list_tasks = { &there, 1 } };
+    bench_say(&bench, 1, &begin);
+    bench_say(&bench, 1, &running);
+    bench_say(&bench, 1, &end);
+    bench_complete(&bench, 1, runs->task, 1, 1, 100);
+    for (uint32_t i = 0; i < 3; i += 2) {
+        bench_agent_again(&bench, i);
+        bench_list(&bench, i, &(struct bench_listed){ name, true, false }, is_held && i == 0 ? 1 : 0);
+    }
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    CHECK_EQ(bench_was_freed(&bench, 1, name), !is_held);
+    uint64_t objects = head_counts(bench.head).objects;
+    free(runs);
+    bench_end(&bench);
+    return objects;
+}
+
+TEST(head_tasks, what_is_made_before_anybody_has_listed_it_is_there_for_who_does_and_else_goes)
+{
+    CHECK_EQ(completes_in_census(true), 1);
+    CHECK_EQ(completes_in_census(false), 0);
+}
+
 /* Runs, its result is lost, and the same call is made once more; the object's `why`. */
 static const char *make_again(uint64_t bytes, uint64_t bytes_again, enum proto_object_state *state_out)
 {
