@@ -103,7 +103,7 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
                    roost_ref *refs);
 /* No attempt of the head's has made it: its version is of this making alone, as others may make it as well. What is put
  * is made once, by one. */
-void object_is_own_result(const struct agent *agent, struct object *object);
+void object_mark_own_result(const struct agent *agent, struct object *object);
 void object_fail(struct agent *agent, struct object *object, int32_t status);
 /* `counter` is one of the object's own: scopes, tasks, containers. What is unnamed goes at the end of the step. */
 void object_name(struct agent *agent, struct object *object, uint32_t *counter);

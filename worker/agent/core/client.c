@@ -207,7 +207,7 @@ static void on_announce(struct agent *agent, struct client *client, const struct
     object = object_demand(agent, value.id);
     scope_hold(agent, scope, object);
     if (is_result) {
-        object_is_own_result(agent, object);
+        object_mark_own_result(agent, object);
     }
     object_arrive(agent, object, &value, lease, refs);
 }

@@ -158,7 +158,7 @@ static void publish(struct agent *agent, struct staged *staged)
         }
         struct lease *room = staged->lease;
         staged->lease = NULL;
-        object_is_own_result(agent, object);
+        object_mark_own_result(agent, object);
         object_arrive(agent, object, &staged->value, room, refs);
         if (object->producer != NULL && object->producer->state == TASK_LEASED) {
             task_settled(agent, object->producer);

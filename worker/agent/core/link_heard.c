@@ -408,8 +408,8 @@ static void on_job_end(struct agent *agent, const struct proto_job_end *end)
 static void on_dead(struct agent *agent, const struct proto_dead *dead)
 {
     struct member *member = member_find(agent, dead->node);
-    if (member != NULL &&
-        member->incarnation <= dead->incarnation) { /* of the lives before, one may not have been told */
+    if (member != NULL && member->incarnation <= dead->incarnation) {
+        /* of the end of a life before this one nobody may have told */
         pull_peer_lost(agent, (struct core_peer){ dead->node, member->incarnation });
         member->incarnation = dead->incarnation;
         member->is_alive = false;

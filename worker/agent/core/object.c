@@ -10,6 +10,7 @@
  *             no room even for an error object -> the entry itself says "failed" with the status.
  *             no entry left in the shared table -> the object fails with ROOST_EFULL; without one even for that, who
  *             asks the agent is told.
+ *             a result that the head refuses, as another attempt's counts -> pending again once no task here reads it.
  * Lifetime:   private and unnamed -> the bytes go at once. Public and no longer held -> DROP; the bytes stay until the
  *             head says FREE, or, if they are a copy, until room is wanted.
  * Invariants: object_is_valid(). agent.entries counts the records with an entry that is their own. Records are
@@ -289,7 +290,7 @@ static void tell(struct agent *agent, struct object *object)
     }
 }
 
-void object_is_own_result(const struct agent *agent, struct object *object)
+void object_mark_own_result(const struct agent *agent, struct object *object)
 {
     uint32_t making = (uint32_t)(agent->config.secret + object->serial); /* another node's has another secret */
     object->version = (making & (OBJECT_VERSION_OWN - 1)) | OBJECT_VERSION_OWN;
@@ -326,7 +327,7 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
     object->lease = lease;
     object->refs = refs;
     if (object->version == 0 && object->producer != NULL) {
-        object_is_own_result(agent, object);
+        object_mark_own_result(agent, object);
     }
     name_contents(agent, object);
     publish(agent, object);
