@@ -576,6 +576,7 @@ struct task_lease {
     struct worker *worker; /* while it stands */
     uint64_t token;        /* of the request, for its answer */
     uint32_t bell;
+    uint64_t turn;     /* while WANTED: as a task's; anew when its holder gives another one back */
     uint64_t since_ns; /* of the grant */
     bool has_cpu, is_passed_over;
     bool is_late;     /* neither a CPU nor a worker was on its way once: its holder hears of other nodes */
@@ -610,7 +611,7 @@ bool leases_wait_for_others(const struct client *holder);
 void leases_end_with(struct agent *agent, struct client *holder);
 /* Every ring was read, in turn `drain`. */
 void leases_drained(struct agent *agent, uint32_t drain);
-/* Grant those that were asked for before number `before` was given out, out of `*cpus`, which becomes what is left. A
+/* Grant those whose turn came before `before`, out of `*cpus`, which becomes what is left. A
  * lease whose worker is starting keeps its CPU free. False: one of them lacks a CPU, so it is nobody's turn after
  * it. Sets `*lacks_workers` when one of them found none. */
 bool leases_dispatch(struct agent *agent, uint64_t before, int64_t *cpus, bool *lacks_workers);

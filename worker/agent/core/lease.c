@@ -352,6 +352,17 @@ static void finish(struct agent *agent, struct task_lease *lease)
     worker_freed(agent, worker);
 }
 
+/* What the holder has asked for besides: it had its turn, and others have waited for it. */
+static void queue_anew(struct agent *agent, struct client *holder)
+{
+    LIST_EACH (at, &holder->task_leases) {
+        struct task_lease *lease = CONTAINER_OF(at, struct task_lease, of_holder);
+        if (lease->state == TASK_LEASE_WANTED) {
+            lease->turn = ++agent->serial;
+        }
+    }
+}
+
 void lease_back(struct agent *agent, struct client *client, uint64_t number)
 {
     struct task_lease *lease = find(agent, client, number);
@@ -363,6 +374,7 @@ void lease_back(struct agent *agent, struct client *client, uint64_t number)
         set_state(agent, lease, TASK_LEASE_RETURNED);
         lease->drain = agent->drain;
         core_put(agent->out, CORE_DRAIN, 0, 0, 0);
+        queue_anew(agent, client);
     }
 }
 
@@ -537,7 +549,7 @@ void lease_ask(struct agent *agent, struct client *client, const struct wire_lea
         return;
     }
     struct task_lease *lease = agent_alloc(sizeof *lease);
-    lease->number = ++agent->serial;
+    lease->number = lease->turn = ++agent->serial;
     lease->state = TASK_LEASE_WANTED;
     lease->holder = client;
     lease->token = ask->head.token;
@@ -555,14 +567,13 @@ void lease_ask(struct agent *agent, struct client *client, const struct wire_lea
     }
 }
 
-/* Whose turn is it, of those who asked before number `before` was given out? The job with the fewest leases, then who
- * asked first. */
+/* Whose turn is it, of those before `before`? The job with the fewest leases, then who came first. */
 static struct task_lease *next_wanted(struct agent *agent, uint64_t before)
 {
     struct task_lease *next = NULL;
     LIST_EACH (at, &agent->task_leases) {
         struct task_lease *lease = CONTAINER_OF(at, struct task_lease, all);
-        bool may = lease->state == TASK_LEASE_WANTED && lease->number < before && !lease->is_passed_over &&
+        bool may = lease->state == TASK_LEASE_WANTED && lease->turn < before && !lease->is_passed_over &&
                    !lease->holder->job->has_ended && lease->holder->job->broken == NULL;
         if (may && (next == NULL || lease->holder->job->leases_count < next->holder->job->leases_count)) {
             next = lease;

@@ -231,6 +231,22 @@ TEST(task_lease, a_lease_and_tasks_take_turns_in_the_order_in_which_they_came)
     bench_end(&bench, false);
 }
 
+TEST(task_lease, who_gives_one_back_and_has_asked_for_another_comes_after_what_waited_for_it)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    uint64_t number = lease(driver);
+    ask(driver);
+    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "f", .returns = 1 });
+    CHECK_EQ(news_of(driver, number), WIRE_LEASE_WANTED);
+    give_back(driver, number);
+    bench_drain(&bench);
+    struct bench_task task = bench_take(&bench);
+    bench_complete(&bench, &task, 0, "");
+    CHECK_EQ(bench_said_count(&bench, driver, WIRE_LEASED), 2);
+    bench_end(&bench, false);
+}
+
 TEST(task_lease, a_lease_whose_worker_is_starting_keeps_its_cpu_from_tasks_that_came_later)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
