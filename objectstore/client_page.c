@@ -45,6 +45,7 @@ void client_bells_format(struct client_bells *bells)
     for (uint32_t i = 0; i < CLIENT_DOORBELLS; i++) {
         atomic_store_explicit(&bells->of[i].doorbell.sleeping, 0, memory_order_relaxed);
     }
+    atomic_store_explicit(&bells->is_patient, 0, memory_order_relaxed);
     atomic_store_explicit(&bells->lead, CLIENT_LEAD_NONE, memory_order_release);
 }
 

@@ -41,6 +41,7 @@ struct client_bells {
         _Alignas(64) struct doorbell doorbell;
     } of[CLIENT_DOORBELLS];
     _Alignas(64) _Atomic uint32_t lead; /* that thread's bell; CLIENT_LEAD_NONE: completions can wait */
+    _Atomic uint32_t is_patient;        /* it waits for many: they may come together */
 };
 enum { CLIENT_LEAD_NONE = CLIENT_DOORBELLS };
 _Static_assert(sizeof(struct client_bells) == CLIENT_BELLS_BYTES, "a page per client");

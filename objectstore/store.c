@@ -12,9 +12,11 @@
  * generation and then wait for the pins on the old one; a scan serves all that wait at once, as its cost is that of
  * looking at every pin, not that of what is looked for. */
 #include "objectstore/store.h"
+#include "common/bytes.h"
 #include "common/contract.h"
 #include "common/error.h"
 #include "objectstore/copy.h"
+#include "objectstore/map.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -105,6 +107,25 @@ int store_open(struct store **store_out, const struct store_options *options)
         return status;
     }
     *store_out = store;
+    return 0;
+}
+
+int store_populate(struct store *store, uint64_t bytes)
+{
+    uint64_t left = store->table_bytes - store->table_populated;
+    if (left > 0) { /* first: each new object is another line of it, in a page that nobody has met */
+        uint64_t step = bytes < left ? align_up(bytes, STORE_PAGE_BYTES) : left;
+        int status = memory_populate(store->table_rw, store->table_memory, store->table_populated, step);
+        store->table_populated += status == 0 ? step : 0;
+        return status == 0 ? 1 : status;
+    }
+    for (uint32_t i = 0; i < store->segments_count; i++) {
+        struct segment *segment = &store->segments[i];
+        if (segment->populated < segment->bytes) {
+            int status = segment_populate(segment, bytes);
+            return status == 0 ? 1 : status;
+        }
+    }
     return 0;
 }
 

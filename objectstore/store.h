@@ -29,7 +29,7 @@ struct store {
     uint32_t segments_count;
     struct table table;
     void *table_memory;
-    uint64_t table_bytes;
+    uint64_t table_bytes, table_populated;
     int table_rw, table_ro;
     struct store_client *clients; /* owned */
     uint32_t clients_count;
@@ -41,6 +41,10 @@ struct store {
 
 /* Make segments and table; nothing is populated. Errors: ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
 int store_open(struct store **store_out, const struct store_options *options);
+
+/* Back about `bytes` further bytes of the table or of a segment with memory. 1: there is more; 0: that was all;
+ * ROOST_ENOMEM, ROOST_EIO with a text. For one helper thread beside the agent's. */
+int store_populate(struct store *store, uint64_t bytes);
 
 /* What clients have mapped stays theirs until they end. NULL is fine. */
 void store_close(struct store *store);

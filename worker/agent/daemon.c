@@ -129,10 +129,10 @@ static uint64_t clock_ns(clockid_t clock)
 
 /* One piece. A thread that had to wait for its processor meanwhile is in somebody's way: then it pauses, where a low
  * priority would hold the lock of the address space for long. */
-static int populate_politely(struct segment *segment)
+static int populate_politely(struct store *store)
 {
     uint64_t wall_ns = clock_ns(CLOCK_MONOTONIC), cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    int status = segment_populate(segment, POPULATE_BYTES);
+    int status = store_populate(store, POPULATE_BYTES);
     wall_ns = clock_ns(CLOCK_MONOTONIC) - wall_ns;
     cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
     if (wall_ns > cpu_ns + cpu_ns / 8) {
@@ -145,17 +145,15 @@ static int populate_politely(struct segment *segment)
 static void *populate(void *arg)
 {
     struct daemon *daemon = arg;
-    for (uint32_t i = 0; i < daemon->store->segments_count; i++) {
-        struct segment *segment = &daemon->store->segments[i];
-        while (segment->populated < segment->bytes && !atomic_load(&daemon->populate_stop)) {
-            if (populate_politely(segment) != 0) {
-                log_warn("event=not_populated segment=%u bytes=%llu of=%llu", i, (unsigned long long)segment->populated,
-                         (unsigned long long)segment->bytes);
-                return NULL;
-            }
-        }
+    int status = 1;
+    while (status > 0 && !atomic_load(&daemon->populate_stop)) {
+        status = populate_politely(daemon->store);
     }
-    log_info("event=populated bytes=%llu", (unsigned long long)daemon->store->segments[0].bytes);
+    if (status < 0) {
+        log_warn("event=not_populated why=\"%s\"", error_text());
+    } else if (status == 0) {
+        log_info("event=populated bytes=%llu", (unsigned long long)daemon->store->segments[0].bytes);
+    }
     return NULL;
 }
 
