@@ -24,7 +24,7 @@ enum {
     STORE_FORWARDS_MAX = 8,      /* results that only name another result, one after the other */
 
     /* one client of an agent */
-    CLIENT_REQUEST_RING_BYTES = 256 << 10,
+    CLIENT_REQUEST_RING_BYTES = 1 << 20,
     CLIENT_REPLY_RING_BYTES = 256 << 10,
     CLIENT_MESSAGE_BYTES_MAX = 32 << 10, /* one ring message; longer lists travel as several */
     CLIENT_TASK_SLOTS = 512,             /* submitted and not yet taken by the agent; then back-pressure */

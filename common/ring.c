@@ -272,6 +272,14 @@ int ring_take_until(struct ring_consumer *consumer, uint64_t place, void *copy_o
     return 1;
 }
 
+const void *ring_ahead(const struct ring_consumer *consumer, size_t bytes)
+{
+    uint64_t at = consumer->taken & (consumer->capacity - 1), needed = RING_HEADER_BYTES + bytes;
+    bool is_there = !consumer->broken && needed <= consumer->committed_seen - consumer->taken &&
+                    needed <= consumer->capacity - at;
+    return is_there ? consumer->memory->bytes + at + RING_HEADER_BYTES : NULL;
+}
+
 int ring_take(struct ring_consumer *consumer, void *copy_out, size_t capacity, size_t *size_out)
 {
     return ring_take_until(consumer, UINT64_MAX, copy_out, capacity, size_out);

@@ -44,6 +44,10 @@ struct ring_consumer {
 /* Memory for a ring of `capacity` bytes: a power of two from RING_BYTES_MIN to RING_BYTES_MAX. */
 size_t ring_bytes(size_t capacity);
 
+/* The first `bytes` of the message that comes next, in place, when they are known to be there; else NULL. The producer may
+ * change them: for fetching ahead what they name, and nothing else. */
+const void *ring_ahead(const struct ring_consumer *consumer, size_t bytes);
+
 /* Make an empty ring out of ring_bytes(capacity) bytes, aligned to 64. Before anybody attaches. */
 void ring_format(void *memory, size_t capacity);
 

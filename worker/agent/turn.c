@@ -26,7 +26,12 @@ void daemon_step(struct daemon *daemon, struct core_event *event)
     }
     core_out_clear(&daemon->out);
     agent_core.step(daemon->core, event, &daemon->out);
-    for (const struct core_command *c = core_next(&daemon->out, NULL); c != NULL; c = core_next(&daemon->out, c)) {
+    const struct core_command *next;
+    for (const struct core_command *c = core_next(&daemon->out, NULL); c != NULL; c = next) {
+        next = core_next(&daemon->out, c);
+        if (next != NULL && next->kind == CORE_TABLE) {
+            table_prefetch(&daemon->store->table, ((const struct agent_entry *)core_body(next))->object.id);
+        }
         daemon_run_command(daemon, c);
     }
 }
@@ -67,6 +72,17 @@ static bool belongs(const struct wire_entry *entry, bool is_completes)
 /* A guest with no room for answers keeps its questions for later; what a condemned one says is of no interest. */
 static bool may_read(const struct guest *guest) { return guest->late_bytes == 0 && !guest->is_condemned; }
 
+/* What the next entry names is fetched while this one is worked off: each is a line or two that nobody has met. */
+static void look_ahead(struct guest *guest, const struct ring_consumer *ring)
+{
+    const struct wire_announce *next = ring_ahead(ring, sizeof *next);
+    if (next != NULL && *(const volatile uint32_t *)&next->head.kind == WIRE_ANNOUNCE) {
+        struct object_id id = next->object.id; /* whatever it is by now */
+        agent_foresee(guest->daemon->core, guest->key, id);
+        table_prefetch(&guest->daemon->store->table, id);
+    }
+}
+
 /* Entries of one ring up to `place`. False when some are left. */
 static bool drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t place, bool is_completes)
 {
@@ -84,6 +100,7 @@ static bool drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t
             refuse(guest, is_completes ? "completes" : "requests");
             return false;
         }
+        look_ahead(guest, ring);
         to_core(guest, head);
     }
     ring_consumed(ring);

@@ -173,6 +173,31 @@ TEST(ring, a_snapshot_ends_a_drain_and_gives_two_rings_an_order)
     free(b.memory);
 }
 
+TEST(ring, what_comes_next_is_seen_ahead_only_where_all_of_it_is_committed_and_inside)
+{
+    struct fixture f = fixture_make(256);
+    unsigned char copy[64];
+    size_t got;
+    for (uint64_t number = 0; number < 100; number++) { /* over every place of the ring */
+        CHECK(send_numbered(&f.producer, number, 24));
+        ring_snapshot(&f.consumer);
+        CHECK(ring_ahead(&f.consumer, 24) == NULL);
+        ring_commit(&f.producer);
+        ring_snapshot(&f.consumer);
+        const unsigned char *ahead = ring_ahead(&f.consumer, 24);
+        bool is_pad = f.producer.reserved - f.consumer.taken > ring_message_bytes(24);
+        CHECK(is_pad || ahead != NULL);
+        if (!is_pad) {
+            check_numbered(ahead, number, 24);
+        }
+        CHECK(ring_ahead(&f.consumer, 256) == NULL);
+        CHECK_EQ(ring_take(&f.consumer, copy, sizeof copy, &got), 1);
+        CHECK(ring_ahead(&f.consumer, 1) == NULL);
+        ring_consumed(&f.consumer);
+    }
+    free(f.memory);
+}
+
 TEST(ring, a_successor_goes_on_where_the_dead_one_was_last_seen)
 {
     struct fixture f = fixture_make(256);

@@ -174,6 +174,9 @@ void agent_destroy(struct agent *agent);
 
 extern const struct core_vtable agent_core;
 
+/* The client is about to announce that object, perhaps: what the agent will look at is fetched. Changes nothing. */
+void agent_foresee(struct agent *agent, struct core_client client, struct object_id id);
+
 /* id.hi of what a client puts outside any attempt. */
 uint64_t agent_client_prefix(const struct agent *agent, struct core_client client);
 

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NAMES_AHEAD = 4 }; /* of a list are fetched while one is worked off */
+
 static struct id_key client_key(struct core_client key) { return (struct id_key){ 2, core_client_key(key) }; }
 
 struct client *client_find(struct agent *agent, struct core_client key)
@@ -212,6 +214,15 @@ static void on_announce(struct agent *agent, struct client *client, const struct
     object_arrive(agent, object, &value, lease, refs);
 }
 
+void agent_foresee(struct agent *agent, struct core_client key, struct object_id id)
+{
+    const struct client *client = client_find(agent, key);
+    id_map_prefetch(&agent->objects_by_id, object_id_key(id));
+    if (client != NULL) {
+        id_map_prefetch(&client->base.held, object_id_key(id));
+    }
+}
+
 static void on_names(struct agent *agent, struct client *client, const struct wire_entry *entry)
 {
     const struct wire_names *names = (const struct wire_names *)entry;
@@ -220,6 +231,11 @@ static void on_names(struct agent *agent, struct client *client, const struct wi
         return; /* the attempt has ended meanwhile, and with it everything that it held */
     }
     for (uint32_t i = 0; i < names->count; i++) {
+        if (i + NAMES_AHEAD < names->count) {
+            struct id_key ahead = object_id_key(names->ids[i + NAMES_AHEAD]);
+            id_map_prefetch(&scope->held, ahead);
+            id_map_prefetch(&agent->objects_by_id, ahead);
+        }
         if (object_id_is_none(names->ids[i])) {
             client_broken(agent, client, "HOLD or FREE of nothing");
             return;
