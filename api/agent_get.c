@@ -176,8 +176,9 @@ static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how
     pthread_mutex_lock(&link->lock);
     enum client_own own = client_own_look(link->core, object_id_of(ref), &value);
     if (own == CLIENT_OWN_PENDING) { /* it may have come since anybody looked */
+        uint64_t before = link->completions;
         leases_drain_locked(link);
-        own = client_own_look(link->core, object_id_of(ref), &value);
+        own = link->completions == before ? own : client_own_look(link->core, object_id_of(ref), &value);
     }
     if (own == CLIENT_OWN_SEALED) {
         return look_at_value(link, ref, &value, how, view_out);

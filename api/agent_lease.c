@@ -35,6 +35,7 @@ enum {
     PATIENCE_NS = 20000000,
     BACKLOG_NS = 200000, /* more than that for each lease, and another one is worth asking for */
     BACKLOG_NS_MAX = 100000000,
+    PATIENT_LEFT = 64, /* a thread that waits for more than so many results may get them together */
     IMPATIENT_MAX = 16 /* at each look: a flood at the agent would ask the leases back that it should go through */
 };
 
@@ -91,6 +92,10 @@ static bool completions_are_empty(struct agent_link *link)
  * begins to lead is rung for what came before: the worker rang somebody else for it, or nobody. */
 void leases_set_lead_locked(struct agent_link *link)
 {
+    const struct list_node *first = link->own_waits.next;
+    bool is_patient = !list_is_empty(&link->own_waits) && first->next == &link->own_waits &&
+                      CONTAINER_OF(first, const struct own_wait, all)->wait.left > PATIENT_LEFT;
+    atomic_store_explicit(&link->bells->is_patient, is_patient, memory_order_relaxed); /* relaxed: a hint */
     uint32_t lead = !list_is_empty(&link->own_waits) ? CONTAINER_OF(link->own_waits.next, struct own_wait, all)->bell
                     : client_calls_are_urgent(link->core) ? CLIENT_BELL_LIBRARY
                                                           : CLIENT_LEAD_NONE;
@@ -380,6 +385,7 @@ static uint64_t drain_one(struct agent_link *link, struct link_lease *lease)
     while (lease->page != NULL &&
            (got = ring_take(&lease->completes, link->entry, CLIENT_MESSAGE_BYTES_MAX, &size)) == 1) {
         now_ns = now_ns == 0 ? link_now_ns() : now_ns;
+        link->completions++;
         take_done(link, lease, size, now_ns);
     }
     if (now_ns != 0) {
@@ -394,7 +400,18 @@ static uint64_t drain_one(struct agent_link *link, struct link_lease *lease)
     return now_ns;
 }
 
-void leases_drain_locked(struct agent_link *link)
+/* What runs is all that there is: its end is told at once, where a worker with more to do lets its holder sleep. */
+static bool nothing_is_behind(const struct agent_link *link)
+{
+    LIST_EACH (at, (struct list_node *)(uintptr_t)&link->leases) {
+        if (CONTAINER_OF(at, struct link_lease, of_link)->core.depth > 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool leases_drain_locked(struct agent_link *link)
 {
     uint64_t last_ns = 0;
     LIST_EACH (at, &link->leases) {
@@ -407,6 +424,7 @@ void leases_drain_locked(struct agent_link *link)
             link_flush_locked(link);
         }
     }
+    return last_ns != 0 && nothing_is_behind(link);
 }
 
 bool leases_are_empty(struct agent_link *link) { return completions_are_empty(link) && !link->lease_is_due; }

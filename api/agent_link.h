@@ -71,8 +71,9 @@ struct agent_link {
     struct list_node leases, leases_closed; /* struct link_lease */
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;
-    uint32_t others; /* nodes that live beside this one, as the agent said since the last ask */
-    uint32_t lead;   /* as in `bells`: who takes completions in */
+    uint64_t completions; /* taken in */
+    uint32_t others;      /* nodes that live beside this one, as the agent said since the last ask */
+    uint32_t lead;        /* as in `bells`: who takes completions in */
     struct client_ask lease_ask;
     uint32_t calls_under_way; /* that leave for the agent, and are not in the ring of submits yet */
     bool lease_is_asked, lease_is_granted, lease_ended_early, lease_ticks;
@@ -150,11 +151,11 @@ bool link_flush_locked(struct agent_link *link);
 void link_say_urgent_locked(struct agent_link *link);
 /* Under the lock, which it gives up while it waits: until all is said. The link's status when it is gone. */
 int link_say_all(struct agent_link *link);
-/* Under the lock: take in what the agent has said. */
-void link_drain_locked(struct agent_link *link);
+/* Under the lock: take in what the agent has said and what leases have completed; as leases_drain_locked(). */
+bool link_drain_locked(struct agent_link *link);
 /* A look of somebody who waits: take in what has come, say what is to be said; unless another thread is at it, and this is not
  * the last look before the waiter sleeps. */
-void link_work(struct agent_link *link, const struct waiter *waiter);
+void link_work(struct agent_link *link, struct waiter *waiter);
 /* Wait a little for the agent to make room; `tries` counts from 0. Without the lock. */
 void link_back_off(struct agent_link *link, unsigned tries);
 
@@ -180,7 +181,8 @@ void link_print_outputs(struct agent_link *link);
 
 /* True: the call goes through a lease, or failed with *status_out. */
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out);
-void leases_drain_locked(struct agent_link *link);
+/* True: something was completed, and the next completion is as near: no worker has more than what it runs. */
+bool leases_drain_locked(struct agent_link *link);
 /* Under the lock: nothing to be taken in, nor anything to be done by the library's thread. */
 bool leases_are_empty(struct agent_link *link);
 /* Something waits in the core, behind a running task, or for room in a ring: the library's thread looks again soon. */

@@ -213,18 +213,16 @@ static void drain_ring(struct agent_link *link, struct ring_consumer *ring)
     }
 }
 
-void link_drain_locked(struct agent_link *link)
+bool link_drain_locked(struct agent_link *link)
 {
     struct ring_consumer *rings[] = { &link->replies, &link->taken };
     for (size_t i = 0; i < ROOST_COUNT_OF(rings) && !is_lost(link); i++) {
         drain_ring(link, rings[i]);
     }
-    if (!is_lost(link)) {
-        leases_drain_locked(link);
-    }
+    return !is_lost(link) && leases_drain_locked(link);
 }
 
-void link_work(struct agent_link *link, const struct waiter *waiter)
+void link_work(struct agent_link *link, struct waiter *waiter)
 {
     if (!waiter->armed && pthread_mutex_trylock(&link->lock) != 0) {
         return;
@@ -232,7 +230,9 @@ void link_work(struct agent_link *link, const struct waiter *waiter)
     if (waiter->armed) { /* who is at it may have looked before the bell was armed: then nobody would ring it */
         pthread_mutex_lock(&link->lock);
     }
-    link_drain_locked(link);
+    if (link_drain_locked(link)) {
+        waiter_goes_on(waiter); /* the next one may be as near */
+    }
     link_flush_locked(link);
     pthread_mutex_unlock(&link->lock);
 }

@@ -110,14 +110,18 @@ static void split_fill(struct agent_link *link, const struct wait_request *reque
         }
         *node = (struct client_own_node){ .wait = &wait->wait, .ready = &request->ready[i] };
         list_init(&node->of_result);
-        if (client_own_attend(link->core, id, node)) {
+        switch (client_own_attend(link->core, id, node)) {
+        case CLIENT_OWN_PENDING:
             split->own_count++;
-        } else if (client_own_look(link->core, id, NULL) == CLIENT_OWN_SEALED) {
-            request->ready[i] = 1;
+            break;
+        case CLIENT_OWN_SEALED:
+            request->ready[i] = WAIT_READY_HERE;
             ready++;
-        } else {
+            break;
+        case CLIENT_OWN_NOT:
             split->refs[split->others_count] = request->refs[i];
             split->which[split->others_count++] = i;
+            break;
         }
     }
 }
@@ -205,6 +209,7 @@ static int wait_round(struct agent_link *link, const struct wait_request *reques
     pthread_mutex_lock(&link->lock);
     for (uint32_t i = 0; i < split.own_count; i++) {
         client_own_leave(&split.own[i]);
+        *split.own[i].ready = *split.own[i].ready == 1 ? WAIT_READY_HERE : *split.own[i].ready;
     }
     pthread_mutex_unlock(&link->lock);
     split_fini(&split);

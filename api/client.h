@@ -42,11 +42,13 @@ struct wait_why { /* in words, why ref `index` of a wait failed */
     char text[WIRE_TEXT_BYTES_MAX + 1]; /* empty: there were none */
 };
 
+enum { WAIT_READY_HERE = 2 }; /* a value that is here for sure, and no other name */
+
 struct wait_request {
     const roost_ref *refs;
     uint32_t total, wanted;
     bool fetch;
-    int8_t *ready; /* `total` zeros: 1 ready, 0 not yet, else a negative code */
+    int8_t *ready; /* `total` zeros: 1 ready, or WAIT_READY_HERE, 0 not yet, else a negative code */
     int timeout_ms;
     struct wait_why *why; /* NULL, or of no text: then of the first that failed with words */
 };

@@ -91,7 +91,7 @@ static int ask(struct roost *rt, struct wait_state *state, size_t wanted, bool f
         }
         int8_t answer = state->answers[asked++];
         roost_ref before = waited->ref;
-        bool is_here = answer > 0 && is_ready_here(rt, &waited->ref);
+        bool is_here = answer == WAIT_READY_HERE || (answer > 0 && is_ready_here(rt, &waited->ref));
         bool has_new_name = !object_id_eq(object_id_of(before), object_id_of(waited->ref));
         if (answer < 0 || is_here || (answer > 0 && (!has_new_name || is_last))) {
             mark(state, waited);

@@ -214,7 +214,7 @@ void waiter_begin(struct waiter *waiter, int timeout_ms)
 {
     ROOST_PRE(!waiter->armed);
     waiter->started_ns = 0;
-    waiter->has_slept = false;
+    waiter->has_slept = waiter->goes_on = false;
     waiter->timeout_ms = timeout_ms;
 }
 
@@ -224,7 +224,7 @@ static void count_saving(struct waiter *waiter)
     waiter->lost_ns -= waiter->lost_ns < waiter->wake_ns ? waiter->lost_ns : waiter->wake_ns;
 }
 
-void waiter_end(struct waiter *waiter)
+static void count_stretch(struct waiter *waiter)
 {
     if (waiter->armed) {
         doorbell_disarm(waiter->bell);
@@ -234,6 +234,15 @@ void waiter_end(struct waiter *waiter)
         count_saving(waiter);
     }
 }
+
+void waiter_goes_on(struct waiter *waiter)
+{
+    count_stretch(waiter);
+    waiter->goes_on = waiter->started_ns != 0;
+    waiter->has_slept = false;
+}
+
+void waiter_end(struct waiter *waiter) { count_stretch(waiter); }
 
 static void start_clock(struct waiter *waiter, uint64_t now_ns)
 {
@@ -284,7 +293,10 @@ int waiter_pause(struct waiter *waiter)
     uint64_t now_ns = hook_now_ns();
     if (waiter->started_ns == 0) {
         start_clock(waiter, now_ns);
+    } else if (waiter->goes_on) {
+        waiter->started_ns = now_ns;
     }
+    waiter->goes_on = false;
     if (now_ns >= waiter->deadline_ns) {
         return ROOST_ETIMEDOUT;
     }

@@ -93,7 +93,9 @@ struct waiter {
     uint64_t yield_banned_until_ns;
     uint64_t wake_ns; /* waiter_wake_ns() */
     int timeout_ms;
-    bool armed, has_slept;          /* has_slept: in this wait */
+    bool armed;
+    bool has_slept; /* in this wait, since it went on */
+    bool goes_on;
     uint64_t lost_ns;               /* by yields, and not yet saved again */
     uint64_t yields, sleeps, wakes; /* wakes: sleeps ended by a ring */
 };
@@ -110,6 +112,8 @@ void waiter_begin(struct waiter *waiter, int timeout_ms);
 /* 0: look again. WAITER_LOOK: look again, also whether the peer lives. ROOST_ETIMEDOUT. Sleeps at most
  * WAIT_SLEEP_NS_MAX. */
 int waiter_pause(struct waiter *waiter);
+/* Not yet ready, but nearer: it pauses, yields and sleeps from the beginning. */
+void waiter_goes_on(struct waiter *waiter);
 void waiter_end(struct waiter *waiter);
 
 /* The loop above. 0, or ROOST_ETIMEDOUT (ready() was false at the last look). ready() is called on this thread, at

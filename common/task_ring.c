@@ -290,6 +290,13 @@ int task_ring_claim(struct task_ring *ring, struct task_ring_item *out)
 
 bool task_ring_has_queued(struct task_ring *ring) { return ring->broken || find_oldest(ring) != FIND_NONE; }
 
+bool task_ring_has_ahead(const struct task_ring *ring, uint32_t count)
+{
+    uint64_t ticket = ring->oldest + count;
+    return count < ring->slots &&
+           load_word(&ring->memory->slot[ticket & (ring->slots - 1)]) == word_of(ticket, 0, TASK_SLOT_QUEUED);
+}
+
 /* The newest queued ticket (or, for recovery, the oldest one that `taker` has claimed); 0: none. */
 static uint64_t find_slot(const struct task_ring *ring, enum task_slot_state state, uint32_t taker)
 {

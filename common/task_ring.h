@@ -81,6 +81,9 @@ int task_ring_take_back(struct task_ring *ring, uint64_t ticket, struct task_rin
 /* Might something be queued? Usually costs one cache line; a worker's second look after doorbell_arm(). True when
  * broken, so that the next claim tells; never false while a task is queued. */
 bool task_ring_has_queued(struct task_ring *ring);
+/* Is the task queued that comes `count` after the oldest one that is not gone, as a taker last saw it? A hint: one cache
+ * line. */
+bool task_ring_has_ahead(const struct task_ring *ring, uint32_t count);
 
 /* How many are queued now. O(slots). */
 uint32_t task_ring_queued_count(const struct task_ring *ring);

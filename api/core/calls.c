@@ -108,12 +108,11 @@ uint64_t calls_ties(const struct client_core *core)
     return ties;
 }
 
-static struct pace *pace_of(struct client_core *core, const struct spec *spec)
+static struct pace *pace_of(struct client_core *core, const struct client_call *call)
 {
-    uint64_t function = hash64(spec_function(spec), spec->function.bytes, 0);
-    struct pace *pace = &core->paces[function % PACES];
-    if (pace->function != function) {
-        *pace = (struct pace){ function, PACE_PRIOR_NS };
+    struct pace *pace = &core->paces[call->function % PACES];
+    if (pace->function != call->function) {
+        *pace = (struct pace){ call->function, PACE_PRIOR_NS };
     }
     return pace;
 }
@@ -124,7 +123,7 @@ static void queue(struct client_core *core, struct client_call *call, bool is_fi
 {
     call->state = CALL_QUEUED;
     call->lease = NULL;
-    call->expected_ns = pace_of(core, call->spec)->mean_ns;
+    call->expected_ns = pace_of(core, call)->mean_ns;
     if (is_first) {
         list_prepend(&core->calls_queued, &call->of_queue);
     } else {
@@ -199,6 +198,7 @@ static struct client_call *call_new(uint64_t scope, const struct spec *spec)
         call->needs_count = refs;
         call->spec = (struct spec *)(void *)((unsigned char *)call + head);
         memcpy(call->spec, spec, spec->bytes);
+        call->function = hash64(spec_function(spec), spec->function.bytes, 0);
         call->scope = scope;
         list_init(&call->of_queue);
     }
@@ -353,7 +353,7 @@ struct client_call *client_call_of(struct client_lease *lease, uint64_t ticket)
 void client_call_done(struct client_core *core, struct client_call *call, const struct client_done *done,
                       uint64_t now_ns)
 {
-    struct pace *pace = pace_of(core, call->spec);
+    struct pace *pace = pace_of(core, call);
     if (done->duration_ns > 0) { /* one that was kept from its processor must not make the others look long */
         uint64_t most_ns = 2 * pace->mean_ns, ns = done->duration_ns < most_ns ? done->duration_ns : most_ns;
         pace->mean_ns += (ns >> PACE_SHIFT) - (pace->mean_ns >> PACE_SHIFT);

@@ -307,8 +307,8 @@ struct client_own_node {
     struct client_own_wait *wait;
     int8_t *ready;
 };
-/* Is it pending? Then the node is attached, and `*node->ready` becomes 1 when it is sealed. */
-bool client_own_attend(struct client_core *core, struct object_id id, struct client_own_node *node);
+/* When it is pending the node is attached, and `*node->ready` becomes 1 once it is sealed. */
+enum client_own client_own_attend(struct client_core *core, struct object_id id, struct client_own_node *node);
 /* Nobody waits with it any more. */
 void client_own_leave(struct client_own_node *node);
 

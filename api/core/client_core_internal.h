@@ -131,6 +131,7 @@ struct client_call {
     uint64_t scope;
     struct client_lease *lease;
     uint64_t ticket, queued_ns, expected_ns;
+    uint64_t function;              /* hash of its name */
     uint32_t attempt, results_left; /* results with a name */
     uint32_t needs_left;            /* while WAITING */
     struct client_call *above;      /* while it is let out: the call that needs it */

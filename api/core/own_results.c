@@ -106,14 +106,17 @@ enum client_own client_own_look(const struct client_core *core, struct object_id
 
 /* ---- waited for ---- */
 
-bool client_own_attend(struct client_core *core, struct object_id id, struct client_own_node *node)
+enum client_own client_own_attend(struct client_core *core, struct object_id id, struct client_own_node *node)
 {
     struct own_result *result = own_find(core, id);
-    if (result == NULL || result->is_sealed) {
-        return false;
+    if (result == NULL) {
+        return CLIENT_OWN_NOT;
+    }
+    if (result->is_sealed) {
+        return CLIENT_OWN_SEALED;
     }
     list_append(&result->waits, &node->of_result);
-    return true;
+    return CLIENT_OWN_PENDING;
 }
 
 void client_own_leave(struct client_own_node *node) { list_remove(&node->of_result); }

@@ -19,8 +19,10 @@
 #include <stdlib.h>
 
 enum {
-    MISSING_MS = 5,      /* a moment for the agent: it may not have read yet that the argument was made */
-    RING_LATE_NS = 50000 /* a wake-up costs both sides as much as a small task */
+    MISSING_MS = 5,       /* a moment for the agent: it may not have read yet that the argument was made */
+    RING_LATE_NS = 50000, /* a wake-up costs both sides as much as a small task */
+    RING_PATIENT_NS = 200000,
+    RING_DRY_NS = 50000 /* the holder is to push more before this worker has nothing to do */
 };
 
 uint64_t leased_number(const struct agent_link *link)
@@ -124,15 +126,20 @@ static void write_done(unsigned char *to, const struct lease_done *done, const s
     }
 }
 
-/* A thread that sleeps is woken for several completions at once, as long as they come fast. Should the next one take longer
- * than this one did: the holder's library looks once in a millisecond while a ring has tasks. */
-static bool is_too_early(struct agent_link *link, const struct doorbell *bell, uint64_t duration_ns, uint64_t now_ns)
+/* A thread that sleeps is woken for several completions at once, as long as they come fast and this worker has more to do
+ * than a wake-up takes. Should the next one take longer than this one did: the holder's library looks once in a millisecond
+ * while a ring has tasks. */
+static bool is_too_early(struct agent_link *link, const struct client_bells *bells, const struct doorbell *bell,
+                         uint64_t duration_ns, uint64_t now_ns)
 {
-    if (!doorbell_is_armed(bell) || !leased_has_more(link)) {
+    uint64_t until_dry = 1 + RING_DRY_NS / (1 + duration_ns);
+    if (!doorbell_is_armed(bell) || until_dry >= LEASE_SLOTS ||
+        !task_ring_has_ahead(&link->lease_tasks, (uint32_t)until_dry)) {
         return false;
     }
+    bool is_patient = atomic_load_explicit(&bells->is_patient, memory_order_relaxed) != 0; /* relaxed: a hint */
     link->leased_unrung_ns = link->leased_unrung_ns == 0 ? now_ns : link->leased_unrung_ns;
-    return now_ns - link->leased_unrung_ns + duration_ns < RING_LATE_NS;
+    return now_ns - link->leased_unrung_ns + duration_ns < (is_patient ? RING_PATIENT_NS : RING_LATE_NS);
 }
 
 /* Whoever takes completions in. The library's thread, if it is that one, may have more to do here once there is nothing
@@ -148,7 +155,7 @@ static void ring_holder(struct agent_link *link, bool is_but_values, uint64_t du
         if (!is_but_values || ring_space(&link->lease_completes) < LEASE_COMPLETES_BYTES / 2) {
             doorbell_ring(&bells->of[CLIENT_BELL_LIBRARY].doorbell);
         }
-    } else if (!is_too_early(link, bell, duration_ns, now_ns)) {
+    } else if (!is_too_early(link, bells, bell, duration_ns, now_ns)) {
         link->leased_unrung_ns = 0;
         doorbell_ring(bell);
     }
