@@ -41,12 +41,13 @@ static void drop_returns(struct head *head, struct member *member, const struct 
 
 static struct object *return_of(struct task *task, size_t hint, struct object_id id)
 {
-    if (hint < task->returns_count && task->returns[hint] != NULL && object_id_eq(task->returns[hint]->id, id)) {
-        return task->returns[hint];
+    struct object **returns = head_task_returns(task);
+    if (hint < task->returns_count && returns[hint] != NULL && object_id_eq(returns[hint]->id, id)) {
+        return returns[hint];
     }
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        if (task->returns[i] != NULL && object_id_eq(task->returns[i]->id, id)) {
-            return task->returns[i];
+        if (returns[i] != NULL && object_id_eq(returns[i]->id, id)) {
+            return returns[i];
         }
     }
     return NULL;
@@ -57,7 +58,7 @@ static struct object *return_of(struct task *task, size_t hint, struct object_id
 static struct object *return_not_listed(struct head *head, struct task *task, const struct proto_return *given)
 {
     for (uint32_t i = 0; given->located && head_in_census(head) && i < task->returns_count; i++) {
-        if (task->returns[i] == NULL && object_id_eq(result_id(task->id, i), given->object)) {
+        if (head_task_return_at(task, i) == NULL && object_id_eq(result_id(task->id, i), given->object)) {
             return head_task_return(head, task, i, true);
         }
     }
@@ -109,11 +110,12 @@ static void succeed(struct head *head, struct member *member, struct task *task,
     }
     drop_returns(head, member, complete);
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        struct object *object = task->returns[i];
+        struct object *object = head_task_returns(task)[i];
         if (object != NULL && object->state == OBJECT_PENDING) {
             head_object_fail(head, object, OBJECT_FAILED,
                              failure_make(ROOST_EFAILED, member_name(head, member->number),
-                                          "%s completed without its result %u", spec_name(task->spec), i));
+                                          "%s completed without its result %u", spec_name(head_task_spec(head, task)),
+                                          i));
         }
     }
     head->counts.completed++;
@@ -139,14 +141,14 @@ static struct failure * final(const struct task *task, const struct proto_failur
 
 static void fail(struct head *head, struct task *task, const struct proto_complete *complete)
 {
-    bool may = complete->died || (task->spec->flags & SPEC_RETRY_ON_FAILURE) != 0;
+    bool may = complete->died || (kept_spec_header(task->spec).flags & SPEC_RETRY_ON_FAILURE) != 0;
     struct failure *of_input = head_task_failed_input(head, task);
     if (of_input != NULL) { /* of one that was placed early: the first words in the chain are worth more than its own */
         head_task_fail(head, task, of_input);
         return;
     }
     task->tries++;
-    if (may && !task->is_canceled && (int64_t)task->tries <= task->spec->max_retries) {
+    if (may && !task->is_canceled && (int64_t)task->tries <= kept_spec_header(task->spec).max_retries) {
         try_again(head, task);
     } else {
         head_task_fail(head, task, final(task, complete->failure));
@@ -181,9 +183,9 @@ void head_attempt_lost(struct head *head, struct task *task, bool counts, struct
     task->losses = counts ? task->losses : one_more(task->losses);
     if (task->is_canceled) {
         head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "canceled"));
-    } else if ((int64_t)task->tries > task->spec->max_retries || task->losses > ATTEMPT_LOSSES_MAX) {
+    } else if ((int64_t)task->tries > kept_spec_header(task->spec).max_retries || task->losses > ATTEMPT_LOSSES_MAX) {
         struct proto_failure what = why->what;
-        what.function = spec_function(task->spec);
+        what.function = spec_function(head_task_spec(head, task));
         head_task_fail(head, task, final(task, &what));
     } else {
         try_again(head, task);

@@ -35,7 +35,7 @@ static void mark(struct line *marked, struct object *object)
 /* From everything that has a name of its own, down; a line, no recursion. */
 static void mark_all(struct head *head, struct line *marked)
 {
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object != NULL &&
             (object->containers == 0 || object->nodes_count > 0 || head_object_is_queued(head, object))) {
@@ -64,13 +64,13 @@ void cycles_end(struct head *head)
         return;
     }
     mark_all(head, &marked);
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object != NULL && (object->flags & OBJECT_MARKED) == 0) {
             head_object_let_go(head, object);
         }
     }
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object != NULL) {
             object->flags &= (uint16_t)~OBJECT_MARKED;

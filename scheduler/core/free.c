@@ -170,7 +170,7 @@ static void look_at(struct head *head, struct object *object)
 
 void free_census_ended(struct head *head)
 {
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object != NULL) {
             look_at(head, object);

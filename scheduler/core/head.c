@@ -51,12 +51,13 @@ int head_create(struct head **head_out, const struct head_config *config)
     head->config.suspect_ns = config->suspect_ns == 0 ? NODE_SUSPECT_MS * UINT64_C(1000000) : config->suspect_ns;
     head->config.dead_ns = config->dead_ns == 0 ? NODE_DEAD_MS * UINT64_C(1000000) : config->dead_ns;
     head->config.spec_bytes_max = config->spec_bytes_max == 0 ? HEAD_SPEC_BYTES_MAX : config->spec_bytes_max;
-    struct list_node *lists[] = { &head->hearing,       &head->newcomers, &head->with_freeing,
-                                  &head->tasks,         &head->demand,    &head->refused,
-                                  &head->refused_ready, &head->jobs,      &head->jobs_ended };
+    struct list_node *lists[] = { &head->hearing, &head->newcomers,     &head->with_freeing, &head->demand,
+                                  &head->refused, &head->refused_ready, &head->jobs,         &head->jobs_ended };
     for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
         list_init(lists[i]);
     }
+    head->objects.record_bytes = sizeof(struct object);
+    head->tasks.record_bytes = sizeof(struct task);
     int status = ROOST_ENOMEM;
     head->members = calloc(NODES_MAX, sizeof(struct member *));
     head->scratch_bytes = calloc(NODES_MAX, sizeof *head->scratch_bytes);
@@ -95,6 +96,7 @@ void head_destroy(struct head *head)
     free(head->scratch_bytes);
     free(head->place_inputs);
     free(head->place_nodes);
+    free(head->spec_room);
     free(head);
 }
 
@@ -383,7 +385,7 @@ static bool places_are_valid(const struct head *head)
 {
     uint32_t *held = head_alloc((head->members_count + (size_t)1) * sizeof *held);
     uint32_t *stored = head_alloc((head->members_count + (size_t)1) * sizeof *stored);
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         const struct object *object = head_object_number(head, i);
         if (object != NULL) {
             count_places(object, held, stored);
@@ -403,7 +405,7 @@ static bool places_are_valid(const struct head *head)
 static bool sums_are_valid(const struct head *head)
 {
     uint64_t containers = 0, contained = 0, queued = 0, inputs = 0, unknown = 0;
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         const struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
@@ -416,8 +418,9 @@ static bool sums_are_valid(const struct head *head)
         queued += head_object_queued(object);
         contained += object->more == NULL ? 0 : object->more->contained_count;
     }
-    LIST_EACH (at, &head->tasks) {
-        inputs += CONTAINER_OF(at, const struct task, all)->inputs_count;
+    for (uint32_t i = 0; i < head->tasks.used; i++) {
+        const struct task *task = head_task_number(head, i);
+        inputs += task == NULL ? 0 : task->inputs_count;
     }
     bool holds = head_keeps(head, HEAD_RULE_ORDER), contains = head_keeps(head, HEAD_RULE_FREE);
     return contained == head->contained_count && unknown == head->unknown_count && (queued == inputs || !holds) &&
@@ -428,15 +431,15 @@ static bool is_valid(const void *core)
 {
     const struct head *head = core;
     uint64_t spec_bytes = 0, tasks = 0;
-    LIST_EACH (at, &head->tasks) {
-        const struct task *task = CONTAINER_OF(at, const struct task, all);
-        if (!head_task_is_valid(head, task)) {
+    for (uint32_t i = 0; i < head->tasks.used; i++) {
+        const struct task *task = head_task_number(head, i);
+        if (task != NULL && !head_task_is_valid(head, task)) {
             return false;
         }
-        spec_bytes += task->is_counted ? task->spec_bytes : 0;
-        tasks++;
+        spec_bytes += task != NULL && task->is_counted ? task->spec_bytes : 0;
+        tasks += task != NULL ? 1 : 0;
     }
-    return spec_bytes == head->spec_bytes && tasks == head->tasks_by_id.count && members_are_valid(head) &&
+    return spec_bytes == head->spec_bytes && tasks == head->tasks.count && members_are_valid(head) &&
            sums_are_valid(head) && places_are_valid(head) && placement_is_valid(head->placement);
 }
 
@@ -463,9 +466,9 @@ struct head_counts head_counts(const struct head *head)
         counts.members += member != NULL && member_lives(member) ? 1 : 0;
         counts.suspects += member != NULL && member->state == PROTO_NODE_SUSPECT ? 1 : 0;
     }
-    counts.objects = head->directory.count;
-    counts.object_bytes = directory_bytes(&head->directory);
-    counts.tasks = head->tasks_by_id.count;
+    counts.objects = head->objects.count;
+    counts.object_bytes = records_bytes(&head->objects);
+    counts.tasks = head->tasks.count;
     counts.tasks_waiting = head->tasks_in[TASK_WAITING];
     counts.tasks_queued = head->tasks_in[TASK_QUEUED];
     counts.tasks_early = head->tasks_in[TASK_EARLY];

@@ -14,6 +14,7 @@
 #include "proto/message.h"
 #include "scheduler/core/head.h"
 #include "scheduler/core/placement.h"
+#include "scheduler/core/records.h"
 
 #include <stdarg.h>
 
@@ -99,7 +100,7 @@ struct member {
     struct proto_load load;      /* as it was told last; what it has pulled is kept apart, peer by peer: */
     struct proto_pulled *pulled; /* PULL_PEERS_COUNTED_MAX + 1 places, or NULL: nothing yet; owned */
     size_t pulled_count;
-    struct list_node tasks;    /* struct task.of_node: EARLY and PLACED here */
+    struct list_node tasks;    /* struct task.line: EARLY and PLACED here */
     struct list_node homed;    /* struct task.of_home */
     struct list_node edges;    /* struct pending_edges */
     size_t edges_count;        /* their names, and one for each */
@@ -169,12 +170,12 @@ struct holder {
 
 /* A public object. 80 bytes, and 5 to 11 in the index: there are a hundred million of them. */
 struct object {
-    struct object_id id; /* none: a free record */
+    struct object_id id;
     uint64_t size, fingerprint;
     uint32_t version;
-    uint32_t containers;      /* living objects that contain it */
-    struct object_more *more; /* of a free record: the number of the next one */
-    struct input *inputs;     /* of specs at the head that name it: the first, linked in a ring; NULL: none */
+    uint32_t containers; /* living objects that contain it */
+    struct object_more *more;
+    struct input *inputs; /* of specs at the head that name it: the first, linked in a ring; NULL: none */
     uint32_t mark[2];
     uint16_t node[2];                     /* holders */
     uint16_t location[2];                 /* where its bytes are */
@@ -198,15 +199,6 @@ struct object_more {
     void *value;
     bool has_value;
     uint32_t columns; /* 0: none are declared */
-};
-
-struct directory {
-    struct object **chunks; /* of DIRECTORY_CHUNK records, which never move */
-    uint32_t chunks_count, chunks_capacity;
-    uint32_t *index; /* open addressing; 0: free (object.c) */
-    uint32_t index_capacity, count;
-    uint32_t free_first; /* number + 1; 0: none */
-    uint32_t used;       /* records ever taken: numbers below this exist */
 };
 
 struct object *head_object_find(const struct head *head, struct object_id id); /* NULL: unknown */
@@ -273,7 +265,6 @@ bool head_object_is_valid(const struct head *head, const struct object *object);
 void head_object_touch(struct head *head, const struct object *object);
 /* For free.c's loop alone: the record goes, everything has let go of it. */
 void head_object_forget(struct head *head, struct object *object);
-uint64_t directory_bytes(const struct directory *directory);
 
 /* ------------------------------------------------------------------ what agents say of objects (publish.c) */
 
@@ -348,6 +339,20 @@ void gather_object_changed(struct head *head, struct object *object);
 void gather_object_moved(struct object *object);
 void gather_sum_up(struct head *head, struct gather *gather);
 
+/* ------------------------------------------------------------------ specs (shape.c) */
+
+struct kept_spec;
+
+struct kept_spec *kept_spec_make(struct id_map *shapes, const struct spec *spec); /* a copy of one that was checked */
+void kept_spec_free(struct id_map *shapes, struct kept_spec *kept);               /* accepts NULL */
+/* All but its arguments and texts, and the task's id; O(1). */
+struct spec kept_spec_header(const struct kept_spec *kept);
+/* Of its function; lives as long as `kept`. */
+const struct placement_kind *kept_spec_kind(const struct kept_spec *kept, bool is_spread);
+uint32_t kept_spec_bytes(const struct kept_spec *kept);
+/* Of kept_spec_bytes(). */
+void kept_spec_write(const struct kept_spec *kept, struct task_id task, void *to);
+
 /* ------------------------------------------------------------------ tasks (task.c, attempt.c) */
 
 /*            +--> REFUSED (over the budget, spec at home)
@@ -379,15 +384,15 @@ struct input {
     bool is_ready;
 };
 
-/* There are millions of them: packed, and with its returns behind it. */
+/* There are millions of them: packed. */
 struct task {
     struct task_id id;
-    struct spec *spec; /* owned; NULL while REFUSED */
-    struct list_node all, of_job, of_home, of_node;
-    struct list_node waiting; /* head.demand or one of the refused */
-    struct job *job;          /* NULL: ended */
-    struct input *inputs;     /* each object once, ascending; NULL while placed */
-    uint64_t since_ns;        /* in this state */
+    struct kept_spec *spec; /* owned; NULL while REFUSED */
+    struct list_node of_job, of_home;
+    struct list_node line; /* member.tasks while it is at a node; else head.demand or one of the refused, or alone */
+    struct job *job;       /* NULL: ended */
+    struct input *inputs;  /* each object once, ascending; NULL while placed */
+    uint64_t since_ns;     /* in this state */
     struct placement_booking booking;
     uint32_t spec_bytes; /* counted in head.spec_bytes while it waits here */
     uint32_t attempt;    /* of the next or present run, from 1 on */
@@ -402,9 +407,21 @@ struct task {
     bool is_counted : 1;
     bool is_canceled : 1, is_forced : 1; /* the cancel was */
     bool is_demand : 1, is_relisted : 1;
-    struct object *returns[]; /* NULL: freed, or never named */
+    union {
+        struct object *one;   /* if there is one at most, */
+        struct object **many; /* else owned; NULL: freed, or never named */
+    } returns;
 };
-_Static_assert(sizeof(struct task) <= 272, "a million of them wait");
+_Static_assert(sizeof(struct task) <= 224, "a million of them wait");
+
+static inline struct object **head_task_returns(struct task *task)
+{
+    return task->returns_count > 1 ? task->returns.many : &task->returns.one;
+}
+static inline const struct object *head_task_return_at(const struct task *task, uint32_t i)
+{
+    return task->returns_count > 1 ? task->returns.many[i] : task->returns.one;
+}
 
 /* Waiting here, or placed by the head: its end is still to come. */
 static inline bool head_task_is_under_way(const struct task *task)
@@ -413,10 +430,12 @@ static inline bool head_task_is_under_way(const struct task *task)
 }
 struct task *head_task_find(const struct head *head, struct task_id id);
 void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit);
-/* A checked copy of a spec for `task`, or NULL: counted as a bad message. */
-struct spec *head_task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes);
-/* A record in state LOCAL or HOME; takes the spec over. */
-struct task *head_task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state);
+/* The task with this number, or NULL; for walks in order of creation (of records: they are used again). */
+struct task *head_task_number(const struct head *head, uint32_t number);
+/* A checked spec for `task`, where head_task_spec() puts them, or NULL: counted as a bad message. */
+const struct spec *head_task_spec_check(struct head *head, struct task_id id, const struct proto_bytes *bytes);
+/* A record in state LOCAL or HOME. */
+struct task *head_task_make(struct head *head, struct member *home, const struct spec *spec, enum task_state state);
 /* Its return; a pending record if `may_make` and there is none. NULL: no such, or freed. */
 struct object *head_task_return(struct head *head, struct task *task, uint32_t index, bool may_make);
 /* Hold the arguments and wait for inputs, or be queued at once. */
@@ -436,6 +455,10 @@ void head_task_ask_again(struct head *head);
 void head_tasks_fini(struct head *head);
 bool head_task_is_valid(const struct head *head, const struct task *task);
 const char *head_task_state_name(enum task_state state);
+
+/* Its spec, whole, until the next one is asked for. */
+const struct spec *head_task_spec(struct head *head, const struct task *task);
+void *head_spec_room(struct head *head, size_t bytes);
 
 void head_attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete);
 void head_attempt_handback(struct head *head, struct member *member, const struct proto_handback *handback);
@@ -535,14 +558,17 @@ struct head {
     bool has_begun, silence_is_armed;
     uint64_t silence_at_ns; /* what it is armed for */
 
-    struct directory directory;
+    struct records objects;
     struct line unnamed, changed;
     struct list_node with_freeing;
     size_t freeing_bytes; /* that the FREEs of this step will take, at most */
 
-    struct list_node tasks, demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
-    uint64_t asked_count;                                   /* refused ones that were asked for and have not come */
-    struct id_map tasks_by_id;
+    struct list_node demand, refused, refused_ready; /* ready: inputs are there, or one has failed */
+    uint64_t asked_count;                            /* refused ones that were asked for and have not come */
+    struct records tasks;
+    struct id_map shapes; /* of specs */
+    void *spec_room;      /* for one spec, until the next one is put there */
+    size_t spec_room_bytes;
     uint64_t spec_bytes;
     bool turn_is_due, turn_is_armed;
 

@@ -42,9 +42,10 @@ void head_job_open(struct head *head, struct member *member, const struct proto_
     numbers_add(&job->told, member->number);
     ROOST_INVARIANT(id_map_put(&head->jobs_by_id, job_id_key(job->id), job) == 0);
     head_record(head, 'j', job->id.lo, member->number);
-    for (struct list_node *at = head->tasks.next; head_in_census(head) && at != &head->tasks; at = at->next) {
-        struct task *task = CONTAINER_OF(at, struct task, all); /* others may have listed it before */
-        if (task->job == NULL && task->spec != NULL && job_id_eq(task->spec->job, job->id)) {
+    for (uint32_t i = 0; head_in_census(head) && i < head->tasks.used; i++) {
+        struct task *task = head_task_number(head, i); /* others may have listed it before */
+        bool has_none = task != NULL && task->job == NULL && task->spec != NULL;
+        if (has_none && job_id_eq(kept_spec_header(task->spec).job, job->id)) {
             task->job = job;
             list_append(&job->tasks, &task->of_job);
         }

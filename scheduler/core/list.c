@@ -69,10 +69,11 @@ void list_begin(struct head *head, struct member *member, uint32_t list, uint32_
 static void link_returns(struct task *task, const struct head *head)
 {
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        struct object *object = task->returns[i] != NULL ? NULL : head_object_find(head, result_id(task->id, i));
+        bool is_linked = head_task_return_at(task, i) != NULL;
+        struct object *object = is_linked ? NULL : head_object_find(head, result_id(task->id, i));
         if (object != NULL && (object->more == NULL || object->more->producer == NULL)) {
             head_object_more(object)->producer = task;
-            task->returns[i] = object;
+            head_task_returns(task)[i] = object;
             task->returns_alive++;
         }
     }
@@ -82,7 +83,7 @@ static struct task *listed_task(struct head *head, struct member *member, const 
 {
     struct task *task = head_task_find(head, listed->task);
     if (task == NULL && listed->spec.size > 0) {
-        struct spec *spec = head_task_spec_copy(head, listed->task, &listed->spec);
+        const struct spec *spec = head_task_spec_check(head, listed->task, &listed->spec);
         task = spec == NULL
                    ? NULL
                    : head_task_make(head, member, spec, listed->state == PROTO_TASK_LOCAL ? TASK_LOCAL : TASK_HOME);
@@ -129,7 +130,7 @@ static void list_home(struct head *head, struct member *member, struct task *tas
         list_append(&member->homed, &task->of_home);
         task->home = (uint16_t)member->number;
     }
-    if (task->state == TASK_REFUSED && list_is_empty(&task->waiting)) {
+    if (task->state == TASK_REFUSED && list_is_empty(&task->line)) {
         head_task_wait_to_be_asked(head, task); /* the asking may have been lost */
     }
 }
@@ -287,7 +288,7 @@ static void forget_unlisted(struct head *head, struct member *member)
         return;
     }
     head->counts.walks++;
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
@@ -312,7 +313,8 @@ static bool has_given_all(const struct task *task)
 {
     uint32_t sealed = 0;
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        sealed += task->returns[i] != NULL && task->returns[i]->state == OBJECT_SEALED ? 1 : 0;
+        const struct object *object = head_task_return_at(task, i);
+        sealed += object != NULL && object->state == OBJECT_SEALED ? 1 : 0;
     }
     return task->returns_alive > 0 && sealed == task->returns_alive;
 }
@@ -323,7 +325,7 @@ static void lose_attempts(struct head *head, struct member *member)
                                        "node %u (%s) lost it with its session", member->number,
                                        member_name(head, member->number));
     LIST_EACH_SAFE (at, &member->tasks) {
-        struct task *task = CONTAINER_OF(at, struct task, of_node);
+        struct task *task = CONTAINER_OF(at, struct task, line);
         if (task->is_relisted) {
             continue;
         }
@@ -342,14 +344,15 @@ static void lose_attempts(struct head *head, struct member *member)
 /* HOME was all that was known of it: nobody runs it, so it waits here, or it is done. */
 static void decide_home(struct head *head, struct task *task)
 {
-    bool is_wanted = task->returns_count == 0 || (task->spec->flags & SPEC_UNHELD) != 0;
+    bool is_wanted = task->returns_count == 0 || (kept_spec_header(task->spec).flags & SPEC_UNHELD) != 0;
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        struct object *object = task->returns[i];
+        const struct object *object = head_task_return_at(task, i);
         is_wanted = is_wanted || (object != NULL && object->state != OBJECT_SEALED && object->state != OBJECT_FAILED);
     }
     for (uint32_t i = 0; is_wanted && i < task->returns_count; i++) {
-        if (task->returns[i] != NULL && task->returns[i]->state == OBJECT_UNKNOWN) {
-            head_object_set_state(head, task->returns[i], OBJECT_PENDING);
+        struct object *object = head_task_returns(task)[i];
+        if (object != NULL && object->state == OBJECT_UNKNOWN) {
+            head_object_set_state(head, object, OBJECT_PENDING);
         }
     }
     if (is_wanted) {
@@ -365,8 +368,11 @@ static void decide_home(struct head *head, struct task *task)
 
 static void census_ends(struct head *head)
 {
-    LIST_EACH_SAFE (at, &head->tasks) {
-        struct task *task = CONTAINER_OF(at, struct task, all);
+    for (uint32_t i = 0; i < head->tasks.used; i++) {
+        struct task *task = head_task_number(head, i);
+        if (task == NULL) {
+            continue;
+        }
         link_returns(task, head);
         if (task->state == TASK_HOME) {
             decide_home(head, task);
@@ -378,7 +384,7 @@ static void census_ends(struct head *head)
         }
     }
     head->counts.walks++;
-    for (uint32_t i = 0; i < head->directory.used; i++) { /* what a live attempt makes is not lost */
+    for (uint32_t i = 0; i < head->objects.used; i++) { /* what a live attempt makes is not lost */
         struct object *object = head_object_number(head, i);
         if (object != NULL && object->state == OBJECT_UNKNOWN && object->more != NULL &&
             object->more->producer != NULL && object->more->producer->state != TASK_DONE) {

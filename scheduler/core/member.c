@@ -431,7 +431,7 @@ static void new_life(struct head *head, struct member *member)
 
 static void reset_marks(struct head *head, struct member *member)
 {
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object != NULL) {
             head_object_reset_marks(object, member->number);
@@ -453,7 +453,7 @@ static void begin_session(struct head *head, struct member *member, struct core_
     edges_drop_all(member);
     head_jobs_untell(head, member->number);
     LIST_EACH (at, &member->tasks) {
-        CONTAINER_OF(at, struct task, of_node)->is_relisted = false;
+        CONTAINER_OF(at, struct task, line)->is_relisted = false;
     }
     struct proto_message *welcome = core_put(head->out, CORE_SEND, core_peer_key(handle), member->mark,
                                              sizeof *welcome);
@@ -541,7 +541,7 @@ static void move_tasks(struct head *head, struct member *member)
     struct failure *why = failure_make(ROOST_ENODE, member_name(head, member->number), "node %u (%s) died",
                                        member->number, member_name(head, member->number));
     while (!list_is_empty(&member->tasks)) {
-        struct task *task = CONTAINER_OF(member->tasks.next, struct task, of_node);
+        struct task *task = CONTAINER_OF(member->tasks.next, struct task, line);
         head_attempt_lost(head, task, task->state == TASK_PLACED, why);
     }
     LIST_EACH_SAFE (at, &member->homed) {
@@ -560,7 +560,7 @@ static void move_tasks(struct head *head, struct member *member)
 static void leave_objects(struct head *head, struct member *member)
 {
     head->counts.walks++;
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;

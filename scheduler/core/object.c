@@ -1,7 +1,7 @@
 /* object.c - the directory: every public object, who holds it, where it is
  *
- * Owns the object records. Records lie in chunks that never move, found by an index of 4-byte numbers; two holders and
- * two locations fit in the record, what few objects have lies beside it.
+ * Owns the object records (records.h). Two holders and two locations fit in the record, what few objects have lies beside
+ * it.
  *
  * Happy path: made PENDING or SEALED -> sealed -> holders and locations come and go -> nothing names it (free.c).
  * Failures:   the task fails -> FAILED; the last copy goes -> LOST, and sealed again should a copy turn up.
@@ -17,93 +17,16 @@
 
 _Static_assert(sizeof(struct object) == 80, "a hundred million of them");
 
-enum { DIRECTORY_CHUNK = 4096, DIRECTORY_INDEX_FIRST = 1024 };
-
 /* ------------------------------------------------------------------------------------------------ records */
-
-static struct object *record(const struct directory *directory, uint32_t number)
-{
-    return &directory->chunks[number / DIRECTORY_CHUNK][number % DIRECTORY_CHUNK];
-}
-
-static uint64_t hash_of(struct object_id id) { return (id.hi ^ id.lo) * 0x9e3779b97f4a7c15u; }
-
-static uint32_t home_slot(const struct directory *directory, struct object_id id)
-{
-    return (uint32_t)(hash_of(id) >> 32) & (directory->index_capacity - 1);
-}
-
-/* A slot has the number of a record + 1, in as many bits as the capacity has, and above them a part of the id's hash, so
- * that records of other ids are not visited: each is a line that is in no cache. */
-static uint32_t entry_of(const struct directory *directory, struct object_id id, uint32_t number)
-{
-    return ((uint32_t)hash_of(id) & ~(directory->index_capacity - 1)) | (number + 1);
-}
-
-static uint32_t number_in(const struct directory *directory, uint32_t slot)
-{
-    return (directory->index[slot] & (directory->index_capacity - 1)) - 1;
-}
-
-/* The slot of `id`, or the free one where it would go. */
-static uint32_t slot_of(const struct directory *directory, struct object_id id)
-{
-    uint32_t mask = directory->index_capacity - 1, part = (uint32_t)hash_of(id) & ~mask;
-    for (uint32_t i = home_slot(directory, id);; i = (i + 1) & mask) {
-        uint32_t entry = directory->index[i];
-        bool may_be_it = entry != 0 && (entry & ~mask) == part;
-        if (entry == 0 || (may_be_it && object_id_eq(record(directory, number_in(directory, i))->id, id))) {
-            return i;
-        }
-    }
-}
-
-static void grow_index(struct directory *directory)
-{
-    uint32_t *old = directory->index, old_capacity = directory->index_capacity;
-    directory->index_capacity = old_capacity == 0 ? DIRECTORY_INDEX_FIRST : old_capacity * 2;
-    directory->index = head_alloc(directory->index_capacity * sizeof *directory->index);
-    for (uint32_t i = 0; i < old_capacity; i++) {
-        if (old[i] != 0) {
-            uint32_t number = (old[i] & (old_capacity - 1)) - 1;
-            struct object_id id = record(directory, number)->id;
-            directory->index[slot_of(directory, id)] = entry_of(directory, id, number);
-        }
-    }
-    free(old);
-}
-
-static uint32_t take_record(struct directory *directory)
-{
-    if (directory->free_first != 0) {
-        uint32_t number = directory->free_first - 1;
-        directory->free_first = (uint32_t)(uintptr_t)record(directory, number)->more;
-        return number;
-    }
-    if (directory->used == directory->chunks_count * DIRECTORY_CHUNK) {
-        if (directory->chunks_count == directory->chunks_capacity) {
-            directory->chunks_capacity = directory->chunks_capacity == 0 ? 16 : directory->chunks_capacity * 2;
-            directory->chunks = head_grow(directory->chunks, directory->chunks_capacity, sizeof(struct object *));
-        }
-        directory->chunks[directory->chunks_count++] = head_alloc(DIRECTORY_CHUNK * sizeof(struct object));
-    }
-    return directory->used++;
-}
 
 struct object *head_object_find(const struct head *head, struct object_id id)
 {
-    const struct directory *directory = &head->directory;
-    if (directory->count == 0) {
-        return NULL;
-    }
-    uint32_t slot = slot_of(directory, id);
-    return directory->index[slot] == 0 ? NULL : record(directory, number_in(directory, slot));
+    return records_find(&head->objects, object_id_key(id));
 }
 
 struct object *head_object_number(const struct head *head, uint32_t number)
 {
-    struct object *object = number < head->directory.used ? record(&head->directory, number) : NULL;
-    return object == NULL || object_id_is_none(object->id) ? NULL : object;
+    return records_number(&head->objects, number);
 }
 
 void head_object_touch(struct head *head, const struct object *object)
@@ -115,17 +38,9 @@ void head_object_touch(struct head *head, const struct object *object)
 
 struct object *head_object_make(struct head *head, struct object_id id, enum object_state state)
 {
-    struct directory *directory = &head->directory;
-    if (directory->count >= directory->index_capacity / 4 * 3) {
-        grow_index(directory);
-    }
-    uint32_t slot = slot_of(directory, id), number = take_record(directory);
-    ROOST_PRE(directory->index[slot] == 0);
-    directory->index[slot] = entry_of(directory, id, number);
-    directory->count++;
+    struct object *object = records_make(&head->objects, object_id_key(id));
+    object->state = (uint8_t)state;
     head->unknown_count += state == OBJECT_UNKNOWN ? 1 : 0;
-    struct object *object = record(directory, number);
-    *object = (struct object){ .id = id, .state = (uint8_t)state };
     head_record(head, 'o', id.lo, state);
     head_object_check_named(head, object); /* until somebody names it, it is on the line of those that go */
     return object;
@@ -191,54 +106,30 @@ static void stored_less(const struct head *head, const struct object *object, ui
 
 void head_object_forget(struct head *head, struct object *object)
 {
-    struct directory *directory = &head->directory;
-    uint32_t mask = directory->index_capacity - 1, gap = slot_of(directory, object->id);
-    uint32_t number = number_in(directory, gap);
     head_record(head, 'f', object->id.lo, object->state);
     head->unknown_count -= object->state == OBJECT_UNKNOWN ? 1 : 0;
     for (uint32_t i = 0; i < head_object_locations_count(object); i++) {
         stored_less(head, object, head_object_location(object, i));
     }
     free_more(object->more);
-    /* close the gap: move back each follower whose home lies at or before it */
-    for (uint32_t i = (gap + 1) & mask; directory->index[i] != 0; i = (i + 1) & mask) {
-        uint32_t home = home_slot(directory, record(directory, number_in(directory, i))->id);
-        if (((i - home) & mask) >= ((i - gap) & mask)) {
-            directory->index[gap] = directory->index[i];
-            gap = i;
-        }
-    }
-    directory->index[gap] = 0;
-    directory->count--;
-    *object = (struct object){ .more = (struct object_more *)(uintptr_t)directory->free_first };
-    directory->free_first = number + 1;
-}
-
-uint64_t directory_bytes(const struct directory *directory)
-{
-    return (uint64_t)directory->used * sizeof(struct object) + (uint64_t)directory->index_capacity * sizeof(uint32_t);
+    records_forget(&head->objects, object);
 }
 
 void head_objects_fini(struct head *head)
 {
-    struct directory *directory = &head->directory;
-    for (uint32_t i = 0; i < directory->used; i++) { /* gathers are linked to other objects */
+    for (uint32_t i = 0; i < head->objects.used; i++) { /* gathers are linked to other objects */
         struct object *object = head_object_number(head, i);
         if (object != NULL) {
             gather_free(object);
         }
     }
-    for (uint32_t i = 0; i < directory->used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         struct object *object = head_object_number(head, i);
         if (object != NULL) {
             free_more(object->more);
         }
     }
-    for (uint32_t i = 0; i < directory->chunks_count; i++) {
-        free(directory->chunks[i]);
-    }
-    free(directory->chunks);
-    free(directory->index);
+    records_fini(&head->objects);
     free(head->unnamed.at);
     free(head->changed.at);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LINE_KEPT = 1 << 16 }; /* places that an empty line keeps */
+
 void *head_alloc(size_t bytes)
 {
     void *memory = calloc(1, bytes);
@@ -49,6 +51,10 @@ void *line_take(struct line *line)
 {
     if (line_is_empty(line)) {
         line->next = line->count = 0;
+        if (line->capacity > LINE_KEPT) { /* of a burst that is over */
+            free(line->at);
+            *line = (struct line){ 0 };
+        }
         return NULL;
     }
     return line->at[line->next++];

@@ -131,18 +131,14 @@ static void add_inputs(struct head *head, const struct task *task, struct placem
 /* What it needs and wishes, without what it reads. */
 static struct placement_request wish_of(const struct head *head, const struct task *task)
 {
-    const struct spec *spec = task->spec;
-    const char *function = spec_function(spec);
-    struct placement_request request = { .function = hash128(function, strlen(function), 0),
-                                         .cpus = spec->cpus_hundredths,
-                                         .memory_bytes = spec->memory_bytes,
+    const struct spec spec = kept_spec_header(task->spec);
+    struct placement_request request = { .kind = kept_spec_kind(task->spec, (spec.flags & SPEC_SPREAD) != 0),
+                                         .cpus = spec.cpus_hundredths,
+                                         .memory_bytes = spec.memory_bytes,
                                          .avoid = task->avoid };
-    if ((spec->flags & SPEC_SPREAD) != 0) {
-        request.spread = request.function;
-    }
-    if (!node_id_is_none(spec->node)) {
-        const struct member *member = id_map_get(&head->members_by_id, node_id_key(spec->node));
-        request.wish = (spec->flags & SPEC_NODE_ONLY) != 0 ? PLACEMENT_HARD : PLACEMENT_SOFT;
+    if (!node_id_is_none(spec.node)) {
+        const struct member *member = id_map_get(&head->members_by_id, node_id_key(spec.node));
+        request.wish = (spec.flags & SPEC_NODE_ONLY) != 0 ? PLACEMENT_HARD : PLACEMENT_SOFT;
         request.node = member != NULL ? member->number : HEAD_NOBODY;
     }
     return request;
@@ -218,12 +214,14 @@ static void send_task(struct head *head, struct task *task, uint32_t node, enum 
     if (message != NULL) {
         message->u.task.task = task->id;
         message->u.task.attempt = task->attempt;
-        message->u.task.spec = (struct proto_bytes){ head_copy(head, task->spec, task->spec_bytes), task->spec_bytes };
+        void *spec = core_alloc(head->out, task->spec_bytes);
+        kept_spec_write(task->spec, task->id, spec);
+        message->u.task.spec = (struct proto_bytes){ spec, task->spec_bytes };
         fill_args(head, task, &message->u.task);
     }
     task->node = (uint16_t)node;
     task->is_relisted = true; /* a list that is on its way cannot know it */
-    list_append(&member->tasks, &task->of_node);
+    list_append(&member->tasks, &task->line);
     head_task_set_state(head, task, state);
     head_record(head, 'p', task->id.lo, node);
     if (state == TASK_PLACED) {
@@ -238,7 +236,7 @@ void place_describe_lack(struct head *head, const struct task *task, char *text_
     struct placement_request request = place_request(head, task);
     struct placement_lack lack;
     placement_nearest(head->placement, &request, &lack);
-    const char *name = spec_name(task->spec);
+    const char *name = spec_name(head_task_spec(head, task));
     unsigned cpus = request.cpus / 100, part = request.cpus % 100;
     if (lack.node == PLACEMENT_NOWHERE) {
         snprintf(text_out, size, "%s needs %u.%02u CPUs and %" PRIu64 " bytes of memory on %s", name, cpus, part,
@@ -256,8 +254,8 @@ void place_describe_lack(struct head *head, const struct task *task, char *text_
 static void set_demand(struct head *head, struct task *task)
 {
     placement_release(head->placement, &task->booking);
-    list_remove(&task->waiting);
-    list_append(&head->demand, &task->waiting);
+    list_remove(&task->line);
+    list_append(&head->demand, &task->line);
     task->is_demand = true;
 }
 
@@ -269,7 +267,9 @@ static void infeasible(struct head *head, struct task *task)
     }
     char text[512];
     place_describe_lack(head, task, text, sizeof text);
-    struct proto_failure what = { .status = ROOST_EINFEASIBLE, .function = spec_function(task->spec), .text = text };
+    struct proto_failure what = { .status = ROOST_EINFEASIBLE,
+                                  .function = spec_function(head_task_spec(head, task)),
+                                  .text = text };
     head_task_fail(head, task, failure_copy(&what));
 }
 
@@ -344,7 +344,7 @@ void place_demand_again(struct head *head)
     list_append_all(&again, &head->demand);
     while (!list_is_empty(&again)) {
         struct list_node *at = again.next;
-        struct task *task = CONTAINER_OF(at, struct task, waiting);
+        struct task *task = CONTAINER_OF(at, struct task, line);
         task->is_demand = false;
         list_remove(at);
         placement_enqueue(head->placement, &task->booking, false);
@@ -411,7 +411,7 @@ void place_listed(struct head *head, struct task *task, struct member *member)
         ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
     }
     task->node = (uint16_t)member->number;
-    list_append(&member->tasks, &task->of_node);
+    list_append(&member->tasks, &task->line);
     head_task_set_state(head, task, TASK_PLACED);
     head_task_release_inputs(head, task);
 }

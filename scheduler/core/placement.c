@@ -195,9 +195,9 @@ struct judgement judge(struct placement *placement, const struct placement_reque
     struct load cpus = node->cpus;
     cpus.used += view == VIEW_EARLY ? node->early.used : 0;
     cpus.used -= view == VIEW_FIRST ? node->plan.cpus.used : 0;
-    const struct spread *spread = spread_of(placement, request->spread);
+    const struct spread *spread = spread_of(placement, spread_wish(request->kind));
     uint64_t place = spread != NULL ? ranking_key(&spread->fewest, number) : 0;
-    bool counts_here = booking != NULL && booking->node == number && (booking->spread.hi | booking->spread.lo) != 0;
+    bool counts_here = booking != NULL && booking->node == number && booking->is_spread;
     return (struct judgement){
         .node = number,
         .start_ns = wait_ns + net_ns_of(placement, node, missing_bytes, view),
@@ -337,7 +337,7 @@ static struct candidates collect(struct placement *placement, const struct place
     }
     collect_by_bytes(placement, request, &candidates);
     collect_by_ranking(placement, request, ranking_of(placement, view), &candidates);
-    const struct spread *spread = spread_of(placement, request->spread);
+    const struct spread *spread = spread_of(placement, spread_wish(request->kind));
     if (spread != NULL) {
         collect_by_ranking(placement, request, &spread->fewest, &candidates);
     }

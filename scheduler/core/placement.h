@@ -116,11 +116,16 @@ enum placement_wish {
     PLACEMENT_HARD  /* there or not at all */
 };
 
-/* Borrowed for each call. Zeroed: a task of no name that needs nothing. */
-struct placement_request {
-    struct id_key function; /* whose durations count */
+/* What many tasks have in common: bookings lead to it, so it lives as long as they do. */
+struct placement_kind {
+    struct id_key function; /* whose durations count. Zero: of no name */
     struct id_key spread; /* the function or job to be spread: first the nodes with fewest tasks of it. Zero: no wish */
-    uint32_t cpus;        /* hundredths */
+};
+
+/* Borrowed for each call, but for its kind. Zeroed: a task of no name that needs nothing. */
+struct placement_request {
+    const struct placement_kind *kind; /* NULL: of no name, no wish */
+    uint32_t cpus;                     /* hundredths */
     uint64_t memory_bytes;
     enum placement_wish wish;
     uint32_t node;           /* of the wish */
@@ -168,14 +173,15 @@ struct placement_booking {
     struct list_node all; /* the queue, the plan of a node, or all others */
     uint64_t age;         /* its place in the queue */
     uint64_t memory_kib, estimate_ns;
-    struct id_key function, spread;
+    const struct placement_kind *kind;
     uint64_t bytes_in;              /* still to come */
     struct placement_share *shares; /* by source; bytes still to come */
     uint32_t node, life;
     uint32_t cpus;
     uint16_t shares_count;
     enum placement_state state : 8;
-    bool is_bound; /* planned, and wishes for that node */
+    bool is_bound : 1;  /* planned, and wishes for that node */
+    bool is_spread : 1; /* its wish to be spread was heard */
 };
 
 /* Judge, and change nothing. The verdict is CHOSEN, QUEUED or one of the infeasible two.

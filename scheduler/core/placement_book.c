@@ -140,8 +140,8 @@ static void fill(const struct placement *placement, const struct placement_reque
     booking->life = placement->nodes[node].life;
     booking->cpus = request->cpus;
     booking->memory_kib = need_of(request).memory_kib;
-    booking->estimate_ns = durations_estimate_ns(&placement->durations, request->function);
-    booking->function = request->function;
+    booking->estimate_ns = durations_estimate_ns(&placement->durations, function_of(request->kind));
+    booking->kind = request->kind;
     list_init(&booking->all);
 }
 
@@ -182,8 +182,7 @@ int booking_make(struct placement *placement, const struct placement_request *re
             return status;
         }
         made.bytes_in = missing_bytes < PLACEMENT_TASK_BYTES_MAX ? missing_bytes : PLACEMENT_TASK_BYTES_MAX;
-        bool is_heard = spread_change(placement, request->spread, node, made.life, true);
-        made.spread = is_heard ? request->spread : made.spread;
+        made.is_spread = spread_change(placement, spread_wish(request->kind), node, made.life, true);
         made.is_bound = state == PLACEMENT_PLANNED && request->wish != PLACEMENT_ANYWHERE && request->node == node;
     }
     *booking = made;
@@ -203,7 +202,7 @@ void booking_estimate(struct placement *placement, struct placement_booking *boo
     struct node *node = &placement->nodes[booking->node];
     struct load *loads[] = { &node->cpus, &node->plan.cpus, &node->memory, &node->plan.memory };
     uint64_t amounts[] = { booking->cpus, booking->cpus, booking->memory_kib, booking->memory_kib };
-    uint64_t now_ns = durations_estimate_ns(&placement->durations, booking->function);
+    uint64_t now_ns = durations_estimate_ns(&placement->durations, function_of(booking->kind));
     for (size_t i = 0; i < ROOST_COUNT_OF(loads); i++) {
         load_remove(loads[i], amounts[i], booking->estimate_ns);
         load_add(loads[i], amounts[i], now_ns);
@@ -219,7 +218,9 @@ static void take_off(struct placement *placement, struct placement_booking *book
     list_remove(&booking->all);
     if (booking->state != PLACEMENT_NEW) {
         booking_unapply(placement, booking);
-        spread_change(placement, booking->spread, booking->node, booking->life, false);
+        if (booking->is_spread) {
+            spread_change(placement, booking->kind->spread, booking->node, booking->life, false);
+        }
         free(booking->shares);
     }
     *booking = (struct placement_booking){ .age = booking->age };
@@ -339,7 +340,7 @@ void placement_started(struct placement *placement, struct placement_booking *bo
 void placement_completed(struct placement *placement, struct placement_booking *booking, uint64_t duration_ns)
 {
     ROOST_PRE(booking->state == PLACEMENT_ASSIGNED || booking->state == PLACEMENT_STARTED);
-    durations_learn(&placement->durations, booking->function, duration_ns);
+    durations_learn(&placement->durations, function_of(booking->kind), duration_ns);
     placement_record(placement, 'd', booking->node, duration_ns);
     booking_clear(placement, booking);
 }

@@ -123,6 +123,8 @@ void node_refresh(struct placement *placement, uint32_t node);
 struct placement_booking *node_front(const struct node *node);
 bool node_has_room(const struct node *node, uint64_t cpus);
 uint64_t node_window(const struct node *node);
+struct id_key function_of(const struct placement_kind *kind);
+struct id_key spread_wish(const struct placement_kind *kind);
 struct ranking_need need_of(const struct placement_request *request);
 bool node_is_big_enough(const struct node *node, struct ranking_need need);
 uint64_t node_wait_ns(const struct node *node, struct ranking_need need, enum view view);

@@ -113,6 +113,16 @@ struct node *node_of(const struct placement *placement, uint32_t node, uint32_t 
     return found != NULL && found->life == life ? found : NULL;
 }
 
+struct id_key function_of(const struct placement_kind *kind)
+{
+    return kind == NULL ? (struct id_key){ 0, 0 } : kind->function;
+}
+
+struct id_key spread_wish(const struct placement_kind *kind)
+{
+    return kind == NULL ? (struct id_key){ 0, 0 } : kind->spread;
+}
+
 struct ranking_need need_of(const struct placement_request *request)
 {
     return (struct ranking_need){ request->cpus, kib_of(request->memory_bytes) };
@@ -306,7 +316,7 @@ static void rank_in_spreads(struct placement *placement, uint32_t number)
         const struct placement_booking *booking = CONTAINER_OF(at, struct placement_booking, all);
         bool is_here = booking->state != PLACEMENT_EARLY && booking->node == number &&
                        node_of(placement, booking->node, booking->life) != NULL;
-        struct spread *spread = is_here ? spread_of(placement, booking->spread) : NULL;
+        struct spread *spread = is_here && booking->is_spread ? spread_of(placement, booking->kind->spread) : NULL;
         if (spread != NULL) {
             uint64_t tasks = spread_tasks(ranking_key(&spread->fewest, number));
             ranking_set(&spread->fewest, number, spread_place(tasks + 1, 0), capacity);

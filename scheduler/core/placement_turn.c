@@ -215,7 +215,8 @@ static int plan_new(struct placement *placement, const struct placement_request 
 /* What is known of durations has changed since this plan was made: the wait for what is planned is summed up anew. */
 static void refresh_estimates(struct placement *placement, const struct placement_booking *booking)
 {
-    uint64_t now_ns = durations_estimate_ns(&placement->durations, booking->function), then_ns = booking->estimate_ns;
+    uint64_t now_ns = durations_estimate_ns(&placement->durations, function_of(booking->kind)),
+             then_ns = booking->estimate_ns;
     if (now_ns / 2 < then_ns && then_ns / 2 < now_ns) {
         return;
     }

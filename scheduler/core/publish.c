@@ -150,12 +150,12 @@ static void take_spec(struct head *head, struct member *member, struct object *o
 {
     struct task *task = head_task_find(head, publish->task);
     if (task == NULL && publish->spec.size > 0) {
-        struct spec *spec = head_task_spec_copy(head, publish->task, &publish->spec);
+        const struct spec *spec = head_task_spec_check(head, publish->task, &publish->spec);
         task = spec == NULL ? NULL : head_task_make(head, member, spec, TASK_LOCAL);
     }
     for (uint32_t i = 0; task != NULL && i < task->returns_count; i++) {
-        if (task->returns[i] == NULL && object_id_eq(result_id(task->id, i), object->id)) {
-            task->returns[i] = object;
+        if (head_task_return_at(task, i) == NULL && object_id_eq(result_id(task->id, i), object->id)) {
+            head_task_returns(task)[i] = object;
             task->returns_alive++;
             head_object_more(object)->producer = task;
         }
@@ -168,7 +168,8 @@ static void home_is_done(struct head *head, struct object *object)
     struct task *task = object->more == NULL ? NULL : object->more->producer;
     if (task != NULL && task->state == TASK_LOCAL) {
         for (uint32_t i = 0; i < task->returns_count; i++) {
-            if (task->returns[i] != NULL && task->returns[i]->state == OBJECT_PENDING) {
+            const struct object *other = head_task_return_at(task, i);
+            if (other != NULL && other->state == OBJECT_PENDING) {
                 return;
             }
         }

@@ -239,10 +239,10 @@ static void fill_status(struct rows *rows)
         end_row(rows);
     }
     LIST_EACH (at, &rows->head->demand) {
-        const struct task *task = CONTAINER_OF(at, struct task, waiting);
+        const struct spec *spec = head_task_spec(rows->head, CONTAINER_OF(at, struct task, line));
         cell(rows, "demand");
-        cell(rows, "%s: %u.%02u CPUs, %" PRIu64 " bytes", spec_name(task->spec), task->spec->cpus_hundredths / 100,
-             task->spec->cpus_hundredths % 100, task->spec->memory_bytes);
+        cell(rows, "%s: %u.%02u CPUs, %" PRIu64 " bytes", spec_name(spec), spec->cpus_hundredths / 100,
+             spec->cpus_hundredths % 100, spec->memory_bytes);
         end_row(rows);
     }
 }
@@ -312,11 +312,12 @@ static void fill_jobs(struct rows *rows)
 }
 
 /* The first of its arguments that its node has not, as far as is known here. */
-static const struct object *missing_there(const struct head *head, const struct task *task)
+static const struct object *missing_there(struct head *head, const struct task *task)
 {
-    for (uint32_t i = 0; i < task->spec->args_count; i++) {
+    const struct spec *spec = head_task_spec(head, task);
+    for (uint32_t i = 0; i < spec->args_count; i++) {
         roost_ref ref;
-        if (spec_arg_is_input(&spec_args(task->spec)[i]) && spec_arg_ref(&spec_args(task->spec)[i], &ref)) {
+        if (spec_arg_is_input(&spec_args(spec)[i]) && spec_arg_ref(&spec_args(spec)[i], &ref)) {
             const struct object *object = head_object_find(head, object_id_of(ref));
             if (object != NULL && object->state == OBJECT_SEALED && !head_object_is_at(object, task->node)) {
                 return object;
@@ -326,7 +327,7 @@ static const struct object *missing_there(const struct head *head, const struct 
     return NULL;
 }
 
-static void placed_reason(const struct head *head, const struct task *task, char *text_out, size_t size)
+static void placed_reason(struct head *head, const struct task *task, char *text_out, size_t size)
 {
     const struct placement_booking *booking = &task->booking;
     const struct object *object = missing_there(head, task);
@@ -361,9 +362,10 @@ static void reason_of(struct head *head, const struct task *task, char *text_out
             if (!input->is_ready) {
                 const struct object *object = input->object;
                 const struct task *maker = object->more == NULL ? NULL : object->more->producer;
-                snprintf(
-                    text_out, size, "waits for object %s, made by %s, and %u others", object_id_print(object->id, id),
-                    maker == NULL || maker->spec == NULL ? "its owner" : spec_name(maker->spec), task->missing - 1);
+                snprintf(text_out, size, "waits for object %s, made by %s, and %u others",
+                         object_id_print(object->id, id),
+                         maker == NULL || maker->spec == NULL ? "its owner" : spec_name(head_task_spec(head, maker)),
+                         task->missing - 1);
                 return;
             }
         }
@@ -405,7 +407,7 @@ static void fill_task(struct rows *rows, const struct task *task)
         reason_of(rows->head, task, why, sizeof why);
     }
     cell(rows, "%s", task_id_print(task->id, text));
-    cell(rows, "%s", task->spec == NULL ? "" : spec_name(task->spec));
+    cell(rows, "%s", task->spec == NULL ? "" : spec_name(head_task_spec(rows->head, task)));
     cell(rows, "%s", head_task_state_name(task->state));
     cell(rows, "%u", task->node);
     cell(rows, "%u", task->attempt);
@@ -416,9 +418,10 @@ static void fill_task(struct rows *rows, const struct task *task)
 
 static void fill_tasks(struct rows *rows)
 {
-    LIST_EACH (at, &rows->head->tasks) {
-        if (!is_only_counted(rows)) {
-            fill_task(rows, CONTAINER_OF(at, struct task, all));
+    for (uint32_t i = 0; i < rows->head->tasks.used; i++) {
+        struct task *task = is_only_counted(rows) ? NULL : head_task_number(rows->head, i);
+        if (task != NULL) {
+            fill_task(rows, task);
         }
     }
 }
@@ -448,7 +451,7 @@ static void fill_object(struct rows *rows, const struct object *object)
 
 static void fill_objects(struct rows *rows)
 {
-    for (uint32_t i = 0; i < rows->head->directory.used; i++) {
+    for (uint32_t i = 0; i < rows->head->objects.used; i++) {
         const struct object *object = head_object_number(rows->head, i);
         if (object != NULL && !is_only_counted(rows)) {
             fill_object(rows, object);

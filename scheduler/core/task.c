@@ -29,8 +29,10 @@ const char *head_task_state_name(enum task_state state)
 
 struct task *head_task_find(const struct head *head, struct task_id id)
 {
-    return task_id_is_none(id) ? NULL : id_map_get(&head->tasks_by_id, task_id_key(id));
+    return task_id_is_none(id) ? NULL : records_find(&head->tasks, task_id_key(id));
 }
+
+struct task *head_task_number(const struct head *head, uint32_t number) { return records_number(&head->tasks, number); }
 
 /* ------------------------------------------------------------------------------------------------ state */
 
@@ -56,6 +58,7 @@ static uint32_t moves_from(enum task_state from)
     return 0;
 }
 
+static bool is_at_node(enum task_state state) { return state == TASK_EARLY || state == TASK_PLACED; }
 static bool is_queued_here(enum task_state state) { return state == TASK_WAITING || state == TASK_QUEUED; }
 
 static void count_spec(struct head *head, struct task *task, bool counts)
@@ -79,14 +82,17 @@ void head_task_set_state(struct head *head, struct task *task, enum task_state s
     task->state = state;
     task->since_ns = head->now_ns;
     task->is_demand = false;
-    list_remove(&task->waiting);
+    if (!is_at_node(state)) {
+        list_remove(&task->line);
+    }
     if (was_queued && state != TASK_PLACED) {
         placement_release(head->placement, &task->booking);
     }
     count_spec(head, task, is_queued_here(state));
     for (uint32_t i = 0; state == TASK_DONE && i < task->returns_count; i++) {
-        if (task->returns[i] != NULL) {
-            head_object_check_named(head, task->returns[i]);
+        struct object *object = head_task_returns(task)[i];
+        if (object != NULL) {
+            head_object_check_named(head, object);
         }
     }
     if (state == TASK_QUEUED) {
@@ -141,10 +147,11 @@ static size_t refs_count(const struct spec *spec)
 /* False: an argument is gone; *gone_out. Nothing is held then. */
 static bool take_inputs(struct head *head, struct task *task, struct object_id *gone_out)
 {
-    const struct spec_arg *args = spec_args(task->spec);
+    const struct spec *spec = head_task_spec(head, task);
+    const struct spec_arg *args = spec_args(spec);
     uint32_t count = 0;
-    struct input *inputs = head_alloc(refs_count(task->spec) * sizeof *inputs + 1);
-    for (uint32_t i = 0; i < task->spec->args_count; i++) {
+    struct input *inputs = head_alloc(refs_count(spec) * sizeof *inputs + 1);
+    for (uint32_t i = 0; i < spec->args_count; i++) {
         roost_ref ref;
         if (!spec_arg_ref(&args[i], &ref)) {
             continue;
@@ -238,7 +245,7 @@ void head_task_input_changed(struct head *head, struct input *input)
     struct object *bad = look_at(head, input);
     task->missing = task->missing + (was_ready ? 1 : 0) - (input->is_ready ? 1 : 0);
     if (task->state == TASK_REFUSED) {
-        bool waits_to_be_asked = !list_is_empty(&task->waiting);
+        bool waits_to_be_asked = !list_is_empty(&task->line);
         if (waits_to_be_asked && (bad != NULL || task->missing == 0)) {
             head_task_wait_to_be_asked(head, task);
         }
@@ -258,43 +265,39 @@ void head_task_input_changed(struct head *head, struct input *input)
 
 /* ------------------------------------------------------------------------------------------------ entering */
 
-struct spec *head_task_spec_copy(struct head *head, struct task_id id, const struct proto_bytes *bytes)
+const struct spec *head_task_spec_check(struct head *head, struct task_id id, const struct proto_bytes *bytes)
 {
-    struct spec *spec = bytes->size < sizeof *spec ? NULL : malloc(bytes->size);
-    if (spec == NULL) {
-        head->counts.bad_messages++;
-        return NULL;
+    struct spec *spec = head_spec_room(head, bytes->size);
+    if (bytes->size > 0) {
+        memcpy(spec, bytes->data, bytes->size);
     }
-    memcpy(spec, bytes->data, bytes->size);
     if (spec_check(spec, bytes->size) != 0 || !task_id_eq(spec->task, id)) {
         head->counts.bad_messages++;
-        free(spec);
         return NULL;
     }
     return spec;
 }
 
-struct task *head_task_make(struct head *head, struct member *home, struct spec *spec, enum task_state state)
+struct task *head_task_make(struct head *head, struct member *home, const struct spec *spec, enum task_state state)
 {
-    struct task *task = head_alloc(sizeof *task + spec->returns * sizeof(struct object *));
-    task->id = spec->task;
-    task->spec = spec;
+    struct task *task = records_make(&head->tasks, task_id_key(spec->task));
+    task->spec = kept_spec_make(&head->shapes, spec);
     task->spec_bytes = spec->bytes;
     task->home = (uint16_t)home->number;
     task->attempt = 1;
     task->state = state;
     task->since_ns = head->now_ns;
     task->returns_count = spec->returns;
+    if (spec->returns > 1) {
+        task->returns.many = head_alloc(spec->returns * sizeof *task->returns.many);
+    }
     task->job = head_job_find(head, spec->job);
     list_init(&task->of_job);
-    list_init(&task->of_node);
-    list_init(&task->waiting);
-    list_append(&head->tasks, &task->all);
+    list_init(&task->line);
     list_append(&home->homed, &task->of_home);
     if (task->job != NULL) {
         list_append(&task->job->tasks, &task->of_job);
     }
-    ROOST_INVARIANT(id_map_put(&head->tasks_by_id, task_id_key(task->id), task) == 0);
     head->tasks_in[state]++;
     head_record(head, 'T', task->id.lo, state);
     return task;
@@ -302,8 +305,9 @@ struct task *head_task_make(struct head *head, struct member *home, struct spec 
 
 struct object *head_task_return(struct head *head, struct task *task, uint32_t index, bool may_make)
 {
-    if (index >= task->returns_count || task->returns[index] != NULL || !may_make) {
-        return index < task->returns_count ? task->returns[index] : NULL;
+    struct object **at = index < task->returns_count ? &head_task_returns(task)[index] : NULL;
+    if (at == NULL || *at != NULL || !may_make) {
+        return at == NULL ? NULL : *at;
     }
     struct object_id id = result_id(task->id, index);
     struct object *object = head_object_find(head, id);
@@ -314,18 +318,20 @@ struct object *head_task_return(struct head *head, struct task *task, uint32_t i
     }
     object->home = (uint16_t)task->home;
     head_object_more(object)->producer = task;
-    task->returns[index] = object;
+    *at = object;
     task->returns_alive++;
     return object;
 }
 
 static void enter_returns(struct head *head, struct task *task, struct member *member)
 {
-    for (uint32_t i = 0; (task->spec->flags & SPEC_UNHELD) == 0 && i < task->returns_count; i++) {
-        head_object_hold(head, head_task_return(head, task, i, true), member->number, 0);
-        list_note(head, member->number, task->returns[i]->id, LISTED | LISTED_HELD, 0);
-        if (task->returns[i]->state != OBJECT_PENDING) { /* of a call made again */
-            publish_found(head, member, task->returns[i]);
+    bool is_held = (kept_spec_header(task->spec).flags & SPEC_UNHELD) == 0;
+    for (uint32_t i = 0; is_held && i < task->returns_count; i++) {
+        struct object *object = head_task_return(head, task, i, true);
+        head_object_hold(head, object, member->number, 0);
+        list_note(head, member->number, object->id, LISTED | LISTED_HELD, 0);
+        if (object->state != OBJECT_PENDING) { /* of a call made again */
+            publish_found(head, member, object);
         }
     }
 }
@@ -374,15 +380,15 @@ void head_task_wait_to_be_asked(struct head *head, struct task *task)
     bool may_run = look_at_inputs(head, task) != NULL || task->missing == 0;
     head->asked_count -= task->is_counted ? 1 : 0;
     count_spec(head, task, false);
-    list_remove(&task->waiting);
-    list_append(may_run ? &head->refused_ready : &head->refused, &task->waiting);
+    list_remove(&task->line);
+    list_append(may_run ? &head->refused_ready : &head->refused, &task->line);
 }
 
 /* Its arguments stay held; its spec is at home. */
 static void refuse(struct head *head, struct task *task)
 {
     head_task_set_state(head, task, TASK_REFUSED);
-    free(task->spec);
+    kept_spec_free(&head->shapes, task->spec);
     task->spec = NULL;
     head_task_wait_to_be_asked(head, task);
     send_handback(head, task, PROTO_HANDBACK_ROOM, "the head's budget for specs is used up");
@@ -395,13 +401,13 @@ static struct task *next_refused(const struct head *head)
     const struct list_node *line = list_is_empty(&head->refused_ready) ? &head->refused : &head->refused_ready;
     bool has_room = head->spec_bytes < head->config.spec_bytes_max / 4 * 3;
     bool is_stuck = line == &head->refused_ready && placement_queued(head->placement) == 0 && head->asked_count == 0;
-    return !list_is_empty(line) && (has_room || is_stuck) ? CONTAINER_OF(line->next, struct task, waiting) : NULL;
+    return !list_is_empty(line) && (has_room || is_stuck) ? CONTAINER_OF(line->next, struct task, line) : NULL;
 }
 
 void head_task_ask_again(struct head *head)
 {
     for (struct task *task; head_has_room(head) && (task = next_refused(head)) != NULL;) {
-        list_remove(&task->waiting);
+        list_remove(&task->line);
         head->asked_count++;
         count_spec(head, task, true); /* its place is kept */
         send_handback(head, task, PROTO_HANDBACK_AGAIN, "");
@@ -411,7 +417,7 @@ void head_task_ask_again(struct head *head)
 static bool lacks_returns(const struct task *task)
 {
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        const struct object *object = task->returns[i];
+        const struct object *object = head_task_return_at(task, i);
         if (object == NULL || (object->state != OBJECT_SEALED && object->state != OBJECT_FAILED)) {
             return true;
         }
@@ -421,7 +427,7 @@ static bool lacks_returns(const struct task *task)
 
 /* What the head had refused and asked for; or a call that another attempt of its parent makes again: its returns are
  * held for the caller, and when one of them is gone that an earlier run had made, it runs once more. */
-static void submit_again(struct head *head, struct member *member, struct task *task, struct spec *spec)
+static void submit_again(struct head *head, struct member *member, struct task *task, const struct spec *spec)
 {
     bool is_refused = task->state == TASK_REFUSED;
     bool is_gone = task->state == TASK_DONE && lacks_returns(task) && (spec->flags & SPEC_UNHELD) == 0;
@@ -429,13 +435,12 @@ static void submit_again(struct head *head, struct member *member, struct task *
     if (is_wanted) {
         bool is_counted = task->is_counted;
         count_spec(head, task, false);
-        free(task->spec);
-        task->spec = spec;
+        kept_spec_free(&head->shapes, task->spec);
+        task->spec = kept_spec_make(&head->shapes, spec);
         task->spec_bytes = spec->bytes;
         count_spec(head, task, is_counted);
     } else {
         head->counts.stale++;
-        free(spec);
     }
     if (task->spec != NULL) {
         enter_returns(head, task, member);
@@ -448,7 +453,7 @@ static void submit_again(struct head *head, struct member *member, struct task *
 
 void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit)
 {
-    struct spec *spec = head_task_spec_copy(head, submit->task, &submit->spec);
+    const struct spec *spec = head_task_spec_check(head, submit->task, &submit->spec);
     if (spec == NULL) {
         return;
     }
@@ -475,10 +480,11 @@ void head_task_submit(struct head *head, struct member *member, const struct pro
 void head_task_leave_node(struct head *head, struct task *task)
 {
     placement_release(head->placement, &task->booking);
-    list_remove(&task->of_node);
-    for (uint32_t i = 0; task->spec != NULL && i < task->spec->args_count; i++) {
+    list_remove(&task->line);
+    const struct spec *spec = head_task_spec(head, task);
+    for (uint32_t i = 0; i < spec->args_count; i++) {
         roost_ref ref;
-        if (spec_arg_ref(&spec_args(task->spec)[i], &ref)) {
+        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
             struct object *object = head_object_find(head, object_id_of(ref));
             if (object != NULL && object->more != NULL) {
                 numbers_remove(&object->more->coming, task->node);
@@ -499,7 +505,7 @@ void head_task_fail(struct head *head, struct task *task, struct failure *failur
     head_task_set_state(head, task, TASK_DONE);
     head->counts.failed++;
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        struct object *object = task->returns[i];
+        struct object *object = head_task_returns(task)[i];
         if (object != NULL && object->state != OBJECT_SEALED && object->state != OBJECT_FAILED) {
             head_object_fail(head, object, OBJECT_FAILED, failure_ref(failure));
         }
@@ -513,8 +519,8 @@ void head_task_fail(struct head *head, struct task *task, struct failure *failur
 void head_task_return_freed(struct head *head, struct task *task, const struct object *object)
 {
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        if (task->returns[i] == object) {
-            task->returns[i] = NULL;
+        if (head_task_returns(task)[i] == object) {
+            head_task_returns(task)[i] = NULL;
             task->returns_alive--;
         }
     }
@@ -524,11 +530,13 @@ void head_task_return_freed(struct head *head, struct task *task, const struct o
     }
 }
 
-static void free_task(struct task *task)
+static void free_parts(struct head *head, struct task *task)
 {
     free(task->inputs);
-    free(task->spec);
-    free(task);
+    kept_spec_free(&head->shapes, task->spec);
+    if (task->returns_count > 1) {
+        free(task->returns.many);
+    }
 }
 
 void head_task_forget(struct head *head, struct task *task)
@@ -537,30 +545,30 @@ void head_task_forget(struct head *head, struct task *task)
     placement_release(head->placement, &task->booking);
     count_spec(head, task, false);
     head->tasks_in[task->state]--;
-    id_map_remove(&head->tasks_by_id, task_id_key(task->id));
-    list_remove(&task->all);
     list_remove(&task->of_job);
     list_remove(&task->of_home);
-    list_remove(&task->of_node);
-    list_remove(&task->waiting);
+    list_remove(&task->line);
     head_record(head, 'x', task->id.lo, 0);
-    free_task(task);
+    free_parts(head, task);
+    records_forget(&head->tasks, task);
 }
 
 void head_tasks_fini(struct head *head)
 {
-    LIST_EACH_SAFE (at, &head->tasks) {
-        struct task *task = CONTAINER_OF(at, struct task, all);
-        placement_release(head->placement, &task->booking);
-        free_task(task);
+    for (uint32_t i = 0; i < head->tasks.used; i++) {
+        struct task *task = head_task_number(head, i);
+        if (task != NULL) {
+            placement_release(head->placement, &task->booking);
+            free_parts(head, task);
+        }
     }
-    id_map_fini(&head->tasks_by_id);
+    records_fini(&head->tasks);
+    id_map_fini(&head->shapes);
 }
 
 bool head_task_is_valid(const struct head *head, const struct task *task)
 {
     bool holds = is_queued_here(task->state) || task->state == TASK_EARLY || task->state == TASK_REFUSED;
-    bool is_at_node = task->state == TASK_EARLY || task->state == TASK_PLACED;
     uint32_t missing = 0, alive = 0;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         missing += task->inputs[i].is_ready ? 0 : 1;
@@ -569,11 +577,11 @@ bool head_task_is_valid(const struct head *head, const struct task *task)
         }
     }
     for (uint32_t i = 0; i < task->returns_count; i++) {
-        alive += task->returns[i] != NULL ? 1 : 0;
+        alive += head_task_return_at(task, i) != NULL ? 1 : 0;
     }
     const struct member *member = member_at(head, task->node);
-    return holds == (task->inputs != NULL) && is_at_node == (task->node != HEAD_NOBODY) &&
-           (!is_at_node || (member != NULL && member_lives(member))) && alive == task->returns_alive &&
+    return holds == (task->inputs != NULL) && is_at_node(task->state) == (task->node != HEAD_NOBODY) &&
+           (!is_at_node(task->state) || (member != NULL && member_lives(member))) && alive == task->returns_alive &&
            missing == task->missing && (task->state != TASK_QUEUED || missing == 0) &&
            (task->spec != NULL || task->state == TASK_REFUSED || task->state == TASK_DONE);
 }

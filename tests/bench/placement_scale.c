@@ -14,7 +14,7 @@ enum { DECISIONS = 200000, CORES = 8 };
 /* Two inputs of 64 MB with two copies each, on nodes drawn at random. */
 struct work_task {
     struct placement_booking booking;
-    struct id_key function;
+    struct placement_kind kind;
     uint32_t places[4];
     struct placement_input inputs[2];
 };
@@ -48,13 +48,12 @@ static void draw(struct work *work, struct work_task *task)
                                                     .copies = copies,
                                                     .copies_count = copies[0] == copies[1] ? 1 : 2 };
     }
-    task->function = (struct id_key){ 1, work->random % 8 };
+    task->kind.function = (struct id_key){ 1, work->random % 8 };
 }
 
 static struct placement_request request_of(const struct work_task *task)
 {
-    return (
-        struct placement_request){ .function = task->function, .cpus = 100, .inputs = task->inputs, .inputs_count = 2 };
+    return (struct placement_request){ .kind = &task->kind, .cpus = 100, .inputs = task->inputs, .inputs_count = 2 };
 }
 
 static int place_next(struct work *work, struct work_task *task)
@@ -77,7 +76,7 @@ static int measure(uint32_t nodes_count)
     struct work work = { .nodes_count = nodes_count, .random = 42 };
     const struct placement_shape shape = { .cpus = CORES * 100, .memory_bytes = ROOST_GIB(64) };
     size_t tasks_count = (size_t)nodes_count * CORES * PLACEMENT_WINDOW_PER_CPU * 3 / 4;
-    struct work_task *tasks = calloc(tasks_count, sizeof *tasks), one = { .function = { 0, 0 } };
+    struct work_task *tasks = calloc(tasks_count, sizeof *tasks), one = { .places = { 0 } };
     int status = tasks == NULL ? ROOST_ENOMEM : placement_create(&work.placement);
     for (uint32_t node = 0; status == 0 && node < nodes_count; node++) {
         status = placement_node_add(work.placement, node, &shape);

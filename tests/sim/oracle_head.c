@@ -14,9 +14,9 @@ static int by_id(const void *a, const void *b)
 size_t head_views(const struct head *head, struct head_view **views_out)
 {
     size_t count = 0;
-    struct head_view *views = calloc(head->directory.count + 1u, sizeof *views);
+    struct head_view *views = calloc(head->objects.count + 1u, sizeof *views);
     ROOST_INVARIANT(views != NULL);
-    for (uint32_t i = 0; i < head->directory.used; i++) {
+    for (uint32_t i = 0; i < head->objects.used; i++) {
         const struct object *object = head_object_number(head, i);
         if (object == NULL) {
             continue;
@@ -47,9 +47,9 @@ bool head_view_lives(const struct head *head, struct core_peer peer) { return me
 const char *head_view_busy(const struct head *head)
 {
     static char text[160];
-    LIST_EACH (at, &head->tasks) {
-        const struct task *task = CONTAINER_OF(at, struct task, all);
-        if (task->state != TASK_DONE) {
+    for (uint32_t i = 0; i < head->tasks.used; i++) {
+        const struct task *task = head_task_number(head, i);
+        if (task != NULL && task->state != TASK_DONE) {
             snprintf(text, sizeof text, "task %llx is %s at the head, node %u, attempt %u, %u missing",
                      (unsigned long long)task->id.lo, head_task_state_name(task->state), task->node, task->attempt,
                      task->missing);
@@ -78,13 +78,13 @@ const char *head_view_tasks(const struct head *head)
 {
     static char text[6000];
     size_t used = 0;
-    LIST_EACH (at, &head->tasks) {
-        const struct task *task = CONTAINER_OF(at, const struct task, all);
-        if (task->state != TASK_DONE && used + 200 < sizeof text) {
+    for (uint32_t i = 0; i < head->tasks.used; i++) {
+        const struct task *task = head_task_number(head, i);
+        if (task != NULL && task->state != TASK_DONE && used + 200 < sizeof text) {
             used += (size_t)snprintf(text + used, sizeof text - used,
                                      "task %llx %s home %u node %u missing %u listed %d\n",
                                      (unsigned long long)task->id.lo, head_task_state_name(task->state), task->home,
-                                     task->node, task->missing, !list_is_empty(&task->waiting));
+                                     task->node, task->missing, !list_is_empty(&task->line));
         }
     }
     text[used] = '\0';

@@ -30,6 +30,7 @@ struct sim_task {
     int function, output, node;
     enum sim_state state;
     int transfers; /* that it waits for */
+    struct placement_kind kind;
     struct placement_booking booking;
 };
 

@@ -65,9 +65,7 @@ static struct placement_request request_of(const struct sim *sim, int number, st
     buffers->nodes = calloc(inputs_max * SIM_NODES, sizeof *buffers->nodes);
     buffers->nodes_count = 0;
     ROOST_INVARIANT(buffers->inputs != NULL && buffers->nodes != NULL);
-    struct placement_request request = { .function = { 1, (uint64_t)task->function },
-                                         .cpus = 100,
-                                         .inputs = buffers->inputs };
+    struct placement_request request = { .kind = &task->kind, .cpus = 100, .inputs = buffers->inputs };
     for (int i = 0; i < task->inputs_count; i++) {
         const struct sim_input *input = &task->inputs[i];
         const struct sim_object *object = &sim->objects[input->object];
@@ -102,7 +100,9 @@ static void plan_copies(struct sim *sim, int number, int node)
 static void core_place(void *policy, struct sim *sim)
 {
     for (int i = 0; i < sim->ready.count; i++) {
-        placement_enqueue(policy, &sim->tasks[sim->ready.items[i]].booking, false);
+        struct sim_task *task = &sim->tasks[sim->ready.items[i]];
+        task->kind.function = (struct id_key){ 1, (uint64_t)task->function };
+        placement_enqueue(policy, &task->booking, false);
     }
     sim->ready.count = 0;
     placement_turn_begin(policy);

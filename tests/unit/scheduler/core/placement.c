@@ -96,11 +96,11 @@ TEST(placement, an_unmeasured_function_counts_ten_milliseconds)
     struct placement *placement = cluster_of(1, 1);
     struct placement_request request = task_of(1, NULL, 0);
     struct placement_booking booking = { 0 };
-    CHECK_EQ(placement_estimate_ns(placement, request.function), 10 * MILLISECONDS);
+    CHECK_EQ(placement_estimate_ns(placement, request.kind->function), 10 * MILLISECONDS);
     assign(placement, &request, 0, &booking);
     CHECK_EQ(choose(placement, &request).start_ns, 5 * MILLISECONDS); /* on average it is half done */
     placement_completed(placement, &booking, 80 * MILLISECONDS);
-    CHECK_EQ(placement_estimate_ns(placement, request.function), 80 * MILLISECONDS);
+    CHECK_EQ(placement_estimate_ns(placement, request.kind->function), 80 * MILLISECONDS);
     assign(placement, &request, 0, &booking);
     CHECK_EQ(choose(placement, &request).start_ns, 40 * MILLISECONDS);
     placement_destroy(placement);
@@ -405,7 +405,7 @@ TEST(placement, spread_tasks_go_to_the_nodes_with_fewest_of_their_kind)
     struct placement_request request = task_of(1, &input, 1);
     struct placement_booking bookings[TASKS] = { 0 };
     uint32_t tasks_at[NODES] = { 0 };
-    request.spread = request.function;
+    spread_by(&request, request.kind->function);
     for (size_t i = 0; i < TASKS; i++) {
         uint32_t node = choose(placement, &request).node;
         assign(placement, &request, node, &bookings[i]);
@@ -431,7 +431,7 @@ TEST(placement, spread_tasks_that_end_before_the_next_one_comes_go_round)
     struct placement_input input = input_at(100, on_0, 1); /* is no reason to stay on node 0 */
     struct placement_request request = task_of(1, &input, 1);
     uint32_t tasks_at[NODES] = { 0 };
-    request.spread = request.function;
+    spread_by(&request, request.kind->function);
     for (size_t i = 0; i < (size_t)NODES * ROUNDS; i++) {
         struct placement_booking booking = { 0 };
         uint32_t node = choose(placement, &request).node;
@@ -454,7 +454,7 @@ TEST(placement, a_spread_without_a_task_gives_its_place_to_one_that_has)
         struct placement_booking booking = { 0 };
         struct placement_input input = input_at(GB, on_0, 1);
         struct placement_request request = task_of(1, &input, 1);
-        request.spread = (struct id_key){ 2, i };
+        spread_by(&request, (struct id_key){ 2, i });
         assign(placement, &request, 0, &booking);
         CHECK_EQ(choose(placement, &request).node, 1);
         placement_release(placement, &booking);
@@ -470,13 +470,13 @@ TEST(placement, a_spread_beyond_the_limit_is_a_wish_not_heard)
     struct placement_booking bookings[SPREADS] = { 0 };
     for (uint64_t i = 0; i < SPREADS; i++) {
         struct placement_request request = task_of(1, NULL, 0);
-        request.spread = (struct id_key){ 2, i };
+        spread_by(&request, (struct id_key){ 2, i });
         assign(placement, &request, 0, &bookings[i]);
     }
     struct placement_request heard = task_of(1, NULL, 0), unheard = task_of(1, NULL, 0);
     struct placement_input input = input_at(GB, on_0, 1);
-    heard.spread = (struct id_key){ 2, 0 };
-    unheard.spread = (struct id_key){ 2, SPREADS - 1 };
+    spread_by(&heard, (struct id_key){ 2, 0 });
+    spread_by(&unheard, (struct id_key){ 2, SPREADS - 1 });
     heard.inputs = unheard.inputs = &input;
     heard.inputs_count = unheard.inputs_count = 1;
     CHECK_EQ(choose(placement, &heard).node, 1);

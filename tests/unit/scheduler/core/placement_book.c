@@ -49,7 +49,7 @@ TEST(placement_book, a_start_frees_the_networks_and_the_end_frees_the_rest)
     placement_completed(placement, &booking, 5);
     CHECK_EQ(view(placement, 1).cpus_committed, 0);
     CHECK_EQ(booking.state, PLACEMENT_NONE);
-    CHECK_EQ(placement_estimate_ns(placement, request.function), 5);
+    CHECK_EQ(placement_estimate_ns(placement, request.kind->function), 5);
     placement_destroy(placement);
 }
 
@@ -62,7 +62,7 @@ TEST(placement_book, a_release_teaches_nothing_and_may_be_repeated)
     placement_release(placement, &booking);
     placement_release(placement, &booking);
     CHECK_EQ(view(placement, 0).cpus_committed, 0);
-    CHECK_EQ(placement_estimate_ns(placement, request.function), PLACEMENT_PRIOR_NS);
+    CHECK_EQ(placement_estimate_ns(placement, request.kind->function), PLACEMENT_PRIOR_NS);
     placement_destroy(placement);
 }
 
@@ -140,7 +140,7 @@ TEST(placement_book, absurd_sizes_neither_overflow_nor_stay_behind)
         placement_completed(placement, &bookings[i], UINT64_MAX);
     }
     CHECK_EQ(view(placement, 0).bytes_out, 0);
-    CHECK_EQ(placement_estimate_ns(placement, request.function), PLACEMENT_DURATION_NS_MAX);
+    CHECK_EQ(placement_estimate_ns(placement, request.kind->function), PLACEMENT_DURATION_NS_MAX);
     CHECK(placement_is_valid(placement));
     placement_destroy(placement);
 }
@@ -162,7 +162,7 @@ TEST(placement_book, the_sums_agree_with_the_bookings_through_a_random_life)
         struct placement_request request = task_of(random >> 20 & 3, &inputs[at], 1);
         struct placement_shape shape = shape_of(4, ROOST_GIB(16));
         struct placement_choice choice;
-        request.spread = (struct id_key){ 0, random >> 22 & 3 };
+        spread_by(&request, (struct id_key){ 0, random >> 22 & 3 });
         request.memory_bytes = random >> 33;
         request.inputs_wanted = 1;
         request.wish = (random >> 30 & 15) < 13 ? PLACEMENT_ANYWHERE : (random >> 30 & 1) + PLACEMENT_SOFT;

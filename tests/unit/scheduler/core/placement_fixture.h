@@ -30,10 +30,31 @@ static inline struct placement_input input_at(uint64_t bytes, const uint32_t *co
     return (struct placement_input){ .bytes = bytes, .copies = copies, .copies_count = count };
 }
 
+/* One of each for all bookings of the suite; they are few. */
+static inline const struct placement_kind *kind_of(struct id_key function, struct id_key spread)
+{
+    enum { KINDS_MAX = 4 * PLACEMENT_SPREADS_MAX };
+    static struct placement_kind kinds[KINDS_MAX];
+    static size_t count;
+    size_t i = 0;
+    while (i < count && !(id_key_eq(kinds[i].function, function) && id_key_eq(kinds[i].spread, spread))) {
+        i++;
+    }
+    CHECK(i < KINDS_MAX);
+    kinds[i] = (struct placement_kind){ function, spread };
+    count += i == count ? 1 : 0;
+    return &kinds[i];
+}
+
+static inline void spread_by(struct placement_request *request, struct id_key spread)
+{
+    request->kind = kind_of(request->kind->function, spread);
+}
+
 static inline struct placement_request task_of(uint64_t function, const struct placement_input *inputs, uint32_t count)
 {
-    return (
-        struct placement_request){ .function = { 1, function }, .cpus = 100, .inputs = inputs, .inputs_count = count };
+    const struct placement_kind *kind = kind_of((struct id_key){ 1, function }, (struct id_key){ 0, 0 });
+    return (struct placement_request){ .kind = kind, .cpus = 100, .inputs = inputs, .inputs_count = count };
 }
 
 static inline struct placement_choice choose(struct placement *placement, const struct placement_request *request)
