@@ -14,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPT_LOSSES_MAX = 8 }; /* of attempts that never ran, by HANDBACKs and lost sessions; then it fails */
+enum {
+    ATTEMPT_LOSSES_MAX = 8, /* of attempts that never ran, by HANDBACKs and lost sessions; then it fails */
+    FETCH_RETURNS_MAX = 8   /* ahead; more are more than a processor fetches at once */
+};
 
 static uint8_t one_more(uint8_t count) { return count < UINT8_MAX ? (uint8_t)(count + 1) : count; }
 
@@ -157,11 +160,15 @@ static void fail(struct head *head, struct task *task, const struct proto_comple
 
 void head_attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete)
 {
+    for (size_t i = 0; i < complete->returns_count && i < FETCH_RETURNS_MAX; i++) {
+        records_prefetch_slot(&head->objects, object_id_key(complete->returns[i].object));
+    }
     struct task *task = live_attempt(head, member, complete->task, complete->attempt);
     if (task == NULL) {
         drop_returns(head, member, complete);
         return;
     }
+    head_task_fetch_args(head, head_task_spec(head, task), records_prefetch_slot); /* for when it leaves the node */
     if (task->booking.state == PLACEMENT_ASSIGNED || task->booking.state == PLACEMENT_STARTED) {
         placement_completed(head->placement, &task->booking, complete->duration_ns);
     }

@@ -102,10 +102,10 @@ static void free_object(struct head *head, struct object *object)
 
 bool free_next(struct head *head)
 {
-    if (line_is_empty(&head->unnamed) || !frees_may_go(head)) {
+    struct object *object = frees_may_go(head) ? line_take(&head->unnamed) : NULL;
+    if (object == NULL) {
         return false;
     }
-    struct object *object = line_take(&head->unnamed);
     object->flags &= (uint16_t)~OBJECT_UNNAMED;
     if (head_object_is_named(head, object)) {
         return true;

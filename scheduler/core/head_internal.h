@@ -384,15 +384,11 @@ struct input {
     bool is_ready;
 };
 
-/* There are millions of them: packed. */
+/* There are millions of them: packed, and first what a decision reads. */
 struct task {
     struct task_id id;
     struct kept_spec *spec; /* owned; NULL while REFUSED */
-    struct list_node of_job, of_home;
-    struct list_node line; /* member.tasks while it is at a node; else head.demand or one of the refused, or alone */
-    struct job *job;       /* NULL: ended */
-    struct input *inputs;  /* each object once, ascending; NULL while placed */
-    uint64_t since_ns;     /* in this state */
+    struct input *inputs;   /* each object once, ascending; NULL while placed */
     struct placement_booking booking;
     uint32_t spec_bytes; /* counted in head.spec_bytes while it waits here */
     uint32_t attempt;    /* of the next or present run, from 1 on */
@@ -407,6 +403,10 @@ struct task {
     bool is_counted : 1;
     bool is_canceled : 1, is_forced : 1; /* the cancel was */
     bool is_demand : 1, is_relisted : 1;
+    struct job *job;       /* NULL: ended */
+    uint64_t since_ns;     /* in this state */
+    struct list_node line; /* member.tasks while it is at a node; else head.demand or one of the refused, or alone */
+    struct list_node of_job, of_home;
     union {
         struct object *one;   /* if there is one at most, */
         struct object **many; /* else owned; NULL: freed, or never named */
@@ -456,6 +456,9 @@ void head_tasks_fini(struct head *head);
 bool head_task_is_valid(const struct head *head, const struct task *task);
 const char *head_task_state_name(enum task_state state);
 
+/* Fetches ahead, in whichever step, what its first arguments name. */
+void head_task_fetch_args(const struct head *head, const struct spec *spec,
+                          void (*fetch)(const struct records *objects, struct id_key id));
 /* Its spec, whole, until the next one is asked for. */
 const struct spec *head_task_spec(struct head *head, const struct task *task);
 void *head_spec_room(struct head *head, size_t bytes);

@@ -236,6 +236,10 @@ uint64_t placement_queued(const struct placement *placement);
  * A node with room keeps it for the oldest task that is planned there, however much that needs. */
 void placement_turn_begin(struct placement *placement);
 
+/* Who is behind a NEW one in the queue, and will probably be judged after it; else NULL. For a caller that fetches ahead
+ * what it will be asked about: of a million tasks hardly anything is in a cache. */
+struct placement_booking *placement_behind(const struct placement *placement, const struct placement_booking *booking);
+
 /* The next to be judged, or NULL: every node has its share, nothing is left for those that have not, or
  * PLACEMENT_SCAN_MAX tasks stayed queued. */
 struct placement_booking *placement_next(struct placement *placement);

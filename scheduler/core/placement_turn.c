@@ -148,6 +148,13 @@ struct placement_booking *placement_next(struct placement *placement)
     return list_is_empty(&placement->hungry) ? NULL : next_for_hungry(placement, new);
 }
 
+struct placement_booking *placement_behind(const struct placement *placement, const struct placement_booking *booking)
+{
+    bool is_last = booking->state != PLACEMENT_NEW || booking->all.next == &placement->queue ||
+                   booking->all.next == &placement->stranded;
+    return is_last ? NULL : CONTAINER_OF(booking->all.next, struct placement_booking, all);
+}
+
 /* ------------------------------------------------------------------------------------------------ judging it */
 
 static struct placement_choice choice_of(enum placement_verdict verdict, const struct judgement *judgement)

@@ -1,117 +1,177 @@
 /* ranking.c - the tournament behind ranking.h
  *
- * Owns one array: cell 1 is the root, the children of cell i are 2i and 2i + 1, the leaves are the nodes by number.
+ * Owns the cells, level by level: the leaves are the nodes by number, and each row of eight cells has one above it, on
+ * the next level, until a level is one row. So a set writes, and a search reads, a line of memory per level.
  *
  * Happy path: reserve -> (set | remove | least)*. A set writes the leaf and goes up until a cell stays as it was; a
- *             search goes down, the lesser branch first, and leaves out what cannot beat what it has.
+ *             search goes down, the lesser cell of a row first, and leaves out what cannot beat what it has.
  * Failures:   no memory to grow -> ROOST_ENOMEM, and all is as before.
- * Invariants: a cell has the least key and the largest room below it; nobody is {UINT64_MAX, no room}.
+ * Invariants: a cell has the least key and the largest room of the row below it; nobody is {UINT64_MAX, no room}.
+ *             Nobody who is there has less room than `least_room`.
  * Thread:     the core's.
  */
 #include "scheduler/core/ranking.h"
+#include "common/bytes.h"
 #include "common/contract.h"
 
 #include <roost.h>
 #include <stdlib.h>
 
-static const struct ranking_cell nobody = { UINT64_MAX, { 0, 0 } };
+enum { ROW = RANKING_ROW, ROW_BITS = 3, LINE_BYTES = 64 };
+
+_Static_assert(1 << ROW_BITS == ROW && ROW * sizeof(uint64_t) == LINE_BYTES, "a row of keys is a line of memory");
+
+static const struct ranking_need no_room = { 0, 0 }, any_room = { UINT64_MAX, UINT64_MAX };
 
 void ranking_fini(struct ranking *ranking)
 {
-    free(ranking->cells);
-    *ranking = (struct ranking){ NULL, 0 };
+    free(ranking->keys);
+    free(ranking->rooms);
+    *ranking = (struct ranking){ 0 };
 }
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t lesser(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static struct ranking_cell winner_of(struct ranking_cell a, struct ranking_cell b)
+static struct ranking_need larger_room(struct ranking_need a, struct ranking_need b)
 {
-    return (struct ranking_cell){ a.key < b.key ? a.key : b.key,
-                                  { larger(a.room.cpus, b.room.cpus), larger(a.room.memory_kib, b.room.memory_kib) } };
+    return (struct ranking_need){ larger(a.cpus, b.cpus), larger(a.memory_kib, b.memory_kib) };
+}
+
+static bool rooms_are_equal(struct ranking_need a, struct ranking_need b)
+{
+    return a.cpus == b.cpus && a.memory_kib == b.memory_kib;
+}
+
+static bool is_enough(struct ranking_need room, struct ranking_need need)
+{
+    return room.cpus >= need.cpus && room.memory_kib >= need.memory_kib;
+}
+
+static uint64_t least_key(const uint64_t *row)
+{
+    uint64_t key = row[0];
+    for (uint32_t i = 1; i < ROW; i++) {
+        key = lesser(key, row[i]);
+    }
+    return key;
+}
+
+static struct ranking_need largest_room(const struct ranking_need *row)
+{
+    struct ranking_need room = row[0];
+    for (uint32_t i = 1; i < ROW; i++) {
+        room = larger_room(room, row[i]);
+    }
+    return room;
+}
+
+/* Writes a cell of a level and those above it, until one stays as it was. Returns how many. */
+static uint32_t write_cell(struct ranking *ranking, uint32_t node, uint64_t key, struct ranking_need room)
+{
+    uint32_t written = 0, at = node;
+    bool is_same_room = false; /* then it is so on all levels above */
+    for (uint32_t level = 0;; level++) {
+        uint32_t cell = ranking->starts[level] + at, row = cell - at % ROW;
+        is_same_room = is_same_room || rooms_are_equal(ranking->rooms[cell], room);
+        if (level > 0 && is_same_room && ranking->keys[cell] == key) {
+            return written;
+        }
+        ranking->keys[cell] = key;
+        ranking->rooms[cell] = is_same_room ? ranking->rooms[cell] : room;
+        written++;
+        if (level + 1 == ranking->levels) {
+            return written;
+        }
+        key = least_key(&ranking->keys[row]);
+        room = is_same_room ? room : largest_room(&ranking->rooms[row]);
+        at /= ROW;
+    }
+}
+
+/* Levels and cells for so many leaves, with nobody there. */
+static int lay_out(struct ranking *ranking, uint32_t leaves)
+{
+    uint32_t cells = 0;
+    ranking->leaves = leaves;
+    for (uint32_t width = leaves; ranking->levels == 0 || width > 1; width = (width + ROW - 1) / ROW) {
+        ROOST_INVARIANT(ranking->levels < RANKING_LEVELS_MAX);
+        ranking->starts[ranking->levels++] = cells;
+        cells += (uint32_t)align_up(width, ROW);
+    }
+    ranking->keys = aligned_alloc(LINE_BYTES, cells * sizeof *ranking->keys);
+    ranking->rooms = malloc(cells * sizeof *ranking->rooms);
+    if (ranking->keys == NULL || ranking->rooms == NULL) {
+        ranking_fini(ranking);
+        return ROOST_ENOMEM;
+    }
+    for (uint32_t i = 0; i < cells; i++) {
+        ranking->keys[i] = UINT64_MAX;
+        ranking->rooms[i] = no_room;
+    }
+    ranking->least_room = any_room;
+    return 0;
 }
 
 int ranking_reserve(struct ranking *ranking, uint32_t nodes_count)
 {
-    uint32_t leaves = ranking->leaves == 0 ? 1 : ranking->leaves;
-    while (leaves < nodes_count) {
-        leaves *= 2;
-    }
-    if (leaves == ranking->leaves) {
+    if (ranking->leaves > 0 && nodes_count <= ranking->leaves) {
         return 0;
     }
-    struct ranking_cell *cells = malloc(2 * (size_t)leaves * sizeof *cells);
-    if (cells == NULL) {
-        return ROOST_ENOMEM;
+    struct ranking bigger = { 0 };
+    int status = lay_out(&bigger, (uint32_t)align_up(nodes_count > 0 ? nodes_count : 1, ROW));
+    if (status != 0) {
+        return status;
     }
-    cells[0] = nobody;
-    for (uint32_t node = 0; node < leaves; node++) {
-        cells[leaves + node] = node < ranking->leaves ? ranking->cells[ranking->leaves + node] : nobody;
-    }
-    for (uint32_t at = leaves - 1; at > 0; at--) {
-        cells[at] = winner_of(cells[2 * at], cells[2 * at + 1]);
-    }
-    free(ranking->cells);
-    *ranking = (struct ranking){ cells, leaves };
-    return 0;
-}
-
-static bool cells_are_equal(const struct ranking_cell *a, const struct ranking_cell *b)
-{
-    return a->key == b->key && a->room.cpus == b->room.cpus && a->room.memory_kib == b->room.memory_kib;
-}
-
-static uint32_t write_cell(struct ranking *ranking, uint32_t node, struct ranking_cell cell)
-{
-    ROOST_PRE(node < ranking->leaves);
-    uint32_t written = 1, at = ranking->leaves + node;
-    ranking->cells[at] = cell;
-    while (at > 1) {
-        at /= 2;
-        struct ranking_cell above = winner_of(ranking->cells[2 * at], ranking->cells[2 * at + 1]);
-        if (cells_are_equal(&above, &ranking->cells[at])) {
-            break;
+    for (uint32_t node = 0; node < ranking->leaves; node++) {
+        if (ranking->keys[node] != UINT64_MAX) {
+            ranking_set(&bigger, node, ranking->keys[node], ranking->rooms[node]);
         }
-        ranking->cells[at] = above;
-        written++;
     }
-    return written;
+    ranking_fini(ranking);
+    *ranking = bigger;
+    return 0;
 }
 
 uint32_t ranking_set(struct ranking *ranking, uint32_t node, uint64_t key, struct ranking_need capacity)
 {
     ROOST_PRE(key < UINT64_MAX);
-    return write_cell(ranking, node, (struct ranking_cell){ key, capacity });
+    ROOST_PRE(node < ranking->leaves);
+    struct ranking_need *least = &ranking->least_room;
+    *least = (struct ranking_need){ lesser(least->cpus, capacity.cpus),
+                                    lesser(least->memory_kib, capacity.memory_kib) };
+    return write_cell(ranking, node, key, capacity);
 }
 
-void ranking_remove(struct ranking *ranking, uint32_t node) { write_cell(ranking, node, nobody); }
+void ranking_remove(struct ranking *ranking, uint32_t node)
+{
+    ROOST_PRE(node < ranking->leaves);
+    write_cell(ranking, node, UINT64_MAX, no_room);
+}
 
 uint64_t ranking_key(const struct ranking *ranking, uint32_t node)
 {
-    return node < ranking->leaves ? ranking->cells[ranking->leaves + node].key : UINT64_MAX;
+    return node < ranking->leaves ? ranking->keys[node] : UINT64_MAX;
 }
 
 struct search {
     const struct ranking *ranking;
     struct ranking_need need;
+    bool all_fit;
     uint32_t count, found;
     uint32_t *nodes; /* least first */
     uint64_t steps;
 };
 
-/* `first` is the lowest node number below the cell. */
-static bool is_worth_a_look(const struct search *search, uint32_t at, uint32_t first)
+/* Could a node from `first` on with this key, or a greater one, be among the least? */
+static bool may_beat(const struct search *search, uint64_t key, uint32_t first)
 {
-    const struct ranking_cell *cell = &search->ranking->cells[at];
-    if (cell->key == UINT64_MAX || cell->room.cpus < search->need.cpus ||
-        cell->room.memory_kib < search->need.memory_kib) {
-        return false;
-    }
     if (search->found < search->count) {
         return true;
     }
     uint32_t last = search->nodes[search->found - 1];
-    uint64_t key = ranking_key(search->ranking, last);
-    return cell->key < key || (cell->key == key && first < last);
+    uint64_t worst = ranking_key(search->ranking, last);
+    return key < worst || (key == worst && first < last);
 }
 
 static void insert(struct search *search, uint32_t node)
@@ -129,22 +189,39 @@ static void insert(struct search *search, uint32_t node)
     search->nodes[at] = node;
 }
 
-/* Goes at most 15 deep. The branch with the lesser key first, so that the other one is mostly left out. */
-static void descend(struct search *search, uint32_t at, uint32_t first, uint32_t width)
+/* Who of a row is there and fits, a bit each. */
+static uint32_t fitting(const struct search *search, uint32_t row)
 {
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < ROW; i++) {
+        bool is_there = search->ranking->keys[row + i] != UINT64_MAX;
+        bool fits = search->all_fit || is_enough(search->ranking->rooms[row + i], search->need);
+        bits |= (is_there && fits ? 1u : 0u) << i;
+    }
+    return bits;
+}
+
+/* Goes RANKING_LEVELS_MAX deep at most. `at` is the first cell of a row. */
+static void descend(struct search *search, uint32_t level, uint32_t at)
+{
+    uint32_t row = search->ranking->starts[level] + at;
+    const uint64_t *keys = &search->ranking->keys[row];
     search->steps++;
-    if (!is_worth_a_look(search, at, first)) {
-        return;
-    }
-    if (width == 1) {
-        insert(search, first);
-        return;
-    }
-    const struct ranking_cell *cells = search->ranking->cells;
-    bool right_first = cells[2 * at + 1].key < cells[2 * at].key;
-    for (uint32_t turn = 0; turn < 2; turn++) {
-        uint32_t side = turn ^ (right_first ? 1 : 0);
-        descend(search, 2 * at + side, first + side * (width / 2), width / 2);
+    for (uint32_t left = fitting(search, row); left != 0;) {
+        uint32_t best = (uint32_t)__builtin_ctz(left);
+        for (uint32_t others = left & (left - 1); others != 0; others &= others - 1) {
+            uint32_t other = (uint32_t)__builtin_ctz(others);
+            best = keys[other] < keys[best] ? other : best;
+        }
+        left &= ~(1u << best);
+        if (!may_beat(search, keys[best], (at + best) << level * ROW_BITS)) {
+            return; /* nor may those that come after it */
+        }
+        if (level == 0) {
+            insert(search, at + best);
+        } else {
+            descend(search, level - 1, (at + best) * ROW);
+        }
     }
 }
 
@@ -154,8 +231,12 @@ uint32_t ranking_least(const struct ranking *ranking, struct ranking_need need, 
     if (ranking->leaves == 0 || count == 0) {
         return 0;
     }
-    struct search search = { ranking, need, count, 0, nodes_out, 0 };
-    descend(&search, 1, 0, ranking->leaves);
+    struct search search = { .ranking = ranking,
+                             .need = need,
+                             .all_fit = is_enough(ranking->least_room, need),
+                             .count = count,
+                             .nodes = nodes_out };
+    descend(&search, ranking->levels - 1, 0);
     *steps += search.steps;
     return search.found;
 }

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FETCH_ARGS_MAX = 8 }; /* more are more than a processor fetches at once */
+
 const char *head_task_state_name(enum task_state state)
 {
     static const char *const names[] = {
@@ -451,18 +453,32 @@ static void submit_again(struct head *head, struct member *member, struct task *
     }
 }
 
+void head_task_fetch_args(const struct head *head, const struct spec *spec,
+                          void (*fetch)(const struct records *objects, struct id_key id))
+{
+    for (uint32_t i = 0; i < spec->args_count && i < FETCH_ARGS_MAX; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
+            fetch(&head->objects, object_id_key(object_id_of(ref)));
+        }
+    }
+}
+
 void head_task_submit(struct head *head, struct member *member, const struct proto_submit *submit)
 {
+    records_prefetch_slot(&head->tasks, task_id_key(submit->task));
     const struct spec *spec = head_task_spec_check(head, submit->task, &submit->spec);
     if (spec == NULL) {
         return;
     }
+    head_task_fetch_args(head, spec, records_prefetch_slot);
     struct task *task = head_task_find(head, submit->task);
     if (task != NULL) {
         submit_again(head, member, task, spec);
         return;
     }
     task = head_task_make(head, member, spec, TASK_WAITING);
+    head_task_fetch_args(head, spec, records_prefetch);
     task->handbacks = submit->handed_back ? 1 : 0;
     enter_returns(head, task, member);
     bool may_run = task->job != NULL || head_in_census(head);
@@ -482,6 +498,7 @@ void head_task_leave_node(struct head *head, struct task *task)
     placement_release(head->placement, &task->booking);
     list_remove(&task->line);
     const struct spec *spec = head_task_spec(head, task);
+    head_task_fetch_args(head, spec, records_prefetch);
     for (uint32_t i = 0; i < spec->args_count; i++) {
         roost_ref ref;
         if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
