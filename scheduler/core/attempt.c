@@ -160,6 +160,7 @@ static void fail(struct head *head, struct task *task, const struct proto_comple
 
 void head_attempt_complete(struct head *head, struct member *member, const struct proto_complete *complete)
 {
+    placement_fetch(head->placement, member->number);
     for (size_t i = 0; i < complete->returns_count && i < FETCH_RETURNS_MAX; i++) {
         records_prefetch_slot(&head->objects, object_id_key(complete->returns[i].object));
     }

@@ -13,7 +13,10 @@
 
 #include <stdlib.h>
 
-enum { CANDIDATES_MAX = 5 * PLACEMENT_CANDIDATES };
+enum {
+    CANDIDATES_MAX = 5 * PLACEMENT_CANDIDATES,
+    FETCH_INPUTS_MAX = 8 /* of which one node each is fetched ahead */
+};
 
 /* ------------------------------------------------------------------------------------------------ inputs */
 
@@ -118,6 +121,11 @@ int inputs_survey(struct placement *placement, const struct placement_request *r
     }
     placement->stamp++;
     placement->here_count = 0;
+    for (uint32_t i = 0; i < request->inputs_count && i < FETCH_INPUTS_MAX; i++) {
+        if (request->inputs[i].copies_count > 0 && request->inputs[i].copies[0] < placement->nodes_capacity) {
+            node_fetch(placement, request->inputs[i].copies[0]);
+        }
+    }
     for (uint32_t i = 0; i < request->inputs_count; i++) {
         const struct placement_input *input = &request->inputs[i];
         uint32_t source = survey_list(placement, input->copies, input->copies_count, input->bytes);
@@ -370,8 +378,7 @@ static bool waits_for_a_suspect(struct placement *placement, const struct placem
         return would_do(placement, request, request->node);
     }
     if (request->allowed == NULL) {
-        uint32_t any;
-        return ranking_least(&placement->away, need_of(request), 1, &any, &placement->steps) > 0;
+        return ranking_has(&placement->away, need_of(request), &placement->steps);
     }
     for (uint32_t i = 0; i < request->allowed_count; i++) {
         if (would_do(placement, request, request->allowed[i])) {
@@ -399,9 +406,8 @@ bool placement_fits(const struct placement *placement, const struct placement_re
 
 static bool is_any(struct placement *placement, struct ranking_need need)
 {
-    uint32_t any;
-    return ranking_least(&placement->soonest, need, 1, &any, &placement->steps) > 0 ||
-           ranking_least(&placement->away, need, 1, &any, &placement->steps) > 0;
+    return ranking_has(&placement->soonest, need, &placement->steps) ||
+           ranking_has(&placement->away, need, &placement->steps);
 }
 
 /* Of an empty cluster nothing is known but that it is empty. */
@@ -427,6 +433,9 @@ struct placement_choice decide(struct placement *placement, const struct placeme
     struct candidates candidates = collect(placement, request, view);
     if (candidates.count == 0) {
         return (struct placement_choice){ why_nowhere(placement, request), PLACEMENT_NOWHERE, 0, 0 };
+    }
+    for (uint32_t i = 0; i < candidates.count; i++) {
+        node_fetch(placement, candidates.nodes[i]);
     }
     struct judgement best = judge(placement, request, candidates.nodes[0], view, NULL);
     for (uint32_t i = 1; i < candidates.count; i++) {

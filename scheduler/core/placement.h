@@ -211,6 +211,9 @@ void placement_transfer_done(struct placement *placement, struct placement_booki
 /* All inputs are there and the task runs: NIC time is free. */
 void placement_started(struct placement *placement, struct placement_booking *booking);
 
+/* A call about this node's tasks comes: the processor may fetch what it keeps of the node. */
+void placement_fetch(const struct placement *placement, uint32_t node);
+
 /* The task ended after `duration_ns` of run time: learned. The booking is NONE again. */
 void placement_completed(struct placement *placement, struct placement_booking *booking, uint64_t duration_ns);
 

@@ -337,6 +337,13 @@ void placement_started(struct placement *placement, struct placement_booking *bo
     }
 }
 
+void placement_fetch(const struct placement *placement, uint32_t node)
+{
+    if (node < placement->nodes_capacity) {
+        node_fetch(placement, node);
+    }
+}
+
 void placement_completed(struct placement *placement, struct placement_booking *booking, uint64_t duration_ns)
 {
     ROOST_PRE(booking->state == PLACEMENT_ASSIGNED || booking->state == PLACEMENT_STARTED);

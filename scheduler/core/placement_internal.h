@@ -9,33 +9,37 @@
 #include "scheduler/core/placement.h"
 #include "scheduler/core/ranking.h"
 
+enum { NODE_LINE_BYTES = 64 };
+
+/* First what a decision reads of a candidate: two lines of memory. */
 struct node {
-    bool present, suspended;
-    uint32_t life;                                   /* of this number: how often it was given away */
-    struct load cpus;                                /* hundredths */
-    struct load memory;                              /* KiB */
-    struct load early;                               /* CPUs that soft assignments will want */
-    uint64_t committed;                              /* hundredths, of the window */
-    uint64_t blocked;                                /* hundredths, by which the window is larger */
-    uint64_t local_cpus, local_memory_kib, local_ns; /* already in cpus and memory */
+    _Alignas(NODE_LINE_BYTES) bool present;
+    bool suspended;
+    uint32_t life; /* of this number: how often it was given away */
     uint64_t bytes_in, bytes_out;
     uint64_t pace_in, pace_out;
+    uint64_t here_stamp, here_bytes; /* scratch of one decision, valid where the stamp is that of it: of its inputs */
+    uint64_t committed;              /* hundredths, of the window */
+    struct load cpus;                /* hundredths */
+    struct load memory;              /* KiB */
+
+    uint64_t share_stamp, share_bytes; /* scratch as above: of what would be pulled from here */
+    struct load early;                 /* CPUs that soft assignments will want */
+    uint64_t blocked;                  /* hundredths, by which the window is larger */
+    uint64_t front_age;                /* of the first that is planned, as the ranking of fronts knows it; 0: none */
 
     /* queued tasks that want to go here, by age; what they book is part of the amounts above */
-    struct list_node planned, bound; /* bound: it is their wish, and they may go nowhere else */
     struct plan {
         struct load cpus, memory;
         uint64_t bytes_in, bytes_out;
         uint32_t count;
     } plan;
-    uint64_t front_age; /* of the first that is planned, as the ranking of fronts knows it; 0: none */
+    struct list_node planned, bound; /* bound: it is their wish, and they may go nowhere else */
+    struct list_node asking;         /* placement.ready or .hungry */
     bool is_asking, is_ready;
-    struct list_node asking; /* placement.ready or .hungry */
-
-    /* scratch of one decision; valid where the stamp is that of the decision */
-    uint64_t here_stamp, here_bytes;   /* of the task's inputs */
-    uint64_t share_stamp, share_bytes; /* of what would be pulled from here */
+    uint64_t local_cpus, local_memory_kib, local_ns; /* already in cpus and memory */
 };
+_Static_assert(offsetof(struct node, share_stamp) == 2 * NODE_LINE_BYTES, "the lines that are fetched ahead");
 
 /* The nodes by how many tasks of one function or job they have; equal ones by how long ago they were chosen for it, so
  * tasks that end before the next one comes go round all the same. Stays when its last task ends, until another needs
@@ -70,6 +74,7 @@ struct turn {
 
 struct placement {
     struct node *nodes; /* by number; NODES_MAX of them, as they are on lists */
+    void *nodes_memory; /* in which they are, on their lines */
     uint32_t nodes_capacity;
     struct ranking soonest;       /* active nodes by expected start */
     struct ranking soonest_early; /* the same, soft assignments included */
@@ -113,6 +118,13 @@ struct judgement {
     uint64_t turn;     /* when it was last chosen for the spread */
     uint16_t pressure; /* decides between equal starts */
 };
+
+/* Its first lines, for a judgement that comes. */
+static inline void node_fetch(const struct placement *placement, uint32_t number)
+{
+    __builtin_prefetch(&placement->nodes[number]);
+    __builtin_prefetch((const char *)&placement->nodes[number] + NODE_LINE_BYTES);
+}
 
 /* placement_node.c: NULL when absent. */
 struct node *node_at(const struct placement *placement, uint32_t node);

@@ -10,13 +10,15 @@
  *             nowhere. An active one with room is `ready` if it has a plan, else `hungry`; one with a plan that may go
  *             elsewhere is in `fronts` and `longest`. Only an active one has a plan.
  * Thread:     the core's. */
+#include "common/bytes.h"
 #include "common/hash.h"
+#include "common/large_pages.h"
 #include "scheduler/core/placement_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODES_FIRST = 16, PRESSURE_BITS = 16 };
+enum { NODES_FIRST = 16, NODES_MANY = 4096, PRESSURE_BITS = 16 };
 #define AGE_MIDDLE (UINT64_C(1) << 62) /* ages below it are of those that go first */
 
 static uint64_t kib_of(uint64_t bytes) { return bytes / 1024 + (bytes % 1024 != 0 ? 1 : 0); }
@@ -35,11 +37,12 @@ int placement_create(struct placement **placement_out)
     }
     placement->age_first = placement->age_last = AGE_MIDDLE;
     placement->growth = (struct ranking_need){ UINT64_MAX, UINT64_MAX };
-    placement->nodes = calloc(NODES_MAX, sizeof *placement->nodes); /* pages that nobody touches cost nothing */
-    if (placement->nodes == NULL) {
+    placement->nodes_memory = calloc(NODES_MAX + 1, sizeof *placement->nodes); /* untouched pages cost nothing */
+    if (placement->nodes_memory == NULL) {
         placement_destroy(placement);
         return ROOST_ENOMEM;
     }
+    placement->nodes = (struct node *)align_up((uintptr_t)placement->nodes_memory, NODE_LINE_BYTES);
     *placement_out = placement;
     return 0;
 }
@@ -88,7 +91,7 @@ void placement_destroy(struct placement *placement)
     free(placement->input_sources);
     free(placement->here_nodes);
     free(placement->share_nodes);
-    free(placement->nodes);
+    free(placement->nodes_memory);
     free(placement);
 }
 
@@ -180,6 +183,13 @@ bool node_has_room(const struct node *node, uint64_t cpus)
     return node->committed == 0 || node->committed + window_charge(cpus) <= node_window(node);
 }
 
+/* Its capacity is the same for as long as it is there. */
+static uint32_t put(struct ranking *ranking, uint32_t number, uint64_t key, struct ranking_need capacity)
+{
+    bool is_there = ranking_key(ranking, number) != UINT64_MAX;
+    return is_there ? ranking_move(ranking, number, key) : ranking_set(ranking, number, key, capacity);
+}
+
 static void rank_plan(struct placement *placement, uint32_t number, uint64_t soonest)
 {
     const struct ranking_need any = { 0, 0 };
@@ -191,10 +201,10 @@ static void rank_plan(struct placement *placement, uint32_t number, uint64_t soo
         node->front_age = 0;
     } else if (front != NULL) {
         if (node->front_age != front->age) { /* else it may have been looked at, and then it goes by that */
-            placement->steps += ranking_set(&placement->fronts, number, front->age, any);
+            placement->steps += put(&placement->fronts, number, front->age, any);
             node->front_age = front->age;
         }
-        placement->steps += ranking_set(&placement->longest, number, UINT64_MAX / 2 - soonest, any);
+        placement->steps += put(&placement->longest, number, UINT64_MAX / 2 - soonest, any);
     }
 }
 
@@ -223,8 +233,8 @@ void node_refresh(struct placement *placement, uint32_t number)
     if (active) {
         struct ranking_need capacity = capacity_of(node);
         uint64_t early = node->early.used == 0 ? soonest : soonest_key(node, VIEW_EARLY);
-        placement->steps += ranking_set(&placement->soonest, number, soonest, capacity);
-        placement->steps += ranking_set(&placement->soonest_early, number, early, capacity);
+        placement->steps += put(&placement->soonest, number, soonest, capacity);
+        placement->steps += put(&placement->soonest_early, number, early, capacity);
     }
     rank_plan(placement, number, soonest);
     ask(placement, number, active);
@@ -293,7 +303,7 @@ bool spread_change(struct placement *placement, struct id_key key, uint32_t numb
         uint64_t tasks = spread_tasks(place);
         uint64_t turn = more ? placement->booked_count + 1 : spread_turn(place); /* 0: never */
         ROOST_PRE(more || tasks > 0);
-        ranking_set(&spread->fewest, number, spread_place(more ? tasks + 1 : tasks - 1, turn), capacity_of(node));
+        ranking_move(&spread->fewest, number, spread_place(more ? tasks + 1 : tasks - 1, turn));
     }
     ROOST_PRE(more || spread->tasks > 0);
     spread->tasks = more ? spread->tasks + 1 : spread->tasks - 1;
@@ -367,6 +377,9 @@ static int grow(struct placement *placement, uint32_t number)
     if (status != 0 || !grow_array(&placement->here_nodes, capacity) ||
         !grow_array(&placement->share_nodes, capacity)) {
         return ROOST_ENOMEM;
+    }
+    if (capacity >= NODES_MANY) {
+        large_pages_ask(placement->nodes, NODES_MAX * sizeof *placement->nodes);
     }
     placement->nodes_capacity = capacity;
     return 0;

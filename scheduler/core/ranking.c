@@ -66,26 +66,32 @@ static struct ranking_need largest_room(const struct ranking_need *row)
     return room;
 }
 
-/* Writes a cell of a level and those above it, until one stays as it was. Returns how many. */
-static uint32_t write_cell(struct ranking *ranking, uint32_t node, uint64_t key, struct ranking_need room)
+/* Writes a leaf's key and the cells above it, until one stays as it was. Returns how many. */
+static uint32_t write_key(struct ranking *ranking, uint32_t node, uint64_t key)
 {
-    uint32_t written = 0, at = node;
-    bool is_same_room = false; /* then it is so on all levels above */
-    for (uint32_t level = 0;; level++) {
-        uint32_t cell = ranking->starts[level] + at, row = cell - at % ROW;
-        is_same_room = is_same_room || rooms_are_equal(ranking->rooms[cell], room);
-        if (level > 0 && is_same_room && ranking->keys[cell] == key) {
-            return written;
+    uint32_t written = 0;
+    for (uint32_t level = 0, at = node; level < ranking->levels; level++, at /= ROW) {
+        uint64_t *row = &ranking->keys[ranking->starts[level] + (at & ~(ROW - 1u))];
+        if (level > 0 && row[at % ROW] == key) {
+            break;
         }
-        ranking->keys[cell] = key;
-        ranking->rooms[cell] = is_same_room ? ranking->rooms[cell] : room;
+        row[at % ROW] = key;
+        key = least_key(row);
         written++;
-        if (level + 1 == ranking->levels) {
-            return written;
+    }
+    return written;
+}
+
+/* The same of its room, which hardly ever changes. */
+static void write_room(struct ranking *ranking, uint32_t node, struct ranking_need room)
+{
+    for (uint32_t level = 0, at = node; level < ranking->levels; level++, at /= ROW) {
+        struct ranking_need *row = &ranking->rooms[ranking->starts[level] + (at & ~(ROW - 1u))];
+        if (rooms_are_equal(row[at % ROW], room)) {
+            return;
         }
-        key = least_key(&ranking->keys[row]);
-        room = is_same_room ? room : largest_room(&ranking->rooms[row]);
-        at /= ROW;
+        row[at % ROW] = room;
+        room = largest_room(row);
     }
 }
 
@@ -140,13 +146,23 @@ uint32_t ranking_set(struct ranking *ranking, uint32_t node, uint64_t key, struc
     struct ranking_need *least = &ranking->least_room;
     *least = (struct ranking_need){ lesser(least->cpus, capacity.cpus),
                                     lesser(least->memory_kib, capacity.memory_kib) };
-    return write_cell(ranking, node, key, capacity);
+    write_room(ranking, node, capacity);
+    return write_key(ranking, node, key);
+}
+
+uint32_t ranking_move(struct ranking *ranking, uint32_t node, uint64_t key)
+{
+    ROOST_PRE(key < UINT64_MAX);
+    ROOST_PRE(node < ranking->leaves);
+    ROOST_PRE(ranking->keys[node] != UINT64_MAX);
+    return write_key(ranking, node, key);
 }
 
 void ranking_remove(struct ranking *ranking, uint32_t node)
 {
     ROOST_PRE(node < ranking->leaves);
-    write_cell(ranking, node, UINT64_MAX, no_room);
+    write_room(ranking, node, no_room);
+    write_key(ranking, node, UINT64_MAX);
 }
 
 uint64_t ranking_key(const struct ranking *ranking, uint32_t node)
@@ -223,6 +239,14 @@ static void descend(struct search *search, uint32_t level, uint32_t at)
             descend(search, level - 1, (at + best) * ROW);
         }
     }
+}
+
+bool ranking_has(const struct ranking *ranking, struct ranking_need need, uint64_t *steps)
+{
+    uint32_t any;
+    bool is_anybody = ranking->leaves > 0 &&
+                      least_key(&ranking->keys[ranking->starts[ranking->levels - 1]]) != UINT64_MAX;
+    return is_anybody && (is_enough(ranking->least_room, need) || ranking_least(ranking, need, 1, &any, steps) > 0);
 }
 
 uint32_t ranking_least(const struct ranking *ranking, struct ranking_need need, uint32_t count, uint32_t *nodes_out,

@@ -32,10 +32,15 @@ int ranking_reserve(struct ranking *ranking, uint32_t nodes_count);
 
 /* Put in, or change. `key` is below UINT64_MAX, and `node` below what was reserved. Returns how many cells it wrote. */
 uint32_t ranking_set(struct ranking *ranking, uint32_t node, uint64_t key, struct ranking_need capacity);
+/* A new key for one that is there. */
+uint32_t ranking_move(struct ranking *ranking, uint32_t node, uint64_t key);
 void ranking_remove(struct ranking *ranking, uint32_t node);
 
 /* UINT64_MAX when absent. */
 uint64_t ranking_key(const struct ranking *ranking, uint32_t node);
+
+/* Is anybody there whose capacity is at least `need`? */
+bool ranking_has(const struct ranking *ranking, struct ranking_need need, uint64_t *steps);
 
 /* The at most `count` least nodes whose capacity is at least `need`, least first. Returns how many there are; adds the
  * rows of eight that it looked at to *steps. */

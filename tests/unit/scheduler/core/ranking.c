@@ -57,6 +57,9 @@ TEST(ranking, agrees_with_a_search_of_everything_through_many_changes)
         if ((random >> 20) % 5 == 0) {
             ranking_remove(&ranking, node);
             keys[node] = UINT64_MAX;
+        } else if (keys[node] != UINT64_MAX && (random >> 60 & 1) != 0) {
+            keys[node] = (random >> 24) % 30;
+            ranking_move(&ranking, node, keys[node]);
         } else {
             keys[node] = (random >> 24) % 30;
             rooms[node] = (struct ranking_need){ (random >> 32) % 4, (random >> 40) % 4 };
@@ -78,6 +81,7 @@ TEST(ranking, agrees_with_a_search_of_everything_through_many_changes)
             CHECK(is_listed || (count == COUNT && comes_before(keys, found[COUNT - 1], other)));
         }
         CHECK_EQ(count, fitting < COUNT ? fitting : COUNT);
+        CHECK_EQ(ranking_has(&ranking, need, &steps), fitting > 0);
         for (uint32_t i = 1; i < count; i++) {
             CHECK(comes_before(keys, found[i - 1], found[i]));
         }
