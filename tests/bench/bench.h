@@ -161,8 +161,9 @@ void report_progress(const struct bench *bench, int run, int runs);
 /* ---- chart.c: what was reported, as a picture */
 
 void chart_bar(const char *name, const char *placement, const char *unit, double median, double ratio);
-/* A point of the newest curve, or the first of a new one. */
-void chart_point(const char *name, double us, double efficiency);
+enum chart_panel { CHART_METG, CHART_DECISION, CHART_TASK, CHART_OBJECT, CHART_CENSUS };
+/* A point more of the panel's curve of that name. */
+void chart_point(enum chart_panel panel, const char *name, double x, double y);
 int chart_write(const char *path);
 void chart_fini(void);
 

@@ -333,7 +333,7 @@ static int report(struct metg *metg, int repetitions)
     int status = report_line(metg->bench, &line);
     for (size_t p = 0; p < metg->points_count; p++) {
         double seconds = samples_median(&metg->points[p].seconds);
-        chart_point(name, core_seconds_per_task(metg, seconds) * 1e6,
+        chart_point(CHART_METG, name, core_seconds_per_task(metg, seconds) * 1e6,
                     efficiency(metg, metg->points[p].iterations, seconds));
     }
     if (!metg->bench->json) {

@@ -40,11 +40,21 @@ static double heap_bytes(void)
 }
 #endif
 
-static int print_one(struct scale *scale, const char *what, const char *unit, double found, double limit)
+/* What is measured at each size. Times are ns, whatever their unit is. */
+static const struct measure {
+    const char *name, *unit;
+    enum chart_panel panel;
+    double scale; /* of the unit */
+} decision = { "decision", "ns", CHART_DECISION, 1 }, census = { "census", "ms", CHART_CENSUS, 1e6 },
+  of_task = { "task", "B", CHART_TASK, 1 }, of_object = { "object", "B", CHART_OBJECT, 1 };
+
+static int print_one(struct scale *scale, const struct measure *measure, double found, double limit)
 {
     char name[64];
-    snprintf(name, sizeof name, "sched_scale/%s_%llu", what, (unsigned long long)scale->size.nodes);
-    struct line line = { .name = name, .unit = unit };
+    snprintf(name, sizeof name, "sched_scale/%s_%llu", measure->name, (unsigned long long)scale->size.nodes);
+    struct line line = { .name = name, .unit = measure->unit };
+    chart_point(measure->panel, "measured", (double)scale->size.nodes, found / measure->scale);
+    chart_point(measure->panel, "limit", (double)scale->size.nodes, limit / measure->scale);
     samples_add(&line.found, found);
     samples_add(&line.limit, limit);
     char more[128];
@@ -68,7 +78,7 @@ static int measure_decisions(struct scale *scale)
     double median = samples_median(&found);
     samples_fini(&found);
     scale->smallest = scale->smallest == 0 ? median : scale->smallest;
-    return status != 0 ? status : print_one(scale, "decision", "ns", median, scale->smallest);
+    return status != 0 ? status : print_one(scale, &decision, median, scale->smallest);
 }
 
 /* ns to visit a line per object, of as many as make it one of memory. */
@@ -93,7 +103,7 @@ static int measure_census(struct scale *scale)
 {
     double started = bench_now_ns();
     ROOST_TRY(head_load_census(scale->load));
-    return print_one(scale, "census", "ms", bench_now_ns() - started, visit_ns(scale->size.objects));
+    return print_one(scale, &census, bench_now_ns() - started, visit_ns(scale->size.objects));
 }
 
 static int measure_loaded(struct scale *scale)
@@ -103,8 +113,8 @@ static int measure_loaded(struct scale *scale)
     double with_objects = heap_bytes();
     ROOST_TRY(head_load_submit(scale->load, scale->size.tasks));
     double with_tasks = heap_bytes();
-    ROOST_TRY(print_one(scale, "object", "B", (with_objects - empty) / (double)scale->size.objects, OBJECT_BYTES_MIN));
-    ROOST_TRY(print_one(scale, "task", "B", (with_tasks - with_objects) / (double)scale->size.tasks,
+    ROOST_TRY(print_one(scale, &of_object, (with_objects - empty) / (double)scale->size.objects, OBJECT_BYTES_MIN));
+    ROOST_TRY(print_one(scale, &of_task, (with_tasks - with_objects) / (double)scale->size.tasks,
                         (double)head_load_spec_bytes(scale->load)));
     ROOST_TRY(measure_decisions(scale));
     return measure_census(scale);

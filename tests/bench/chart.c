@@ -1,7 +1,7 @@
-/* chart.c - how far each line is from its limit, and efficiency against the length of tasks, as an SVG file
+/* chart.c - how far each line is from its limit, and what changes with the size of something, as an SVG file
  *
  * Owns what was reported so far. Bars are on a logarithmic scale from a ten-thousandth to ten times the limit's speed;
- * a line at 1 is the hardware. Curves (metg) follow below, one chart for all of them.
+ * a line at 1 is the hardware. Curves follow below, a panel for each kind of them.
  * Failures: no memory for a line -> it is not on the chart; a file that cannot be written -> a status.
  * Thread:   the driver's. */
 #include "common/error.h"
@@ -13,20 +13,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINES_MAX = 512, POINTS_MAX = 64, ROW = 18, LEFT = 300, WIDTH = 620, MARGIN = 40, CURVES = 360, LEGEND = 14 };
+enum { LINES_MAX = 512, POINTS_MAX = 64, ROW = 18, LEFT = 300, WIDTH = 620, MARGIN = 40, LEGEND = 14, STEPS = 4 };
 #define RATIO_MIN 1e-4
 #define RATIO_MAX 10.0
-#define TASK_MIN  1.0 /* us */
-#define TASK_MAX  1.0e4
 
 struct bar {
     char name[96], text[64];
     double ratio;
 };
 
+struct axis {
+    const char *unit;
+    double min, max;
+    bool is_linear; /* from 0, else logarithmic */
+};
+
+/* What is outside is drawn at the edge. */
+static const struct panel {
+    const char *title;
+    struct axis x, y;
+    double mark; /* a line on the y axis: the bar; 0: none */
+    int height;
+} panels[] = {
+    [CHART_METG] = { "efficiency by the length of a task", { " us", 1, 1e4, false }, { "", 0, 1, true }, 0.5, 360 },
+    [CHART_DECISION] = { "a decision of the head", { " nodes", 10, 1e4, false }, { " ns", 1e3, 1e5, false }, 0, 160 },
+    [CHART_TASK] = { "a queued task at the head", { " nodes", 10, 1e4, false }, { " B", 0, 800, true }, 600, 160 },
+    [CHART_OBJECT] = { "a public object at the head", { " nodes", 10, 1e4, false }, { " B", 0, 160, true }, 100, 160 },
+    [CHART_CENSUS] = { "a census after a restart", { " nodes", 10, 1e4, false }, { " ms", 1, 1e5, false }, 0, 160 },
+};
+
 struct curve {
+    enum chart_panel panel;
     char name[96];
-    double us[POINTS_MAX], efficiency[POINTS_MAX];
+    double x[POINTS_MAX], y[POINTS_MAX];
     size_t count;
 };
 
@@ -45,20 +64,28 @@ void chart_bar(const char *name, const char *placement, const char *unit, double
     }
 }
 
-void chart_point(const char *name, double us, double efficiency)
+static struct curve *curve_of(enum chart_panel panel, const char *name)
 {
-    struct curve *curve = curves_count > 0 ? curves[curves_count - 1] : NULL;
-    if (curve == NULL || strcmp(curve->name, name) != 0) {
-        curve = curves_count < LINES_MAX ? calloc(1, sizeof *curve) : NULL;
-        if (curve == NULL) {
-            return;
+    for (size_t i = curves_count; i > 0; i--) {
+        if (curves[i - 1]->panel == panel && strcmp(curves[i - 1]->name, name) == 0) {
+            return curves[i - 1];
         }
+    }
+    struct curve *curve = curves_count < LINES_MAX ? calloc(1, sizeof *curve) : NULL;
+    if (curve != NULL) {
+        curve->panel = panel;
         snprintf(curve->name, sizeof curve->name, "%s", name);
         curves[curves_count++] = curve;
     }
-    if (curve->count < POINTS_MAX) {
-        curve->us[curve->count] = us;
-        curve->efficiency[curve->count++] = efficiency;
+    return curve;
+}
+
+void chart_point(enum chart_panel panel, const char *name, double x, double y)
+{
+    struct curve *curve = curve_of(panel, name);
+    if (curve != NULL && curve->count < POINTS_MAX) {
+        curve->x[curve->count] = x;
+        curve->y[curve->count++] = y;
     }
 }
 
@@ -67,6 +94,12 @@ static double on_axis(double value, double min, double max)
 {
     double at = log(value / min) / log(max / min);
     return !(at > 0) ? 0 : at > 1 ? 1 : at;
+}
+
+static double on(const struct axis *axis, double value)
+{
+    double at = value / axis->max;
+    return !axis->is_linear ? on_axis(value, axis->min, axis->max) : !(at > 0) ? 0 : at > 1 ? 1 : at;
 }
 
 static void draw_text(FILE *to, double x, double y, const char *anchor, const char *text)
@@ -93,39 +126,88 @@ static void draw_bars(FILE *to, double top)
     }
 }
 
-static void draw_curves(FILE *to, double top)
+static double x_of(const struct panel *panel, double x) { return LEFT + on(&panel->x, x) * WIDTH; }
+static double y_of(const struct panel *panel, double top, double y)
 {
-    fprintf(to, "<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#999\"/>\n", LEFT, top,
-            WIDTH, CURVES);
-    fprintf(to, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#c33\"/>\n", LEFT, top + CURVES / 2.0,
-            LEFT + WIDTH, top + CURVES / 2.0);
-    draw_text(to, LEFT - 8, top + CURVES / 2.0, "end", "efficiency 0.5");
-    for (double tick = TASK_MIN; tick <= TASK_MAX * 1.01; tick *= 10) {
+    return top + panel->height * (1 - on(&panel->y, y));
+}
+
+static void draw_level(FILE *to, const struct panel *panel, double top, double value, const char *colour)
+{
+    char text[32];
+    double y = y_of(panel, top, value);
+    snprintf(text, sizeof text, "%g%s", value, panel->y.unit);
+    fprintf(to, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"%s\"/>\n", LEFT, y, LEFT + WIDTH, y,
+            colour);
+    draw_text(to, LEFT - 8, y + 4, "end", text);
+}
+
+static void draw_axes(FILE *to, const struct panel *panel, double top)
+{
+    const struct axis *y = &panel->y;
+    draw_text(to, LEFT, top - 6, "start", panel->title);
+    for (double level = y->min; level <= y->max * 1.01; level = y->is_linear ? level + y->max / STEPS : level * 10) {
+        draw_level(to, panel, top, level, "#ddd");
+    }
+    if (panel->mark > 0) {
+        draw_level(to, panel, top, panel->mark, "#c33");
+    }
+    for (double tick = panel->x.min; tick <= panel->x.max * 1.01; tick *= 10) {
         char text[32];
-        snprintf(text, sizeof text, "%g us", tick);
-        draw_text(to, LEFT + on_axis(tick, TASK_MIN, TASK_MAX) * WIDTH, top + CURVES + 14, "middle", text);
+        snprintf(text, sizeof text, "%g%s", tick, panel->x.unit);
+        draw_text(to, x_of(panel, tick), top + panel->height + 14, "middle", text);
+    }
+}
+
+static size_t curves_of(enum chart_panel which)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < curves_count; i++) {
+        count += curves[i]->panel == which ? 1 : 0;
+    }
+    return count;
+}
+
+static void draw_curve(FILE *to, const struct curve *curve, double top, size_t number, size_t count)
+{
+    const struct panel *panel = &panels[curve->panel];
+    int hue = (int)(number * 360 / count);
+    double at = top + (double)number * LEGEND;
+    fprintf(to, "<polyline fill=\"none\" stroke=\"hsl(%d,70%%,40%%)\" points=\"", hue);
+    for (size_t i = 0; i < curve->count; i++) {
+        fprintf(to, "%.1f,%.1f ", x_of(panel, curve->x[i]), y_of(panel, top, curve->y[i]));
+    }
+    fputs("\"/>\n", to);
+    fprintf(to, "<rect x=\"8\" y=\"%.1f\" width=\"8\" height=\"8\" fill=\"hsl(%d,70%%,40%%)\"/>\n", at, hue);
+    draw_text(to, 20, at + 8, "start", curve->name);
+}
+
+/* What a panel takes, its margin included; nothing without a curve. */
+static double height_of(enum chart_panel which)
+{
+    double legend = (double)curves_of(which) * LEGEND;
+    return legend == 0 ? 0 : (legend > panels[which].height ? legend : panels[which].height) + 1.5 * MARGIN;
+}
+
+static void draw_panel(FILE *to, enum chart_panel which, double top)
+{
+    size_t count = curves_of(which), number = 0;
+    if (count > 0) {
+        draw_axes(to, &panels[which], top);
     }
     for (size_t i = 0; i < curves_count; i++) {
-        const struct curve *curve = curves[i];
-        int hue = (int)(i * 360 / curves_count);
-        fprintf(to, "<polyline fill=\"none\" stroke=\"hsl(%d,70%%,40%%)\" points=\"", hue);
-        for (size_t p = 0; p < curve->count; p++) {
-            double efficiency = curve->efficiency[p] > 1 ? 1 : curve->efficiency[p];
-            fprintf(to, "%.1f,%.1f ", LEFT + on_axis(curve->us[p], TASK_MIN, TASK_MAX) * WIDTH,
-                    top + CURVES * (1 - efficiency));
+        if (curves[i]->panel == which) {
+            draw_curve(to, curves[i], top, number++, count);
         }
-        fputs("\"/>\n", to);
-        fprintf(to, "<rect x=\"8\" y=\"%.1f\" width=\"8\" height=\"8\" fill=\"hsl(%d,70%%,40%%)\"/>\n",
-                top + (double)i * LEGEND, hue);
-        draw_text(to, 20, top + 8 + (double)i * LEGEND, "start", curve->name);
     }
 }
 
 int chart_write(const char *path)
 {
-    double top = MARGIN + 20, below = top + (double)bars_count * ROW + MARGIN;
-    double legend = (double)curves_count * LEGEND > CURVES ? (double)curves_count * LEGEND : CURVES;
-    double height = below + (curves_count > 0 ? legend + MARGIN : 0);
+    double top = MARGIN + 20, below = top + (double)bars_count * ROW + MARGIN, height = below;
+    for (size_t i = 0; i < sizeof panels / sizeof *panels; i++) {
+        height += height_of((enum chart_panel)i);
+    }
     FILE *to = fopen(path, "we");
     if (to == NULL) {
         return error_from_errno("writing %s", path);
@@ -137,8 +219,9 @@ int chart_write(const char *path)
     draw_text(to, LEFT, 20, "start",
               "speed over the limit measured beside it; 1 is the hardware's (or what the page names)");
     draw_bars(to, top);
-    if (curves_count > 0) {
-        draw_curves(to, below);
+    for (size_t i = 0; i < sizeof panels / sizeof *panels; i++) {
+        draw_panel(to, (enum chart_panel)i, below);
+        below += height_of((enum chart_panel)i);
     }
     fputs("</svg>\n", to);
     bool is_written = ferror(to) == 0;
