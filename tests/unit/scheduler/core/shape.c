@@ -37,7 +37,7 @@ static struct spec *random_spec(uint64_t random)
     size_t count = random % 7 == 0 ? 70 : random % 4;
     for (size_t i = 0; i < count; i++) {
         struct object_id id = { hash_mix(random, i), i + 1 };
-        args[i] = i % 3 == 2 ? roost_in_bytes(text, (random >> i) % sizeof text) : roost_in_ref(object_ref(id));
+        args[i] = i % 3 == 2 ? roost_in_bytes(text, (random >> i % 32) % sizeof text) : roost_in_ref(object_ref(id));
     }
     struct spec_draft draft = { .parent = { 1, random >> 8 & 1 },
                                 .job = { 1, 1 + (random >> 9 & 1) },
