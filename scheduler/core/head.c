@@ -267,11 +267,10 @@ static bool has_more(const struct head *head)
            (!line_is_empty(&head->unnamed) && frees_may_go(head)) || !list_is_empty(&head->with_freeing);
 }
 
-/* What follows from what was done, as far as there is room for it; frees in a turn alone. */
+/* What follows from what has changed, as far as there is room for it; frees in a turn alone. */
 static void work_off(struct head *head, bool frees)
 {
-    while (head_has_room(head) && (members_introduce_next(head) || head_jobs_tell_next(head) || tell_next(head) ||
-                                   (frees && free_next(head)))) {
+    while (head_has_room(head) && (tell_next(head) || (frees && free_next(head)))) {
     }
 }
 
@@ -279,6 +278,8 @@ static void work_off(struct head *head, bool frees)
  * (proto/session.h), and the agent can tell one that crosses a word of its own. */
 static void settle(struct head *head, bool is_turn)
 {
+    while (head_has_room(head) && (members_introduce_next(head) || head_jobs_tell_next(head))) {
+    }
     work_off(head, is_turn);
     if (head->tasks_in[TASK_REFUSED] > 0) {
         head_task_ask_again(head);
@@ -298,7 +299,7 @@ static void tick(struct head *head, uint64_t timer)
     switch ((enum head_timer)timer) {
     case HEAD_TIMER_TURN:
         head->turn_is_armed = false;
-        work_off(head, true);
+        work_off(head, true); /* before newcomers take what room there is: introducing thousands takes many turns */
         if (line_is_empty(&head->changed)) { /* every completion has been applied */
             place_turn(head);
         }
