@@ -176,6 +176,9 @@ void records_forget(struct records *records, void *record)
     memset(record, 0, records->record_bytes);
     memcpy(link_of(record), &records->free_first, sizeof records->free_first);
     records->free_first = number + 1;
+    if (records->count == 0 && records->used > SMALL_RECORDS) { /* a burst is over */
+        records_fini(records);
+    }
 }
 
 void records_prefetch_slot(const struct records *records, struct id_key id)

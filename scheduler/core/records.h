@@ -28,7 +28,7 @@ void *records_find(const struct records *records, struct id_key id);
 /* Zeroed but for its id, which is not none and not known yet. A daemon without memory for it ends. */
 void *records_make(struct records *records, struct id_key id);
 
-/* The record is free, and zero. */
+/* The record is free, and its memory another's. With the last one all memory of many goes, and numbers begin anew. */
 void records_forget(struct records *records, void *record);
 
 /* The record with this number, or NULL when it is free or was never taken. For walks in order of number, in which the

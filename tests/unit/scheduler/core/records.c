@@ -77,3 +77,21 @@ TEST(records, numbers_of_those_that_went_are_given_again)
     records_fini(&records);
     CHECK(records_find(&records, id_of(1)) == NULL);
 }
+
+TEST(records, the_memory_of_a_burst_goes_with_its_last_record)
+{
+    enum { RECORDS = 300000 };
+    struct records records = things();
+    for (uint64_t round = 0; round < 2; round++) {
+        for (uint64_t i = 0; i < RECORDS; i++) {
+            records_make(&records, id_of(i));
+        }
+        for (uint64_t i = 0; i < RECORDS; i++) {
+            CHECK(records_bytes(&records) > RECORDS * sizeof(struct thing));
+            records_forget(&records, records_find(&records, id_of(i)));
+        }
+        CHECK_EQ(records_bytes(&records), 0);
+        CHECK(records_number(&records, 0) == NULL);
+    }
+    records_fini(&records);
+}
