@@ -80,6 +80,8 @@ static struct shape *shape_of(struct id_map *shapes, const struct spec *spec)
 
 struct kept_spec *kept_spec_make(struct id_map *shapes, const struct spec *spec)
 {
+    ROOST_PRE(spec->bytes % WORD_BYTES == 0);
+    ROOST_PRE(spec->bytes >= sizeof *spec);
     struct shape *shape = shape_of(shapes, spec);
     uint32_t bits = bits_count(shape->words_count), differ = 0;
     for (uint32_t i = 0; i < shape->words_count; i++) {
