@@ -6,6 +6,8 @@
 #ifndef ROOST_TESTS_BENCH_BENCH_H
 #define ROOST_TESTS_BENCH_BENCH_H
 
+#include "tests/bench/samples.h"
+
 #include <roost.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -135,15 +137,6 @@ void limit_socket_stop(struct limit_socket *socket); /* accepts NULL */
 double limit_socket_ns(struct limit_socket *socket);
 
 /* ---- report.c */
-
-struct samples {
-    double *values; /* in ns, or in the case's own unit when that is no time */
-    size_t count, capacity;
-};
-void samples_add(struct samples *samples, double value);
-void samples_fini(struct samples *samples);
-/* Sorts a copy; 0 of no samples. */
-double samples_median(const struct samples *samples);
 
 struct line {
     const char *name; /* CASE or CASE/VARIANT */

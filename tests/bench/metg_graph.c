@@ -4,8 +4,9 @@
 #include "common/hash.h"
 
 #include <stdbool.h>
+#include <string.h>
 
-enum { RADIX = 5, RANDOM_PERIOD = 3 };
+enum { RADIX = 5, RANDOM_PERIOD = 3, STEPS_MIN = 8, FULL_SIZE_BYTES = 64 << 20 };
 
 static const char *const names[METG_PATTERNS] = {
     [METG_TRIVIAL] = "trivial",       [METG_NO_COMM] = "no_comm",
@@ -15,6 +16,21 @@ static const char *const names[METG_PATTERNS] = {
 };
 
 const char *metg_pattern_name(enum metg_pattern pattern) { return names[pattern]; }
+
+enum metg_pattern metg_pattern_find(const char *name)
+{
+    int pattern = 0;
+    while (pattern < METG_PATTERNS && strcmp(names[pattern], name) != 0) {
+        pattern++;
+    }
+    return (enum metg_pattern)pattern;
+}
+
+uint32_t metg_steps(uint64_t bytes, uint32_t usual)
+{
+    uint32_t steps = bytes < FULL_SIZE_BYTES ? (uint32_t)(bytes * usual / FULL_SIZE_BYTES) : usual;
+    return steps > STEPS_MIN ? steps : STEPS_MIN;
+}
 
 uint32_t metg_row_tasks(enum metg_pattern pattern, uint32_t width, uint32_t step)
 {
@@ -90,4 +106,29 @@ uint32_t metg_reads(enum metg_pattern pattern, uint32_t width, uint32_t step, ui
         break;
     }
     return 0;
+}
+
+uint64_t metg_tasks(enum metg_pattern pattern, uint32_t width, uint32_t steps)
+{
+    uint64_t count = 0;
+    for (uint32_t step = 0; step < steps; step++) {
+        count += metg_row_tasks(pattern, width, step);
+    }
+    return count;
+}
+
+int metg_check(const struct metg_place *place, const void *const *inputs, const size_t *sizes, uint32_t count)
+{
+    uint32_t columns[METG_WIDTH_MAX];
+    uint32_t reads = metg_reads((enum metg_pattern)place->pattern, place->width, place->step, place->column, columns);
+    for (uint32_t i = 0; i < reads; i++) {
+        struct metg_output output = { -1, -1 };
+        if (i < count && sizes[i] == sizeof output) {
+            memcpy(&output, inputs[i], sizeof output);
+        }
+        if (output.step != (int64_t)place->step - 1 || output.column != columns[i]) {
+            return (int)i;
+        }
+    }
+    return METG_ALL_RIGHT;
 }

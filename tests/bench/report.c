@@ -2,65 +2,17 @@
  *
  * A line for people, or a JSON object for programs, on stdout; the progress on stderr, when that is a terminal. The
  * ratio is the limit's median over the case's: 1 means as fast as the hardware.
- * Failures: no memory for a sample ends the program: half a series would be a wrong figure.
  * Thread: the driver's. */
 #include "common/error.h"
 #include "tests/bench/bench.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const placements[] = {
     [PLACED_FREE] = "not pinned", [PLACED_ONE_CORE] = "one core", [PLACED_TWO_CORES] = "two cores"
 };
-
-void samples_add(struct samples *samples, double value)
-{
-    if (samples->count == samples->capacity) {
-        size_t capacity = samples->capacity == 0 ? 64 : 2 * samples->capacity;
-        double *values = realloc(samples->values, capacity * sizeof *values);
-        if (values == NULL) {
-            fprintf(stderr, "roost-bench: out of memory for samples\n");
-            exit(1);
-        }
-        samples->values = values;
-        samples->capacity = capacity;
-    }
-    samples->values[samples->count++] = value;
-}
-
-void samples_fini(struct samples *samples)
-{
-    free(samples->values);
-    *samples = (struct samples){ 0 };
-}
-
-static int compare(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* Sorts. The smallest value that at least `share` of all do not exceed. */
-static double quantile(struct samples *samples, double share)
-{
-    qsort(samples->values, samples->count, sizeof *samples->values, compare);
-    size_t rank = (size_t)(share * (double)samples->count + 0.999999);
-    return samples->values[rank == 0 ? 0 : rank - 1];
-}
-
-double samples_median(const struct samples *samples)
-{
-    struct samples copy = { 0 };
-    for (size_t i = 0; i < samples->count; i++) {
-        samples_add(&copy, samples->values[i]);
-    }
-    double median = copy.count == 0 ? 0 : quantile(&copy, 0.5);
-    samples_fini(&copy);
-    return median;
-}
 
 static double ns_per(const char *unit)
 {
@@ -91,9 +43,9 @@ int report_line(const struct bench *bench, struct line *line)
         status = error_set(ROOST_ESTATE, "%s has no runs", line->name);
     } else {
         double scale = ns_per(line->unit);
-        double middle = line->found_median > 0 ? line->found_median : quantile(&line->found, 0.5);
-        double median = middle / scale, p99 = quantile(&line->found, 0.99) / scale;
-        double limit = quantile(&line->limit, 0.5) / scale;
+        double middle = line->found_median > 0 ? line->found_median : samples_quantile(&line->found, 0.5);
+        double median = middle / scale, p99 = samples_quantile(&line->found, 0.99) / scale;
+        double limit = samples_quantile(&line->limit, 0.5) / scale;
         if (bench->json) {
             printf("{\"case\":\"%s\",\"unit\":\"%s\",\"median\":%.6g,\"p99\":%.6g,\"runs\":%zu,\"limit\":%.6g,"
                    "\"ratio\":%.4g,\"placement\":\"%s\"%s%s}\n",
