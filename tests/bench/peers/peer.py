@@ -3,6 +3,7 @@
 
 Says hello with a line of JSON ({}, or {"error": why}), then answers each line `CASE` with {"ns": time per operation}, with {}
 when the system has no such thing, or with {"error": ...}. Clusters are started once and warm. Times are of this process.
+METG's cases are `metg_PATTERN`: their answer has "steps", too, and "above" when the figure is only known to be above "ns".
 """
 
 import collections
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+
+import metg
 
 FOLDER = os.environ["PEER_FOLDER"]
 BYTES = int(os.environ["PEER_BYTES"])
@@ -39,6 +42,7 @@ class Ray:
             return None
 
         self.nothing = nothing
+        self.metg_task = ray.remote(metg.task)
         ray.get([nothing.remote() for _ in range(100)])
         self.small = ray.put(b"x" * 1024)
         self.large = numpy.ones(BYTES, dtype=numpy.uint8)
@@ -115,6 +119,14 @@ class Ray:
     def fan_in_1000(self):
         return timed(lambda: self.ray.get(self.nothing.remote(*[self.nothing.remote() for _ in range(1000)])))
 
+    def metg(self, graph):
+        started = time.perf_counter()
+        refs = graph.submit(self.metg_task.remote)
+        outputs = self.ray.get(refs)
+        seconds = time.perf_counter() - started
+        graph.check(outputs)
+        return seconds
+
     def close(self):
         self.ray.shutdown()  # its daemons end with it
 
@@ -163,6 +175,24 @@ class Dask:
 
     def fan_in_1000(self):
         return timed(lambda: self.call(*[self.call() for _ in range(1000)]).result())
+
+    def metg(self, graph):
+        from distributed import wait
+
+        self.number += 1
+        tasks = {}  # all of them go to the scheduler at once, which is faster than one after the other
+
+        def call(*arguments):
+            key = f"metg-{self.number}-{len(tasks)}"
+            tasks[key] = (metg.task, *arguments)
+            return key
+
+        started = time.perf_counter()
+        futures = self.client.get(tasks, graph.submit(call), sync=False)
+        wait(futures)
+        seconds = time.perf_counter() - started
+        graph.check(self.client.gather(futures))
+        return seconds
 
     def close(self):
         self.client.close()
@@ -281,6 +311,13 @@ class Polars:
 PEERS = {"ray": Ray, "dask": Dask, "vineyard": Vineyard, "gnu": Gnu, "duckdb": Duckdb, "polars": Polars}
 
 
+def answer_of(peer, case):
+    if case.startswith("metg_"):
+        return metg.measure(case.removeprefix("metg_"), BYTES, peer.metg) if hasattr(peer, "metg") else {}
+    run = getattr(peer, case, None)
+    return {} if run is None else {"ns": run()}
+
+
 def main():
     answers, sys.stdout = os.fdopen(os.dup(1), "w", buffering=1), sys.stderr  # what libraries print is no answer
     try:
@@ -293,9 +330,8 @@ def main():
         return
     print("{}", file=answers)
     for line in sys.stdin:
-        case = getattr(peer, line.strip(), None)
         try:
-            answer = {} if case is None else {"ns": case()}
+            answer = answer_of(peer, line.strip())
         except Exception as error:
             answer = {"error": repr(error)[:300]}
         print(json.dumps(answer), file=answers)

@@ -37,15 +37,21 @@ CASES = {
     "returns_3000": ("returns_3000", "ms"),
     "chain_1000": ("chain_1000", "ms"),
     "fan_in_1000": ("fan_in_1000", "ms"),
+    "metg_trivial": ("metg/trivial_32", "us"),
+    "metg_no_comm": ("metg/no_comm_32", "us"),
+    "metg_stencil_1d": ("metg/stencil_1d_32", "us"),
     "sort": ("sort/wall", "s"),
 }
 PEERS = "starpu,ray,dask,vineyard,gnu,duckdb,polars"
 NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
-SECONDS_MAX = 300  # for one case, or to start
+SECONDS_MAX = 600  # for one case, or to start
 
 
 class Peer:
-    """A process that answers a line `CASE` with a line of JSON: {"ns": ...} or {"error": ...}, or {} for no such case."""
+    """A process that answers a line `CASE` with a line of JSON: {"ns": ...} or {"error": ...}, or {} for no such case.
+
+    Beside "ns" there may be "steps", the rows of METG's graphs, and "above": METG is above that.
+    """
 
     def __init__(self, name, command, environment):
         self.name = name
@@ -91,7 +97,8 @@ class Roost:
         for line in done.stdout.splitlines():
             found = json.loads(line)
             if found["case"] == series:  # "not pinned" is the first where there are several
-                return {"ns": found["median"] * NS[unit]}
+                more = {member: found[member] for member in ("steps", "above") if member in found}
+                return {"ns": found["median"] * NS[unit], **more}
         return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no such line"}
 
     def close(self):
@@ -103,10 +110,12 @@ def start_starpu(folder, environment):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "starpu-1.3"], capture_output=True, text=True)
     if flags.returncode != 0:
         return None, "not installed (pkg-config finds no starpu-1.3)"
-    program = os.path.join(folder, "starpu")
-    built = subprocess.run(
-        ["cc", "-O2", "-o", program, os.path.join(HERE, "starpu.c")] + flags.stdout.split(), capture_output=True, text=True
-    )
+    program, tree = os.path.join(folder, "starpu"), os.path.join(HERE, "..", "..", "..")
+    command = ["cc", "-O2", "-D_GNU_SOURCE", f"-I{tree}", f"-I{tree}/api/include", "-o", program, f"{HERE}/starpu.c"]
+    library = environment["METG_LIBRARY"]
+    command += [library, f"-Wl,-rpath,{os.path.dirname(library)}", *flags.stdout.split()]
+    built = subprocess.run(command, capture_output=True, text=True)
+    environment = dict(environment, STARPU_HOME=folder)  # where it keeps what it found out about the machine
     return (Peer("starpu", [program], environment), None) if built.returncode == 0 else (None, built.stderr.strip())
 
 
@@ -132,19 +141,29 @@ def in_unit(ns):
     return f"{ns:.3g} ns"
 
 
+def median_of(answers):
+    """One answer of several: the median, which is only a bound when one of them is."""
+    median = dict(answers[0], ns=statistics.median(answer["ns"] for answer in answers))
+    return dict(median, above=any(answer["above"] for answer in answers)) if "above" in median else median
+
+
+def cell(answer, ours):
+    if answer is None:
+        return ""
+    text = ("> " if answer.get("above") else "") + in_unit(answer["ns"])
+    notes = [f"{answer['ns'] / ours['ns']:.3g}x"] if ours else []
+    notes += [f"{answer['steps']} rows"] if "steps" in answer else []
+    return text + (f" ({', '.join(notes)})" if notes else "")
+
+
 def print_table(runners, found):
-    print("\n" + "case".ljust(16) + "".join(runner.name.rjust(24) for runner in runners))
+    print("\n" + "case".ljust(16) + "".join(runner.name.rjust(28) for runner in runners))
     for case in CASES:
-        medians = {name: statistics.median(values) for (name, of), values in found.items() if of == case}
-        if not medians:
-            continue
-        row = case.ljust(16)
-        for runner in runners:
-            ns, ours = medians.get(runner.name), medians.get("roost")
-            text = "" if ns is None else in_unit(ns)
-            row += (text + (f" ({ns / ours:.3g}x)" if ns and ours else "")).rjust(24)
-        print(row)
-    print("\n(N x: so many times Roost's time, in the same rounds)")
+        medians = {name: median_of(answers) for (name, of), answers in found.items() if of == case}
+        if medians:
+            cells = [cell(medians.get(runner.name), medians.get("roost")) for runner in runners]
+            print(case.ljust(16) + "".join(text.rjust(28) for text in cells))
+    print("\n(N x: so many times Roost's time, in the same rounds. Rows: of METG's graphs. >: half of the machine was never used)")
 
 
 def main():
@@ -172,8 +191,10 @@ def main():
         environment.setdefault("ROOST_DIR", os.path.join(folder, "roost"))
         roost = os.path.abspath(options.roost)
         environment["ROOST_COMMAND"] = roost
-        examples = os.path.join(os.path.dirname(os.path.dirname(roost)), "examples")
-        environment.setdefault("ROOST_EXAMPLES", examples)
+        build = os.path.dirname(os.path.dirname(roost))
+        environment.setdefault("ROOST_EXAMPLES", os.path.join(build, "examples"))
+        environment.setdefault("METG_LIBRARY", os.path.join(build, "tests", "bench", "libbench_metg.so"))
+        environment["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [environment.get("PYTHONPATH")])])  # of workers
         records = options.bytes // 100
         made = subprocess.run([os.path.join(environment["ROOST_EXAMPLES"], "sortgen"), str(records), f"{folder}/in"])
         if made.returncode != 0:
@@ -190,15 +211,17 @@ def main():
                             print(f"\r\033[Kround {number + 1}: {case} on {runner.name}", end="", file=sys.stderr)
                         answer = runner.run(case)
                         if "ns" in answer:
-                            found.setdefault((runner.name, case), []).append(answer["ns"])
+                            found.setdefault((runner.name, case), []).append(answer)
                         elif "error" in answer:
                             print(f"{runner.name}: {case}: {answer['error']}")
         finally:
             for runner in runners:
                 runner.close()
     if options.json:
-        for (name, case), values in found.items():
-            print(json.dumps({"peer": name, "case": case, "median_ns": statistics.median(values), "rounds": len(values)}))
+        for (name, case), answers in found.items():
+            median = median_of(answers)
+            ns = median.pop("ns")
+            print(json.dumps({"peer": name, "case": case, "median_ns": ns, "rounds": len(answers), **median}))
     else:
         print_table(runners, found)
 

@@ -1,0 +1,99 @@
+#!/bin/sh
+# smoke.sh ROOST: the peers' table without the peers. What is not installed is a line that says so; METG of a peer in Python
+# runs on a stand-in for Dask that does each task at once, and notices a wrong input; StarPU's program runs where there is
+# one. No figure is judged.
+set -u
+roost=${1:?usage: smoke.sh ROOST}
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+command -v python3 >/dev/null || { echo "skipped: there is no python3 here"; exit 77; }
+if ! grep -qw avx2 /proc/cpuinfo || ! grep -qw fma /proc/cpuinfo; then
+    echo "skipped: METG's kernel needs AVX2 and FMA"
+    exit 77
+fi
+work=$(mktemp -d /tmp/roost-peers-XXXXXX) # short: paths of sockets in it are limited to 107 bytes
+trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work" PYTHONDONTWRITEBYTECODE=1
+failed=0
+
+mkdir "$work/absent" "$work/stand_in"
+for module in ray distributed vineyard duckdb polars; do
+    echo 'raise ImportError("absent")' >"$work/absent/$module.py"
+done
+printf '#!/bin/sh\nexit 1\n' >"$work/absent/pkg-config"
+chmod +x "$work/absent/pkg-config"
+cat >"$work/stand_in/distributed.py" <<'end'
+import os
+
+
+class LocalCluster:
+    def __init__(self, **options):
+        pass
+
+    def close(self):
+        pass
+
+
+class Client(LocalCluster):
+    def __init__(self, cluster):
+        self.calls = 0
+
+    def submit(self, function, *arguments, pure):
+        return function(*arguments)
+
+    def get(self, tasks, keys, sync):
+        results = {}
+        for key, (function, *arguments) in tasks.items():
+            results[key] = function(*[results.get(argument, argument) for argument in arguments])
+            self.calls += 1
+            if self.calls == int(os.environ["WRONG"]):
+                results[key] = bytes(16)
+        return [results[key] for key in keys]
+
+    def gather(self, futures):
+        return futures
+
+
+def wait(futures):
+    pass
+end
+
+# table WORDS...: runs the peers' table with these arguments; what it printed is in $work/table
+table() {
+    python3 "$here/peers.py" --roost "$roost" --bytes 1048576 --rounds 1 "$@" >"$work/table" 2>&1 ||
+        { echo "peers_smoke: exit status $? of: $*"; failed=1; }
+}
+# has PATTERN: a line of the table matches it
+has() {
+    grep -Eq "$1" "$work/table" || { echo "peers_smoke: no line of the form: $1"; cat "$work/table"; failed=1; }
+}
+
+PATH="$work/absent:$PATH" PYTHONPATH="$work/absent" table --peers starpu,ray,dask,vineyard,duckdb,polars metg_trivial
+for name in dask vineyard duckdb polars; do
+    has "^$name: not installed \\(absent\\)\$"
+done
+has '^ray: not installed' # it may be numpy that it misses first
+has '^starpu: not installed'
+has '^case +roost$'
+has '^metg_trivial +(> )?[0-9.e+]+ [a-z]+ \(1x, [0-9]+ rows\)$'
+
+WRONG=-1 PYTHONPATH="$work/stand_in" table --peers dask metg_stencil_1d
+has '^case +roost +dask$'
+has '^metg_stencil_1d +(> )?[0-9.e+]+ [a-z]+ \(1x, 15 rows\) +(> )?[0-9.e+]+ [a-z]+ \([0-9.e+-]+x, 8 rows\)$'
+
+WRONG=400 PYTHONPATH="$work/stand_in" table --peers dask metg_stencil_1d # in the middle of the second graph
+has '^dask: metg_stencil_1d: ValueError.*input [0-2] of 3 is not the output that it should be'
+has '^metg_stencil_1d +(> )?[0-9.e+]+ [a-z]+ \(1x, 15 rows\) *$'
+WRONG=256 PYTHONPATH="$work/stand_in" table --peers dask metg_stencil_1d # the last of the first, which nobody reads
+has '^dask: metg_stencil_1d: ValueError.*a result is not that of its task'
+
+if command -v pkg-config >/dev/null && pkg-config --exists starpu-1.3; then
+    table --json --peers starpu metg_stencil_1d metg_no_comm
+    for pattern in stencil_1d no_comm; do
+        has "^\\{\"peer\": \"starpu\", \"case\": \"metg_$pattern\", \"median_ns\": [0-9.]+, \"rounds\": 1, \"steps\": 15, "
+    done
+else
+    echo "peers_smoke: there is no StarPU here (Debian: libstarpu-dev), so its program is not run"
+fi
+
+[ $failed -eq 0 ] && echo "peers_smoke: the table says what is there and what is not"
+exit $failed
