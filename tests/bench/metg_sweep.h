@@ -23,7 +23,8 @@ struct metg_point { /* one length of task */
 };
 
 struct metg_sweep {
-    /* Runs a graph whose tasks have so many iterations: seconds from the first submission until all are known to have ended. */
+    /* Runs a graph whose tasks have so many iterations: seconds from the first submission until all are known to have
+     * ended. */
     int (*run)(void *arg, uint64_t iterations, double *seconds_out);
     /* Operations per second of so many cores that do nothing else. */
     int (*peak)(int cores, double *rate_out);

@@ -1,7 +1,7 @@
 /* metg.h - METG(50 %) of a peer, with the graph, the kernel and the search of Roost's own case
  *
- * A shared object: StarPU's program links it, Python calls it (metg.py). What a peer's task and driver need beside is in
- * metg_graph.h and metg_kernel.h, and is in it, too. */
+ * A shared object: StarPU's program links it, Python calls it (metg.py). What a peer's task and driver need beside is
+ * in metg_graph.h and metg_kernel.h, and is in it, too. */
 #ifndef ROOST_TESTS_BENCH_PEERS_METG_H
 #define ROOST_TESTS_BENCH_PEERS_METG_H
 

@@ -14,7 +14,8 @@ REPETITIONS = 1  # each round is one
 
 
 class Place(ctypes.Structure):  # struct metg_place
-    _fields_ = [(name, ctypes.c_uint32) for name in ("pattern", "width", "step", "column")] + [("iterations", ctypes.c_uint64)]
+    _fields_ = [(name, ctypes.c_uint32) for name in ("pattern", "width", "step", "column")]
+    _fields_ += [("iterations", ctypes.c_uint64)]
 
 
 class Output(ctypes.Structure):  # struct metg_output

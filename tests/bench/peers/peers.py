@@ -163,7 +163,7 @@ def print_table(runners, found):
         if medians:
             cells = [cell(medians.get(runner.name), medians.get("roost")) for runner in runners]
             print(case.ljust(16) + "".join(text.rjust(28) for text in cells))
-    print("\n(N x: so many times Roost's time, in the same rounds. Rows: of METG's graphs. >: half of the machine was never used)")
+    print("\n(N x: so many times Roost's time, in the same rounds. Rows: of METG's graphs. >: no graph used half of the machine)")
 
 
 def main():
@@ -194,7 +194,9 @@ def main():
         build = os.path.dirname(os.path.dirname(roost))
         environment.setdefault("ROOST_EXAMPLES", os.path.join(build, "examples"))
         environment.setdefault("METG_LIBRARY", os.path.join(build, "tests", "bench", "libbench_metg.so"))
-        environment["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [environment.get("PYTHONPATH")])])  # of workers
+        # Workers of peers find metg.py, and leave nothing beside it.
+        environment["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [environment.get("PYTHONPATH")])])
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
         records = options.bytes // 100
         made = subprocess.run([os.path.join(environment["ROOST_EXAMPLES"], "sortgen"), str(records), f"{folder}/in"])
         if made.returncode != 0:

@@ -1,7 +1,7 @@
 #!/bin/sh
-# smoke.sh ROOST: the peers' table without the peers. What is not installed is a line that says so; METG of a peer in Python
-# runs on a stand-in for Dask that does each task at once, and notices a wrong input; StarPU's program runs where there is
-# one. No figure is judged.
+# smoke.sh ROOST: the peers' table without the peers. What is not installed is a line that says so; METG of a peer in
+# Python runs on a stand-in for Dask that does each task at once, and notices a wrong input; StarPU's program runs where
+# there is one. No figure is judged.
 set -u
 roost=${1:?usage: smoke.sh ROOST}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -12,7 +12,7 @@ if ! grep -qw avx2 /proc/cpuinfo || ! grep -qw fma /proc/cpuinfo; then
 fi
 work=$(mktemp -d /tmp/roost-peers-XXXXXX) # short: paths of sockets in it are limited to 107 bytes
 trap 'rm -rf "$work"' EXIT
-export TMPDIR="$work" PYTHONDONTWRITEBYTECODE=1
+export TMPDIR="$work"
 failed=0
 
 mkdir "$work/absent" "$work/stand_in"
@@ -95,5 +95,6 @@ else
     echo "peers_smoke: there is no StarPU here (Debian: libstarpu-dev), so its program is not run"
 fi
 
+[ -e "$here/__pycache__" ] && { echo "peers_smoke: $here/__pycache__ was left in the tree"; failed=1; }
 [ $failed -eq 0 ] && echo "peers_smoke: the table says what is there and what is not"
 exit $failed

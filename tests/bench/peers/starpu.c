@@ -1,9 +1,9 @@
 /* starpu.c - StarPU as a peer: threads of one process, no objects that others could see
  *
  * Says hello, then answers each line `CASE` as peer.py does. Tasks are empty codelets, or METG's, on as many workers as
- * there are cores; dependences are its implicit ones, over one handle of 16 bytes per result. Its workers spin while they
- * have no task: they are paused between the cases, and between METG's graphs, so that they take no core from who is
- * measured next.
+ * there are cores; dependences are its implicit ones, over one handle of 16 bytes per result. Its workers spin while
+ * they have no task: they are paused between the cases, and between METG's graphs, so that they take no core from who
+ * is measured next.
  *
  * A graph of METG: a handle per task, registered before and used once in each run; inputs are read through handles, and
  * checked. Failures: a wrong input or output is an answer with that error. */
@@ -207,6 +207,7 @@ static void metg(enum metg_pattern pattern)
     }
     double ns = 0;
     bool is_above = false;
+    atomic_store(&wrong_inputs, 0);
     if (metg_measure(metg_run, &graph, metg_tasks(pattern, METG_WIDTH, graph.steps), METG_REPETITIONS, &ns,
                      &is_above) == 0) {
         printf("{\"ns\":%.0f,\"steps\":%u,\"above\":%s}\n", ns, graph.steps, is_above ? "true" : "false");
