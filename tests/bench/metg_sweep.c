@@ -4,7 +4,9 @@
 
 #include <roost.h>
 
-enum { TASK_LENGTHS_BEFORE = 16 };
+/* The search begins at so many times an empty task: an overhead that nothing hides is half of METG. The grid looks four
+ * times as far up, should that have been too short. */
+enum { EMPTY_TASKS_BEFORE = 4 };
 #define HALF      0.5
 #define GRID_FROM 4.0  /* times the crossing */
 #define GRID_TO   0.35 /* likewise */
@@ -41,7 +43,7 @@ static int find_crossing(struct metg_sweep *sweep, uint64_t *iterations_out)
     double seconds = 0;
     ROOST_TRY(sweep->run(sweep->arg, 0, &seconds)); /* warms up, and says how long a task must be to be long */
     ROOST_TRY(sweep->run(sweep->arg, 0, &seconds));
-    uint64_t iterations = iterations_of(sweep, TASK_LENGTHS_BEFORE * core_seconds_per_task(sweep, seconds));
+    uint64_t iterations = iterations_of(sweep, EMPTY_TASKS_BEFORE * core_seconds_per_task(sweep, seconds));
     double now = 1;
     for (; iterations > 1 && now >= HALF; iterations /= 2) {
         ROOST_TRY(sweep->run(sweep->arg, iterations, &seconds));

@@ -10,6 +10,7 @@ enum { CORES = 2, TASKS = 32000, REPETITIONS = 3, STOP = -77 };
 
 struct machine {
     double overhead_seconds[REPETITIONS]; /* of each task, in that repetition; the first while searching */
+    double overhead_of_long_seconds;      /* more, of tasks with arithmetic */
     double share;                         /* of the arithmetic that is ever done */
     int repetition, runs_left;            /* before one fails */
 };
@@ -21,7 +22,9 @@ static int run(void *arg, uint64_t iterations, double *seconds_out)
         return STOP;
     }
     double kernel = metg_kernel_flop(iterations) / RATE_OF_CORE / machine->share;
-    *seconds_out = TASKS * (machine->overhead_seconds[machine->repetition] + kernel) / CORES;
+    double overhead = machine->overhead_seconds[machine->repetition];
+    overhead += iterations > 0 ? machine->overhead_of_long_seconds : 0;
+    *seconds_out = TASKS * (overhead + kernel) / CORES;
     return 0;
 }
 
@@ -66,6 +69,17 @@ TEST(metg_sweep, of_an_overhead_that_nothing_hides_is_twice_that_overhead)
         check_us(&sweep, METG_OF_MEDIANS, 2 * us);
         metg_sweep_fini(&sweep);
     }
+}
+
+/* As where workers fall asleep between tasks that are not empty. */
+TEST(metg_sweep, is_found_above_where_it_began_when_an_empty_task_promised_too_much)
+{
+    struct machine machine = machine_of(1, 1, 1);
+    machine.overhead_of_long_seconds = 9e-6;
+    struct metg_sweep sweep;
+    CHECK_EQ(search(&machine, &sweep), 0);
+    check_us(&sweep, METG_OF_MEDIANS, 20);
+    metg_sweep_fini(&sweep);
 }
 
 TEST(metg_sweep, of_medians_takes_no_notice_of_one_slow_repetition_which_has_its_own_figure)
