@@ -16,6 +16,7 @@ enum {
     STORE_ALIGNMENT = 64,         /* of every payload */
     STORE_ENTRY_PER_BYTES = 4096, /* a table entry for so many bytes of store */
     STORE_ENTRIES_MIN = 1 << 20,
+    STORE_TABLE_SHARE = 8, /* a table of more than an eighth of its store is not filled with memory ahead */
     STORE_ENTRIES_MAX = 1 << 24,
     STORE_SLAB_BYTES_MIN = 64 << 10,
     STORE_SLAB_BYTES_MAX = 16 << 20,

@@ -112,8 +112,12 @@ int store_open(struct store **store_out, const struct store_options *options)
 
 int store_populate(struct store *store, uint64_t bytes)
 {
-    uint64_t left = store->table_bytes - store->table_populated;
-    if (left > 0) { /* first: each new object is another line of it, in a page that nobody has met */
+    uint64_t left = store->table_bytes - store->table_populated, all = 0;
+    for (uint32_t i = 0; i < store->segments_count; i++) {
+        all += store->segments[i].bytes;
+    }
+    if (left > 0 &&
+        store->table_bytes <= all / STORE_TABLE_SHARE) { /* first: each new object is a line that nobody met */
         uint64_t step = bytes < left ? align_up(bytes, STORE_PAGE_BYTES) : left;
         int status = memory_populate(store->table_rw, store->table_memory, store->table_populated, step);
         store->table_populated += status == 0 ? step : 0;

@@ -42,7 +42,8 @@ struct store {
 /* Make segments and table; nothing is populated. Errors: ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
 int store_open(struct store **store_out, const struct store_options *options);
 
-/* Back about `bytes` further bytes of the table or of a segment with memory. 1: there is more; 0: that was all;
+/* Back about `bytes` further bytes of the table, unless that is large beside its store, or of a segment with memory. 1: there
+ * is more; 0: that was all;
  * ROOST_ENOMEM, ROOST_EIO with a text. For one helper thread beside the agent's. */
 int store_populate(struct store *store, uint64_t bytes);
 

@@ -48,6 +48,24 @@ static enum table_state state_of(const struct store *store, struct object_id id)
     return table_look_up(&store->table, id, &index, &entry) == TABLE_FOUND ? (enum table_state)entry.state : 0;
 }
 
+TEST(store, is_filled_with_memory_piece_by_piece_and_its_table_only_when_that_is_small_beside_it)
+{
+    for (int is_large = 0; is_large < 2; is_large++) {
+        struct store *store;
+        const struct store_options options = { .bytes = ROOST_MIB(4), .entries = is_large ? 1 << 15 : 1 << 10 };
+        CHECK_EQ(store_open(&store, &options), 0);
+        int pieces = 0;
+        for (int status = 1; status != 0; pieces += status) {
+            status = store_populate(store, ROOST_MIB(2));
+            CHECK(status >= 0);
+        }
+        CHECK_EQ(pieces, is_large ? 2 : 3);
+        CHECK_EQ(store->segments[0].populated, store->segments[0].bytes);
+        CHECK_EQ(store->table_populated, is_large ? 0 : store->table_bytes);
+        store_close(store);
+    }
+}
+
 TEST(store, a_name_used_again_while_the_old_bytes_are_read_keeps_its_entry_when_they_go)
 {
     struct store *store = open_small();
