@@ -24,12 +24,18 @@ struct proto_message *link_say(struct agent *agent, enum proto_kind kind)
     return message;
 }
 
-static void say_names(struct agent *agent, enum proto_kind kind, const struct object_id *ids, size_t count)
+/* Room for `count` names in a message, to be filled in. HOLD, DROP and WANT share one struct. */
+static struct object_id *say_so_many(struct agent *agent, enum proto_kind kind, size_t count)
 {
     struct proto_message *message = link_say(agent, kind);
-    struct object_id *copy = core_alloc(agent->out, count * sizeof *copy);
-    memcpy(copy, ids, count * sizeof *copy);
-    message->u.hold.objects = (struct proto_objects){ copy, count }; /* HOLD, DROP, WANT share one struct */
+    struct object_id *ids = core_alloc(agent->out, count * sizeof *ids);
+    message->u.hold.objects = (struct proto_objects){ ids, count };
+    return ids;
+}
+
+static void say_names(struct agent *agent, enum proto_kind kind, const struct object_id *ids, size_t count)
+{
+    memcpy(say_so_many(agent, kind, count), ids, count * sizeof *ids);
 }
 
 /* ------------------------------------------------------------------ names */
@@ -272,16 +278,20 @@ void link_forget(struct agent *agent, struct object *object)
     }
 }
 
-static size_t collect(struct list_node *list, struct object_id *ids, bool registered)
+/* As many of the list as one message takes. */
+static void say_told(struct agent *agent, enum proto_kind kind, struct list_node *list, bool registered)
 {
     size_t count = 0;
-    while (!list_is_empty(list) && count < PROTO_OBJECTS_MAX) {
+    for (const struct list_node *at = list->next; at != list && count < PROTO_OBJECTS_MAX; at = at->next) {
+        count++;
+    }
+    struct object_id *ids = say_so_many(agent, kind, count);
+    for (size_t i = 0; i < count; i++) {
         struct object *object = CONTAINER_OF(list->next, struct object, told);
         list_remove(&object->told);
         object->is_registered = registered;
-        ids[count++] = object->id;
+        ids[i] = object->id;
     }
-    return count;
 }
 
 void link_flush(struct agent *agent)
@@ -290,10 +300,7 @@ void link_flush(struct agent *agent)
         return;
     }
     while (!list_is_empty(&agent->holds)) {
-        struct object_id *ids = agent_alloc(PROTO_OBJECTS_MAX * sizeof *ids);
-        size_t count = collect(&agent->holds, ids, true);
-        say_names(agent, PROTO_HOLD, ids, count);
-        free(ids);
+        say_told(agent, PROTO_HOLD, &agent->holds, true);
     }
     if (!list_is_empty(&agent->drops) || agent->forgotten_count > 0) {
         core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_DROPS), agent->now_ns);
@@ -323,12 +330,9 @@ static void say_drops(struct agent *agent)
         say_names(agent, PROTO_DROP, agent->forgotten + at, left < PROTO_OBJECTS_MAX ? left : PROTO_OBJECTS_MAX);
     }
     agent->forgotten_count = 0;
-    struct object_id *ids = agent_alloc(PROTO_OBJECTS_MAX * sizeof *ids);
     while (!list_is_empty(&agent->drops) && agent_has_room(agent)) { /* the others by the next timer */
-        size_t count = collect(&agent->drops, ids, false);
-        say_names(agent, PROTO_DROP, ids, count);
+        say_told(agent, PROTO_DROP, &agent->drops, false);
     }
-    free(ids);
 }
 
 void link_timer(struct agent *agent, uint64_t which)
