@@ -412,6 +412,34 @@ static void driver_calls(struct client *client, struct names *names)
     }
 }
 
+/* Calls that each read what the one before returns, the first wherever it likes: they wait for each other, at the head
+ * or where they are made. */
+static void driver_chains(struct client *client, struct names *names)
+{
+    enum { LINKS_MAX = 12 };
+    struct spec_draft draft = any_draft(client, "mix");
+    draft.flags &= SPEC_RETRY_ON_FAILURE;
+    draft.max_retries = 4;
+    draft.returns = 1;
+    draft.node = client->world->nodes[1 + below(client, client->world->shape.nodes)]->id;
+    roost_ref last = object_ref((struct object_id){ 0, 0 });
+    for (uint64_t i = 0, links = 2 + below(client, LINKS_MAX - 1); i < links && names->count + 1 < NAMES_MAX; i++) {
+        roost_in args[] = { { ROOST_IN_INT, 0, { .i = 1 } }, in_ref(last) };
+        roost_ref made;
+        draft.args = args;
+        draft.args_count = i > 0 ? 2 : 1;
+        if (!call(client, 0, &draft, &made)) {
+            return;
+        }
+        add_name(names, made, false);
+        last = made;
+        draft.node = (struct node_id){ 0, 0 };
+        if (one_in(client, 4)) {
+            client_sleep(client, below(client, SIM_MS));
+        }
+    }
+}
+
 /* What it finds in an object it holds from now on, for which it must hold the object still. */
 static void keep_some(struct client *client, struct names *names, const struct seen *seen)
 {
@@ -561,8 +589,10 @@ void program_driver(struct client *client)
             driver_gives(client, names);
         } else if (what < 20) {
             driver_puts(client, names);
-        } else if (what < 50) {
+        } else if (what < 47) {
             driver_calls(client, names);
+        } else if (what < 50) {
+            driver_chains(client, names);
         } else if (what < 65) {
             driver_looks(client, names);
         } else if (what < 72) {

@@ -195,11 +195,24 @@ static bool is_forgotten(const struct task *task)
     return false;
 }
 
+/* Somebody here waits for it, and it is not made here any more: the head is asked. */
+static void ask_head_for(struct agent *agent, struct object *result)
+{
+    if (result->is_public && link_is_awaited(result)) {
+        link_want(agent, result);
+    }
+}
+
 void task_give_up(struct agent *agent, struct task *task)
 {
     task->is_from_head = false;
     if (task->is_home) {
         task_set_state(agent, task, TASK_AWAY);
+        for (uint32_t i = 0; i < task->spec->returns; i++) {
+            if (task->results[i] != NULL) {
+                ask_head_for(agent, task->results[i]);
+            }
+        }
         task_inputs_release(agent, task);
         if (task->job->has_ended) { /* nobody would say what became of it */
             task_cancel(agent, task);
@@ -212,6 +225,7 @@ void task_give_up(struct agent *agent, struct task *task)
         struct object *result = task->results[i];
         if (result != NULL) {
             result->producer = NULL; /* somebody else's now; here it is one more pending object */
+            ask_head_for(agent, result);
             object_unname(agent, result, &result->uses);
             task->results[i] = NULL;
         }
