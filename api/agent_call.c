@@ -15,31 +15,46 @@
 enum { SPEC_ON_STACK = 4096 };
 
 /* ---- holds ---- */
-int agent_keep(struct roost *rt, uint64_t scope, struct object_id id)
+enum { HOLDS_AT_ONCE = 256 }; /* under one lock, which others want, too */
+
+int agent_keep(struct roost *rt, uint64_t scope, const roost_ref *refs, size_t count)
 {
     struct agent_link *link = link_of(rt);
     int status = link_gone(link);
     if (status != 0) {
         return status;
     }
-    pthread_mutex_lock(&link->lock);
-    status = client_keep(link->core, scope, id);
-    if (status == 0) {
-        link_say_urgent_locked(link);
+    for (size_t kept = 0; kept < count && status == 0;) {
+        size_t some = count - kept < HOLDS_AT_ONCE ? count - kept : HOLDS_AT_ONCE;
+        pthread_mutex_lock(&link->lock);
+        status = client_keep_many(link->core, scope, refs + kept, some);
+        kept += status == 0 ? some : 0;
+        if (status != 0) {
+            client_free_many(link->core, scope, refs, kept);
+        }
+        if (kept == count || status != 0) { /* what came before goes in the same few words */
+            link_say_urgent_locked(link);
+        }
+        pthread_mutex_unlock(&link->lock);
     }
-    pthread_mutex_unlock(&link->lock);
     return status == 0 ? 0 : agent_ended_attempt(status);
 }
 
-int agent_free(struct roost *rt, uint64_t scope, struct object_id id)
+size_t agent_free(struct roost *rt, uint64_t scope, const roost_ref *refs, size_t count)
 {
     struct agent_link *link = link_of(rt);
-    pthread_mutex_lock(&link->lock);
-    int status = client_free(link->core, scope, id);
-    link_note_own_locked(link);
-    link_say_urgent_locked(link);
-    pthread_mutex_unlock(&link->lock);
-    return status;
+    size_t freed = 0, some;
+    do {
+        some = count - freed < HOLDS_AT_ONCE ? count - freed : HOLDS_AT_ONCE;
+        pthread_mutex_lock(&link->lock);
+        size_t done = client_free_many(link->core, scope, refs + freed, some);
+        freed += done;
+        some -= done;
+        link_note_own_locked(link);
+        link_say_urgent_locked(link);
+        pthread_mutex_unlock(&link->lock);
+    } while (some == 0 && freed < count);
+    return freed;
 }
 
 /* ---- calls ---- */

@@ -1,22 +1,26 @@
 /* agent_copies.c - views of values that came back with their calls: copies in this process's heap
  *
- * Owns the copies that users look at, in slots; a slot and how often it was used before make the pin of a view.
+ * Owns the copies that users look at, in slots; a slot and how often it was used before make the pin of a view. A slot
+ * keeps its memory for the next small value.
  *
- * Happy path: add -> the view is read -> take, and the taker frees it.
- * Failures:   released again through a copy of the view -> the slot is at another use by now: nothing is taken.
- *             never released -> freed when the link closes.
- * Invariants: a slot is on the free list, or holds a copy.
+ * Happy path: add -> the view is read -> drop.
+ * Failures:   dropped again through a copy of the view -> the slot is at another use by now: nothing happens.
+ *             never dropped -> freed when the link closes.
+ * Invariants: a slot is on the free list, or a view stands for it. A free slot's memory is LINK_COPY_BYTES, or none.
  * Thread:     any; under the link's lock.
  */
 #include "api/agent_link.h"
+#include "common/bytes.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { COPIES_FIRST = 64, COPIES_MAX = CLIENT_PINS_MAX, USES_MASK = (1 << 30) - 1 };
+enum { COPIES_FIRST = 64, COPIES_MAX = CLIENT_PINS_MAX, USES_MASK = (1 << 30) - 1, COPY_ALIGN = 64 };
 
 struct link_copy {
-    void *bytes;   /* NULL: the slot is free, */
-    uint32_t next; /* and the next free one is this; plus one, 0: none */
+    void *bytes; /* owned */
+    bool is_held, is_kept;
+    uint32_t next; /* the next free slot, plus one; 0: none */
     uint32_t uses; /* that have ended */
 };
 
@@ -39,38 +43,57 @@ static int grow(struct link_copies *copies)
     return 0;
 }
 
-int copies_add_locked(struct link_copies *copies, void *bytes, uint64_t *pin_out)
+static void drop_bytes(struct link_copy *copy)
+{
+    free(copy->bytes);
+    copy->bytes = NULL;
+}
+
+int copies_add_locked(struct link_copies *copies, const void *data, size_t bytes, void **copy_out, uint64_t *pin_out)
 {
     if (copies->free == 0) {
         ROOST_TRY(grow(copies));
     }
     uint32_t index = copies->free - 1;
     struct link_copy *copy = &copies->of[index];
+    copy->is_kept = bytes <= LINK_COPY_BYTES;
+    if (copy->bytes == NULL || !copy->is_kept) {
+        drop_bytes(copy);
+        copy->bytes = aligned_alloc(COPY_ALIGN, copy->is_kept ? LINK_COPY_BYTES : align_up(bytes, COPY_ALIGN));
+    }
+    if (copy->bytes == NULL) {
+        return error_set(ROOST_ENOMEM, "no memory for a value of %zu bytes", bytes);
+    }
+    if (bytes > 0) {
+        memcpy(copy->bytes, data, bytes);
+    }
     copies->free = copy->next;
-    copy->bytes = bytes;
+    copy->is_held = true;
+    *copy_out = copy->bytes;
     *pin_out = (uint64_t)(copy->uses & USES_MASK) << 32 | index;
     return 0;
 }
 
-void *copies_take_locked(struct link_copies *copies, uint64_t pin)
+void copies_drop_locked(struct link_copies *copies, uint64_t pin)
 {
     uint32_t index = (uint32_t)pin;
     struct link_copy *copy = index < copies->count ? &copies->of[index] : NULL;
-    if (copy == NULL || copy->bytes == NULL || (copy->uses & USES_MASK) != pin >> 32) {
-        return NULL;
+    if (copy == NULL || !copy->is_held || (copy->uses & USES_MASK) != pin >> 32) {
+        return;
     }
-    void *bytes = copy->bytes;
-    copy->bytes = NULL;
+    if (!copy->is_kept) {
+        drop_bytes(copy);
+    }
+    copy->is_held = false;
     copy->uses++;
     copy->next = copies->free;
     copies->free = index + 1;
-    return bytes;
 }
 
 void copies_fini(struct link_copies *copies)
 {
     for (uint32_t i = 0; i < copies->count; i++) {
-        free(copies->of[i].bytes);
+        drop_bytes(&copies->of[i]);
     }
     free(copies->of);
     *copies = (struct link_copies){ 0 };

@@ -1,7 +1,7 @@
 /* agent_get.c - a get of what is on this node, with an agent behind it
  *
- * Happy path: the own private objects -> the shared table, with a pin. No message, no system call. A small value that
- *             came back with a call is seen where it lies; what may not move is copied.
+ * Happy path: the own private objects -> the shared table, with a pin. No message, no system call. Of a small value
+ *             that came back with a call a copy is seen.
  * Failures:   not here, or not yet -> the caller is told which, and waits (agent_wait.c).
  * Invariants: a pin says by its two upper bits whose it is to end.
  * Thread:     any.
@@ -61,9 +61,8 @@ void agent_release(struct roost *rt, uint64_t pin)
     struct agent_link *link = link_of(rt);
     if ((pin & PIN_IS_PRIVATE) == 0 && (pin & PIN_IS_COPY) != 0) {
         pthread_mutex_lock(&link->lock);
-        void *copy = copies_take_locked(&link->copies, pin & ~PIN_IS_COPY);
+        copies_drop_locked(&link->copies, pin & ~PIN_IS_COPY);
         pthread_mutex_unlock(&link->lock);
-        free(copy);
     } else if ((pin & PIN_IS_PRIVATE) != 0) {
         pthread_mutex_lock(&link->lock);
         client_object_unview(link->core, pin);
@@ -75,21 +74,6 @@ void agent_release(struct roost *rt, uint64_t pin)
 }
 
 /* ---- values that came back with their calls ---- */
-
-/* Under the lock: a copy, with a pin of its own. */
-static int copy_locked(struct agent_link *link, const struct client_own_value *value, struct store_view *view_out)
-{
-    uint64_t pin;
-    void *copy = aligned_alloc(64, align_up(value->bytes + (size_t)1, 64));
-    int status = copy == NULL ? no_memory("a value") : copies_add_locked(&link->copies, copy, &pin);
-    if (status != 0) {
-        free(copy);
-        return status;
-    }
-    memcpy(copy, value->data, value->bytes);
-    *view_out = (struct store_view){ .data = copy, .pin = PIN_IS_COPY | pin };
-    return 0;
-}
 
 static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how, struct store_view *view_out);
 
@@ -127,28 +111,29 @@ static int look_in_store(struct agent_link *link, roost_ref ref, uint32_t bytes,
     return status;
 }
 
-/* Under the lock, which it gives up. */
+/* Under the lock, which it gives up. A view is of a copy: whatever its reader does to it, the value stays. A value that
+ * is too much for that, and to ride along with a call, is brought into the store. */
 static int look_at_value(struct agent_link *link, roost_ref ref, const struct client_own_value *value,
                          enum look_how how, struct store_view *view_out)
 {
     uint32_t bytes = value->bytes;
-    enum table_format format = (enum table_format)value->format;
+    uint64_t begin = 0, pin = 0;
+    void *copy = NULL;
     int status = 0;
-    *view_out = (struct store_view){ .format = format };
-    if (how == LOOK_LASTING && format != TABLE_ERROR) {
-        pthread_mutex_unlock(&link->lock);
-        return look_in_store(link, ref, bytes, view_out);
-    }
-    if (how != LOOK_PEEK) {
-        status = copy_locked(link, value, view_out);
+    *view_out = (struct store_view){ .format = (enum table_format)value->format, .size = bytes };
+    bool is_error = view_out->format == TABLE_ERROR;
+    bool is_for_store = how == LOOK_LASTING && bytes > LINK_COPY_BYTES && !is_error;
+    if (how != LOOK_PEEK && !is_for_store) {
+        status = copies_add_locked(&link->copies, value->data, bytes, &copy, &pin);
     }
     pthread_mutex_unlock(&link->lock);
+    if (is_for_store) {
+        return look_in_store(link, ref, bytes, view_out);
+    }
+    view_out->pin = copy == NULL ? 0 : PIN_IS_COPY | pin;
     if (status == 0) {
-        uint64_t begin = 0;
-        view_out->format = format;
-        view_out->size = bytes;
-        status = format == TABLE_ERROR ? STORE_GET_ERROR : range_resolve(ref, bytes, NULL, 0, &begin, &view_out->size);
-        view_out->data = view_out->data == NULL ? NULL : (const unsigned char *)view_out->data + begin;
+        status = is_error ? STORE_GET_ERROR : range_resolve(ref, bytes, NULL, 0, &begin, &view_out->size);
+        view_out->data = copy == NULL ? NULL : (const unsigned char *)copy + begin;
     }
     if (status < 0 && view_out->pin != 0) {
         agent_release(link->rt, view_out->pin);

@@ -249,7 +249,7 @@ static bool wait_for_room_locked(struct agent_link *link, uint64_t scope)
         const struct wait_request request = { &ref, 1, 1, false, &ready, ROOST_FOREVER, NULL };
         pthread_mutex_unlock(&link->lock);
         int status = agent_wait(link->rt, &request);
-        agent_free(link->rt, scope, id);
+        agent_free(link->rt, scope, &ref, 1);
         pthread_mutex_lock(&link->lock);
         if (status != 0 || ready < 0) {
             return false;

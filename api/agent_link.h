@@ -21,6 +21,7 @@ enum {
     LINK_OUTPUTS_MAX = 256,    /* lines of workers that wait to be printed; later ones are dropped and counted */
     LINK_ANSWER_MS = 10000,    /* an answer that needs nobody's work */
     LINK_ROOM_MS = STORE_PATIENCE_MS + 5000,
+    LINK_COPY_BYTES = 128, /* a result of so many is copied by each get */
 };
 
 /* Copies of values that users look at (agent_copies.c). */
@@ -229,11 +230,11 @@ static inline struct store_place link_place(const struct wire_place *place)
 
 /* ---- agent_copies.c; under the link's lock ---- */
 
-/* `bytes`, from malloc(), belong to the book until they are taken. The pin leaves bits 62 and 63 alone. ROOST_ENOMEM,
- * ROOST_ELIMIT: they are still the caller's. */
-int copies_add_locked(struct link_copies *copies, void *bytes, uint64_t *pin_out);
-/* The caller's from now on; NULL: the pin is no more, or never was one. */
-void *copies_take_locked(struct link_copies *copies, uint64_t pin);
+/* A copy of `data` in `*copy_out`, aligned to 64 bytes and the book's, until it is dropped. The pin leaves bits 62 and 63
+ * alone. ROOST_ENOMEM, ROOST_ELIMIT. */
+int copies_add_locked(struct link_copies *copies, const void *data, size_t bytes, void **copy_out, uint64_t *pin_out);
+/* Nothing when the pin is no more, or never was one. */
+void copies_drop_locked(struct link_copies *copies, uint64_t pin);
 void copies_fini(struct link_copies *copies);
 
 /* ---- agent_find.c, agent_start.c ---- */

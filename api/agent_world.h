@@ -31,8 +31,8 @@ int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_
 int agent_wait(struct roost *rt, const struct wait_request *request);
 
 /* agent_call.c */
-int agent_keep(struct roost *rt, uint64_t scope, struct object_id id);
-int agent_free(struct roost *rt, uint64_t scope, struct object_id id);
+int agent_keep(struct roost *rt, uint64_t scope, const roost_ref *refs, size_t count);
+size_t agent_free(struct roost *rt, uint64_t scope, const roost_ref *refs, size_t count);
 int agent_submit(struct roost *rt, uint64_t scope, struct spec_draft *draft, roost_ref *refs_out);
 bool agent_stopping(struct roost *rt);
 

@@ -64,7 +64,7 @@ struct watch {
 enum look_how {
     LOOK_PEEK,   /* is it there? Such a value is not shown: no data, no pin */
     LOOK_BRIEF,  /* for this process's own code: a copy of it will do */
-    LOOK_LASTING /* for the user: it is brought into the store, where nobody can write to it; may wait for room */
+    LOOK_LASTING /* for the user: unless it is very small it is brought into the store; may wait for room */
 };
 
 /* What lies behind a connection. Scopes are those of objectstore/wire.h. */
@@ -91,8 +91,10 @@ struct world {
     /* 0: `wanted` are ready. ROOST_ETIMEDOUT: fewer are, `ready` says which. ROOST_EDEADLOCK: fewer ever will be. */
     int (*wait)(struct roost *rt, const struct wait_request *request);
 
-    int (*keep)(struct roost *rt, uint64_t scope, struct object_id id);
-    int (*free)(struct roost *rt, uint64_t scope, struct object_id id); /* ROOST_ENOENT: is not held */
+    /* All or none. */
+    int (*keep)(struct roost *rt, uint64_t scope, const roost_ref *refs, size_t count);
+    /* Up to the first that is not held; how many. */
+    size_t (*free)(struct roost *rt, uint64_t scope, const roost_ref *refs, size_t count);
 
     /* The draft lacks parent, job and call. The results' ids go to refs_out unless it is NULL. */
     int (*submit)(struct roost *rt, uint64_t scope, struct spec_draft *draft, roost_ref *refs_out);

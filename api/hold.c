@@ -7,34 +7,38 @@
 #include "api/client.h"
 #include "common/log.h"
 
-static void free_one(struct roost *rt, uint64_t scope, roost_ref ref)
+static void log_not_held(uint64_t scope, roost_ref ref)
 {
     struct object_id id = object_id_of(ref);
-    if (object_id_is_none(id)) {
-        return;
-    }
-    if (rt->world->free(rt, scope, id) == ROOST_ENOENT) {
+    if (!object_id_is_none(id)) {
         char text[ID_TEXT_BYTES];
         log_warn("event=free_of_what_is_not_held object=%s scope=%llu", object_id_print(id, text),
                  (unsigned long long)scope);
     }
 }
 
+static void free_all(struct roost *rt, const roost_ref *refs, size_t count)
+{
+    uint64_t scope = client_scope(rt);
+    for (size_t i = 0; i < count; i++) {
+        i += rt->world->free(rt, scope, refs + i, count - i);
+        if (i < count) {
+            log_not_held(scope, refs[i]);
+        }
+    }
+}
+
 void roost_free(struct roost *rt, roost_ref ref)
 {
     if (client_check(rt, "roost_free") == 0) {
-        free_one(rt, client_scope(rt), ref);
+        free_all(rt, &ref, 1);
     }
 }
 
 void roost_free_many(struct roost *rt, const roost_ref *refs, size_t count)
 {
-    if (client_check(rt, "roost_free_many") != 0 || refs == NULL) {
-        return;
-    }
-    uint64_t scope = client_scope(rt);
-    for (size_t i = 0; i < count; i++) {
-        free_one(rt, scope, refs[i]);
+    if (client_check(rt, "roost_free_many") == 0 && refs != NULL) {
+        free_all(rt, refs, count);
     }
 }
 
@@ -47,5 +51,22 @@ int roost_keep(struct roost *rt, roost_ref ref)
     if (object_id_is_none(object_id_of(ref))) {
         return error_set(ROOST_EINVAL, "roost_keep: the ref names nothing");
     }
-    return rt->world->keep(rt, client_scope(rt), object_id_of(ref));
+    return rt->world->keep(rt, client_scope(rt), &ref, 1);
+}
+
+int roost_keep_many(struct roost *rt, const roost_ref *refs, size_t count)
+{
+    int status = client_check(rt, "roost_keep_many");
+    if (status != 0) {
+        return status;
+    }
+    if (refs == NULL && count > 0) {
+        return error_set(ROOST_EINVAL, "roost_keep_many: refs is NULL");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (object_id_is_none(object_id_of(refs[i]))) {
+            return error_set(ROOST_EINVAL, "roost_keep_many: ref %zu of %zu names nothing", i, count);
+        }
+    }
+    return rt->world->keep(rt, client_scope(rt), refs, count);
 }

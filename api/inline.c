@@ -339,31 +339,47 @@ static int inline_wait(struct roost *rt, const struct wait_request *request)
     return 0;
 }
 
-static int inline_keep(struct roost *rt, uint64_t number, struct object_id id)
+static bool give_up_locked(struct inline_world *world, struct inline_scope *scope, struct object_id id)
+{
+    struct inline_hold *hold = scope == NULL ? NULL : id_map_get(&scope->holds, object_id_key(id));
+    if (hold == NULL) {
+        return false;
+    }
+    object_drop(world, object_get(world, id));
+    if (--hold->count == 0) {
+        hold_end(scope, hold);
+    }
+    return true;
+}
+
+static int inline_keep(struct roost *rt, uint64_t number, const roost_ref *refs, size_t count)
 {
     struct inline_world *world = rt->alone;
     pthread_mutex_lock(&world->lock);
     struct inline_scope *scope = scope_get(world, number);
-    struct inline_object *object = object_get(world, id);
-    int status = scope == NULL ? ROOST_ESTATE : object == NULL ? ROOST_EFREED : scope_hold(scope, object);
+    int status = scope == NULL ? ROOST_ESTATE : 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        struct inline_object *object = object_get(world, object_id_of(refs[i]));
+        status = object == NULL ? ROOST_EFREED : scope_hold(scope, object);
+        for (size_t kept = i; status != 0 && kept > 0; kept--) {
+            give_up_locked(world, scope, object_id_of(refs[kept - 1]));
+        }
+    }
     pthread_mutex_unlock(&world->lock);
     return status == 0 ? 0 : error_set(status, "roost_keep: %s", error_name(status));
 }
 
-static int inline_free(struct roost *rt, uint64_t number, struct object_id id)
+static size_t inline_free(struct roost *rt, uint64_t number, const roost_ref *refs, size_t count)
 {
     struct inline_world *world = rt->alone;
+    size_t freed = 0;
     pthread_mutex_lock(&world->lock);
     struct inline_scope *scope = scope_get(world, number);
-    struct inline_hold *hold = scope == NULL ? NULL : id_map_get(&scope->holds, object_id_key(id));
-    if (hold != NULL) {
-        object_drop(world, object_get(world, id));
-        if (--hold->count == 0) {
-            hold_end(scope, hold);
-        }
+    while (freed < count && give_up_locked(world, scope, object_id_of(refs[freed]))) {
+        freed++;
     }
     pthread_mutex_unlock(&world->lock);
-    return hold != NULL ? 0 : ROOST_ENOENT;
+    return freed;
 }
 
 /* ---- calls ---- */

@@ -48,7 +48,7 @@ uint64_t hash64(const void *data, size_t size, uint64_t seed) { return XXH3_64bi
 
 uint64_t hash_mix(uint64_t state, uint64_t value)
 {
-    /* the finaliser of splitmix64 over the sum: cheap, and every bit of both reaches every bit of the result */
+    /* the finaliser of splitmix64 over the sum */
     uint64_t x = state + 0x9e3779b97f4a7c15u + value;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;

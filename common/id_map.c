@@ -3,26 +3,29 @@
 
 #include <stdlib.h>
 
-enum { ID_MAP_CAPACITY_FIRST = 16 };
+enum { ID_MAP_CAPACITY_FIRST = 16, ID_MAP_SHIFT_FIRST = 64 - 4 };
 
 void id_map_fini(struct id_map *map)
 {
     free(map->slots);
-    *map = (struct id_map){ NULL, 0, 0 };
+    *map = (struct id_map){ .slots = NULL };
 }
 
-/* Ids are hashes or random, except for the prefix and counter of puts: one multiplication spreads those too. */
+/* Ids are hashes or random, except for the prefix and counter of puts: the upper bits of a product with the golden ratio
+ * put those evenly apart, whatever the capacity. */
 static uint32_t home_of(const struct id_map *map, struct id_key key)
 {
-    return (uint32_t)(((key.hi ^ key.lo) * 0x9e3779b97f4a7c15u) >> 32) & (map->capacity - 1);
+    return (uint32_t)((key.hi ^ key.lo) * 0x9e3779b97f4a7c15u >> map->shift);
 }
+
+static bool is_free(const struct id_map_slot *slot) { return (slot->key.hi | slot->key.lo) == 0; }
 
 /* The slot of `key`, or the free one where it would go. */
 static struct id_map_slot *slot_of(const struct id_map *map, struct id_key key)
 {
     for (uint32_t i = home_of(map, key);; i = (i + 1) & (map->capacity - 1)) {
         struct id_map_slot *slot = &map->slots[i];
-        if ((slot->key.hi | slot->key.lo) == 0 || id_key_eq(slot->key, key)) {
+        if (is_free(slot) || id_key_eq(slot->key, key)) {
             return slot;
         }
     }
@@ -46,12 +49,15 @@ static int grow(struct id_map *map)
     if (capacity < map->capacity) {
         return ROOST_ENOMEM;
     }
-    struct id_map bigger = { calloc(capacity, sizeof *bigger.slots), capacity, map->count };
+    struct id_map bigger = { .slots = calloc(capacity, sizeof *bigger.slots),
+                             .capacity = capacity,
+                             .shift = map->capacity == 0 ? ID_MAP_SHIFT_FIRST : map->shift - 1,
+                             .count = map->count };
     if (bigger.slots == NULL) {
         return ROOST_ENOMEM;
     }
     for (uint32_t i = 0; i < map->capacity; i++) {
-        if (map->slots[i].value != NULL) {
+        if (!is_free(&map->slots[i])) {
             *slot_of(&bigger, map->slots[i].key) = map->slots[i];
         }
     }
@@ -60,20 +66,27 @@ static int grow(struct id_map *map)
     return 0;
 }
 
-int id_map_put(struct id_map *map, struct id_key key, void *value)
+void **id_map_at(struct id_map *map, struct id_key key)
 {
     ROOST_PRE((key.hi | key.lo) != 0);
-    ROOST_PRE(value != NULL);
-    if (map->count >= map->capacity / 4 * 3) {
-        int status = grow(map);
-        if (status != 0) {
-            return status;
-        }
+    if (map->count >= map->capacity / 8 * 5 && grow(map) != 0) {
+        return NULL;
     }
     struct id_map_slot *slot = slot_of(map, key);
-    ROOST_PRE(slot->value == NULL);
-    *slot = (struct id_map_slot){ key, value };
-    map->count++;
+    map->count += is_free(slot);
+    slot->key = key;
+    return &slot->value;
+}
+
+int id_map_put(struct id_map *map, struct id_key key, void *value)
+{
+    ROOST_PRE(value != NULL);
+    void **at = id_map_at(map, key);
+    if (at == NULL) {
+        return ROOST_ENOMEM;
+    }
+    ROOST_PRE(*at == NULL);
+    *at = value;
     return 0;
 }
 
@@ -84,12 +97,12 @@ void *id_map_remove(struct id_map *map, struct id_key key)
     }
     struct id_map_slot *slot = slot_of(map, key);
     void *value = slot->value;
-    if (value == NULL) {
+    if (is_free(slot)) {
         return NULL;
     }
     /* close the gap: move back each follower whose home lies at or before it */
     uint32_t mask = map->capacity - 1, gap = (uint32_t)(slot - map->slots);
-    for (uint32_t i = (gap + 1) & mask; map->slots[i].value != NULL; i = (i + 1) & mask) {
+    for (uint32_t i = (gap + 1) & mask; !is_free(&map->slots[i]); i = (i + 1) & mask) {
         uint32_t home = home_of(map, map->slots[i].key);
         if (((i - home) & mask) >= ((i - gap) & mask)) {
             map->slots[gap] = map->slots[i];

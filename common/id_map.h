@@ -15,6 +15,7 @@ struct id_map_slot {
 struct id_map {
     struct id_map_slot *slots; /* NULL until the first put */
     uint32_t capacity;         /* a power of two, or 0 */
+    uint32_t shift;            /* 64 less the bits of a place */
     uint32_t count;
 };
 
@@ -29,6 +30,10 @@ void id_map_prefetch(const struct id_map *map, struct id_key key);
 
 /* `key` is not none, `value` not NULL, and the key absent. ROOST_ENOMEM leaves the map as it was. */
 int id_map_put(struct id_map *map, struct id_key key, void *value);
+
+/* put() and get() in one search: the place of the key's value, which is NULL when the key was absent. Then the caller
+ * writes a value there, or removes the key, before it does anything else with the map. NULL: no memory. */
+void **id_map_at(struct id_map *map, struct id_key key);
 
 /* The value that was there, or NULL. */
 void *id_map_remove(struct id_map *map, struct id_key key);

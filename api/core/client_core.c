@@ -34,6 +34,7 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
     }
     slab_book_init(&core->slabs);
     calls_init(core);
+    names_init(core);
     core->pins_free = PIN_NONE;
     scope_init(core, &core->root, CLIENT_SCOPE, setup->root, setup->prefix);
     *core_out = core;
@@ -58,6 +59,7 @@ void client_core_destroy(struct client_core *core)
         free(CONTAINER_OF(at, struct client_flight, node));
     }
     calls_fini(core);
+    names_fini(core);
     slab_book_fini(&core->slabs);
     id_map_fini(&core->asks_by_token);
     free(core->pins);

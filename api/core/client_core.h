@@ -103,10 +103,21 @@ bool client_object_is_private(const struct client_core *core, struct object_id i
 
 /* ---- holds ---- */
 
-/* One more hold. ROOST_ESTATE, ROOST_ENOMEM. */
-int client_keep(struct client_core *core, uint64_t scope, struct object_id id);
-/* One less. ROOST_ENOENT: the scope does not hold it; nothing changed. */
-int client_free(struct client_core *core, uint64_t scope, struct object_id id);
+/* One more hold of each. ROOST_ESTATE, ROOST_ENOMEM: of none. */
+int client_keep_many(struct client_core *core, uint64_t scope, const roost_ref *refs, size_t count);
+/* One less of each, in turn, up to the first that the scope does not hold. How many those are. */
+size_t client_free_many(struct client_core *core, uint64_t scope, const roost_ref *refs, size_t count);
+/* Of one. ROOST_ENOENT: it is not held. */
+static inline int client_keep(struct client_core *core, uint64_t scope, struct object_id id)
+{
+    const roost_ref ref = object_ref(id);
+    return client_keep_many(core, scope, &ref, 1);
+}
+static inline int client_free(struct client_core *core, uint64_t scope, struct object_id id)
+{
+    const roost_ref ref = object_ref(id);
+    return client_free_many(core, scope, &ref, 1) == 1 ? 0 : ROOST_ENOENT;
+}
 uint32_t client_holds(const struct client_core *core, uint64_t scope, struct object_id id);
 /* Does any scope hold or tie it? Then it is no object that was given up, whatever the table still says of an earlier
  * one: a call that is made again gives its results the same ids. */

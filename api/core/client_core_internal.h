@@ -10,7 +10,7 @@
 /* Anything that waits for its turn in the ring of requests. */
 enum saying_kind {
     SAY_ENTRY = 1, /* a small entry as it stands */
-    SAY_FREES,     /* ids that one scope gave up */
+    SAY_NAMES,     /* ids that one scope gave up, or holds from now on */
     SAY_OBJECT,    /* an object is announced, or a result */
     SAY_ASK        /* a question of the host's */
 };
@@ -25,16 +25,15 @@ struct say_entry {
         struct wire_adopt adopt;
         struct wire_lease lease;
         struct wire_lease_back lease_back;
-        struct wire_names names;
         struct wire_escape escape; /* these two with what follows them */
         struct wire_settle settle;
-        unsigned char one_name[sizeof(struct wire_names) + sizeof(struct object_id)];
     } u;
 };
 
-struct say_frees {
+struct say_names {
     struct client_saying say;
     uint64_t scope;
+    uint32_t kind; /* WIRE_FREE or WIRE_HOLD */
     uint32_t count;
     struct object_id ids[WIRE_REFS_PER_ENTRY];
 };
@@ -159,6 +158,8 @@ struct client_core {
     uint64_t calls_queued_ns;
     struct pace paces[PACES];
     struct list_node scopes, objects, flights, sayings, doomed;
+    struct list_node names_spare; /* at most NAMES_SPARE_MAX, to be used again */
+    uint32_t names_spare_count;
     struct client_scope root;
     struct id_map asks_by_token;
     struct slab_book slabs;
@@ -177,16 +178,18 @@ void scope_tell(struct client_core *core, struct client_scope *scope);
 struct client_scope *core_scope(const struct client_core *core, uint64_t number);
 static inline void core_note(struct client_core *core, uint64_t what, uint64_t value)
 {
-    core->hash = hash_mix(hash_mix(core->hash, what), value);
+    core->hash = hash_step(hash_step(core->hash, what), value);
 }
 
 /* names.c */
 struct client_name *name_find(const struct client_scope *scope, struct object_id id);
 /* Found or made, with neither hold nor tie when made: name_settle() it if nothing comes of it. NULL: no memory. */
-struct client_name *name_need(struct client_scope *scope, struct object_id id);
+struct client_name *name_need(struct client_core *core, struct client_scope *scope, struct object_id id);
 void name_untie(struct client_core *core, struct client_name *name);
 /* What is neither held nor tied goes, and what only it kept. */
 void name_settle(struct client_core *core, struct client_name *name);
+void names_init(struct client_core *core);
+void names_fini(struct client_core *core);
 void scope_drop_names(struct client_core *core, struct client_scope *scope);
 
 /* objects.c */
@@ -269,6 +272,8 @@ void ask_take(struct client_core *core, const struct wire_entry *entry);
 
 /* outbox.c */
 void say(struct client_core *core, struct client_saying *saying, enum saying_kind kind);
+/* Of WIRE_FREE or WIRE_HOLD, in one entry with those of the same kind and scope said just before. False: no memory. */
+bool say_name(struct client_core *core, uint32_t kind, uint64_t scope, struct object_id id);
 /* Without memory these are lost; what they would have given back then goes with the client. */
 void say_free(struct client_core *core, uint64_t scope, struct object_id id);
 void say_room_back(struct client_core *core, const struct wire_place *place);

@@ -57,7 +57,7 @@ static void untie_first(struct client_core *core, struct client_flight *flight, 
 static int tie_all(struct client_core *core, struct client_flight *flight)
 {
     for (uint32_t i = 0; i < flight->ties_count; i++) {
-        struct client_name *name = name_need(flight->scope, flight->ties[i]);
+        struct client_name *name = name_need(core, flight->scope, flight->ties[i]);
         if (name == NULL) {
             untie_first(core, flight, i);
             return ROOST_ENOMEM;

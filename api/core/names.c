@@ -17,22 +17,58 @@ struct client_name *name_find(const struct client_scope *scope, struct object_id
     return id_map_get(&scope->names, object_id_key(id));
 }
 
-struct client_name *name_need(struct client_scope *scope, struct object_id id)
+enum { LOOK_AHEAD = 8 }; /* so many searches further on, memory is asked for */
+
+/* ---- memory: names come and go with every call ---- */
+
+enum { NAMES_SPARE_MAX = 4096 };
+
+void names_init(struct client_core *core) { list_init(&core->names_spare); }
+
+void names_fini(struct client_core *core)
 {
-    struct client_name *name = name_find(scope, id);
-    if (name != NULL) {
-        return name;
+    LIST_EACH_SAFE (at, &core->names_spare) {
+        free(CONTAINER_OF(at, struct client_name, node));
     }
-    name = malloc(sizeof *name);
+}
+
+static struct client_name *name_new(struct client_core *core)
+{
+    if (core->names_spare_count == 0) {
+        return malloc(sizeof(struct client_name));
+    }
+    struct client_name *name = CONTAINER_OF(core->names_spare.next, struct client_name, node);
+    list_remove(&name->node);
+    core->names_spare_count--;
+    return name;
+}
+
+static void name_drop(struct client_core *core, struct client_name *name)
+{
+    if (core->names_spare_count == NAMES_SPARE_MAX) {
+        free(name);
+        return;
+    }
+    list_prepend(&core->names_spare, &name->node);
+    core->names_spare_count++;
+}
+
+/* ---- a name's life ---- */
+
+struct client_name *name_need(struct client_core *core, struct client_scope *scope, struct object_id id)
+{
+    void **at = id_map_at(&scope->names, object_id_key(id));
+    if (at == NULL || *at != NULL) {
+        return at == NULL ? NULL : *at;
+    }
+    struct client_name *name = name_new(core);
     if (name == NULL) {
+        id_map_remove(&scope->names, object_id_key(id));
         return NULL;
     }
     *name = (struct client_name){ .scope = scope, .id = id };
-    if (id_map_put(&scope->names, object_id_key(id), name) != 0) {
-        free(name);
-        return NULL;
-    }
     list_append(&scope->names_list, &name->node);
+    *at = name;
     return name;
 }
 
@@ -51,7 +87,7 @@ static void name_end(struct client_core *core, struct client_name *name)
     if (name->result != NULL) {
         own_result_unwanted(core, name->result);
     }
-    free(name);
+    name_drop(core, name);
 }
 
 /* A container's end may end what it contains, and so on down: a list, no recursion. */
@@ -92,38 +128,35 @@ void scope_drop_names(struct client_core *core, struct client_scope *scope)
     }
 }
 
-/* Another scope of this process made it and nobody else knows it yet. */
+/* ---- holds ---- */
+
+/* Another scope of this process made it, and nobody else may know of it yet. */
 static void announce_foreign(struct client_core *core, const struct client_scope *scope, struct object_id id)
 {
-    struct client_object *object = object_find_private(core, id);
-    if (object != NULL && object->name->scope != scope) {
-        object_announce(core, object);
+    LIST_EACH (at, &core->scopes) {
+        const struct client_scope *other = CONTAINER_OF(at, struct client_scope, node);
+        const struct client_name *name = other == scope ? NULL : name_find(other, id);
+        if (name != NULL && name->object != NULL && name->object->state == OBJECT_PRIVATE) {
+            object_announce(core, name->object);
+        } else if (name != NULL && name->result != NULL && !name->result->call->is_escaped) {
+            call_let_out(core, name->result->call);
+        }
     }
-    own_let_out(core, id);
 }
 
-int client_keep(struct client_core *core, uint64_t number, struct object_id id)
+static int keep(struct client_core *core, struct client_scope *scope, struct object_id id)
 {
-    struct client_scope *scope = core_scope(core, number);
-    if (scope == NULL) {
-        return ROOST_ESTATE;
-    }
-    struct client_name *name = name_need(scope, id);
+    struct client_name *name = name_need(core, scope, id);
     if (name == NULL) {
         return ROOST_ENOMEM;
     }
     if (!name->is_registered && name->object == NULL && name->result == NULL) {
-        struct say_entry *entry = say_entry_new(WIRE_HOLD, sizeof entry->u.one_name);
-        if (entry == NULL) {
+        announce_foreign(core, scope, id);
+        scope_tell(core, scope);
+        if (!say_name(core, WIRE_HOLD, scope->number, id)) {
             name_settle(core, name);
             return ROOST_ENOMEM;
         }
-        announce_foreign(core, scope, id);
-        scope_tell(core, scope);
-        entry->u.names.scope = number;
-        entry->u.names.count = 1;
-        entry->u.names.ids[0] = id;
-        say(core, &entry->say, SAY_ENTRY);
         name->is_registered = true;
     }
     name->holds++;
@@ -131,17 +164,55 @@ int client_keep(struct client_core *core, uint64_t number, struct object_id id)
     return 0;
 }
 
-int client_free(struct client_core *core, uint64_t number, struct object_id id)
+/* What the searches after number `i` will read: their place in the map, then their name. */
+static void prefetch(const struct client_scope *scope, const roost_ref *refs, size_t i, size_t count)
 {
-    struct client_scope *scope = core_scope(core, number);
-    struct client_name *name = scope == NULL ? NULL : name_find(scope, id);
+    if (i + LOOK_AHEAD < count) {
+        id_map_prefetch(&scope->names, object_id_key(object_id_of(refs[i + LOOK_AHEAD])));
+    }
+    if (i + LOOK_AHEAD / 2 < count) {
+        __builtin_prefetch(name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 2])), 1);
+    }
+}
+
+static bool give_up(struct client_core *core, const struct client_scope *scope, struct object_id id)
+{
+    struct client_name *name = name_find(scope, id);
     if (name == NULL || name->holds == 0) {
-        return ROOST_ENOENT;
+        return false;
     }
     name->holds--;
     core_note(core, 12, id.lo);
     name_settle(core, name);
-    return 0;
+    return true;
+}
+
+size_t client_free_many(struct client_core *core, uint64_t number, const roost_ref *refs, size_t count)
+{
+    struct client_scope *scope = core_scope(core, number);
+    for (size_t i = 0; i < count; i++) {
+        if (scope != NULL) {
+            prefetch(scope, refs, i, count);
+        }
+        if (scope == NULL || !give_up(core, scope, object_id_of(refs[i]))) {
+            return i;
+        }
+    }
+    return count;
+}
+
+int client_keep_many(struct client_core *core, uint64_t number, const roost_ref *refs, size_t count)
+{
+    struct client_scope *scope = core_scope(core, number);
+    int status = scope == NULL ? ROOST_ESTATE : 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        prefetch(scope, refs, i, count);
+        status = keep(core, scope, object_id_of(refs[i]));
+        if (status != 0) {
+            client_free_many(core, number, refs, i);
+        }
+    }
+    return status;
 }
 
 bool client_is_named(const struct client_core *core, struct object_id id)

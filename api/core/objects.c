@@ -109,7 +109,7 @@ void object_destroy(struct client_core *core, struct client_object *object)
 static int object_tie_refs(struct client_core *core, struct client_object *object, struct client_scope *scope)
 {
     for (uint32_t i = 0; i < object->wire.refs; i++) {
-        struct client_name *name = name_need(scope, object_id_of(object->refs[i]));
+        struct client_name *name = name_need(core, scope, object_id_of(object->refs[i]));
         if (name == NULL) {
             while (i-- > 0) {
                 name_untie(core, name_find(scope, object_id_of(object->refs[i])));
@@ -154,7 +154,7 @@ int client_object_add(struct client_core *core, uint64_t number, const struct wi
     if (object == NULL) {
         return ROOST_ENOMEM;
     }
-    struct client_name *name = name_need(scope, wire->id);
+    struct client_name *name = name_need(core, scope, wire->id);
     if (name == NULL || object_tie_refs(core, object, scope) != 0) {
         object_destroy(core, object);
         if (name != NULL) {

@@ -39,30 +39,35 @@ void say_room_back(struct client_core *core, const struct wire_place *place)
 }
 
 /* The batch at the end of the queue that takes one more, or NULL. */
-static struct say_frees *open_batch(const struct client_core *core, uint64_t scope)
+static struct say_names *open_batch(const struct client_core *core, uint32_t kind, uint64_t scope)
 {
     if (list_is_empty(&core->sayings)) {
         return NULL;
     }
     struct client_saying *last = CONTAINER_OF(core->sayings.previous, struct client_saying, node);
-    struct say_frees *frees = CONTAINER_OF(last, struct say_frees, say);
-    return last->kind == SAY_FREES && frees->scope == scope && frees->count < WIRE_REFS_PER_ENTRY ? frees : NULL;
+    struct say_names *names = CONTAINER_OF(last, struct say_names, say);
+    bool is_open = last->kind == SAY_NAMES && names->kind == kind && names->scope == scope;
+    return is_open && names->count < WIRE_REFS_PER_ENTRY ? names : NULL;
 }
 
-void say_free(struct client_core *core, uint64_t scope, struct object_id id)
+bool say_name(struct client_core *core, uint32_t kind, uint64_t scope, struct object_id id)
 {
-    struct say_frees *frees = open_batch(core, scope);
-    if (frees == NULL) {
-        frees = malloc(sizeof *frees);
-        if (frees == NULL) {
-            return;
+    struct say_names *names = open_batch(core, kind, scope);
+    if (names == NULL) {
+        names = malloc(sizeof *names);
+        if (names == NULL) {
+            return false;
         }
-        frees->scope = scope;
-        frees->count = 0;
-        say(core, &frees->say, SAY_FREES);
+        names->kind = kind;
+        names->scope = scope;
+        names->count = 0;
+        say(core, &names->say, SAY_NAMES);
     }
-    frees->ids[frees->count++] = id;
+    names->ids[names->count++] = id;
+    return true;
 }
+
+void say_free(struct client_core *core, uint64_t scope, struct object_id id) { say_name(core, WIRE_FREE, scope, id); }
 
 void saying_destroy(struct client_core *core, struct client_saying *saying)
 {
@@ -71,8 +76,8 @@ void saying_destroy(struct client_core *core, struct client_saying *saying)
     case SAY_ENTRY:
         free(CONTAINER_OF(saying, struct say_entry, say));
         return;
-    case SAY_FREES:
-        free(CONTAINER_OF(saying, struct say_frees, say));
+    case SAY_NAMES:
+        free(CONTAINER_OF(saying, struct say_names, say));
         return;
     case SAY_OBJECT:
         object_destroy(core, CONTAINER_OF(saying, struct client_object, say));
@@ -86,7 +91,7 @@ void sayings_drop_scope(struct client_core *core, uint64_t scope)
 {
     LIST_EACH_SAFE (at, &core->sayings) {
         struct client_saying *saying = CONTAINER_OF(at, struct client_saying, node);
-        bool is_its = (saying->kind == SAY_FREES && CONTAINER_OF(saying, struct say_frees, say)->scope == scope) ||
+        bool is_its = (saying->kind == SAY_NAMES && CONTAINER_OF(saying, struct say_names, say)->scope == scope) ||
                       (saying->kind == SAY_OBJECT && CONTAINER_OF(saying, struct client_object, say)->run == scope);
         if (is_its) {
             saying_destroy(core, saying);
@@ -102,8 +107,9 @@ bool client_core_is_urgent(const struct client_core *core)
         return false;
     }
     struct client_saying *first = CONTAINER_OF(core->sayings.next, struct client_saying, node);
-    return first->kind != SAY_FREES || first->node.next != &core->sayings ||
-           CONTAINER_OF(first, struct say_frees, say)->count >= CLIENT_FREES_LAZY;
+    const struct say_names *names = CONTAINER_OF(first, struct say_names, say);
+    bool are_frees = first->kind == SAY_NAMES && names->kind == WIRE_FREE;
+    return !are_frees || first->node.next != &core->sayings || names->count >= CLIENT_FREES_LAZY;
 }
 
 /* ---- writing: each returns false when what is left did not fit ---- */
@@ -134,15 +140,15 @@ static bool emit_entry(const struct say_entry *entry, struct core_out *out)
     return true;
 }
 
-static bool emit_frees(const struct say_frees *frees, struct core_out *out)
+static bool emit_names(const struct say_names *names, struct core_out *out)
 {
-    struct wire_names *to = put(out, WIRE_FREE, sizeof *to + frees->count * sizeof to->ids[0]);
+    struct wire_names *to = put(out, names->kind, sizeof *to + names->count * sizeof to->ids[0]);
     if (to == NULL) {
         return false;
     }
-    to->scope = frees->scope;
-    to->count = frees->count;
-    memcpy(to->ids, frees->ids, frees->count * sizeof to->ids[0]);
+    to->scope = names->scope;
+    to->count = names->count;
+    memcpy(to->ids, names->ids, names->count * sizeof to->ids[0]);
     return true;
 }
 
@@ -261,8 +267,8 @@ static bool emit_one(struct client_core *core, struct client_saying *saying, str
     case SAY_ENTRY:
         is_done = emit_entry(CONTAINER_OF(saying, struct say_entry, say), out);
         break;
-    case SAY_FREES:
-        is_done = emit_frees(CONTAINER_OF(saying, struct say_frees, say), out);
+    case SAY_NAMES:
+        is_done = emit_names(CONTAINER_OF(saying, struct say_names, say), out);
         break;
     case SAY_OBJECT:
         is_done = emit_object(CONTAINER_OF(saying, struct client_object, say), out);

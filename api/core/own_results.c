@@ -54,7 +54,7 @@ int own_results_begin(struct client_core *core, struct client_scope *scope, stru
         result->call = call;
         list_init(&result->waits);
         list_init(&result->needs);
-        result->name = name_need(scope, result_id(call->spec->task, i));
+        result->name = name_need(core, scope, result_id(call->spec->task, i));
         if (result->name == NULL || result->name->holds + result->name->ties > 0) {
             bool is_known = result->name != NULL; /* a call made again by a later attempt: the agent's way knows how */
             unname(core, call, i);

@@ -286,6 +286,8 @@ ROOST_API void roost_free_many(struct roost *rt, const roost_ref *refs, size_t c
 
 /* One more hold on a ref that came from elsewhere: an argument, the inside of an object, another thread. */
 ROOST_API int roost_keep(struct roost *rt, roost_ref ref);
+/* One more hold on each, or on none: what a list of refs names, say, before the list is freed. */
+ROOST_API int roost_keep_many(struct roost *rt, const roost_ref *refs, size_t count);
 
 /* The range [offset, offset + size) of what `ref` names. Pure: no call, no hold. A range that turns out to lie outside
  * the object is ROOST_ERANGE where it is used. */

@@ -605,7 +605,7 @@ static inline bool head_has_room(const struct head *head)
 static inline bool head_in_census(const struct head *head) { return head->lists_missing > 0; }
 static inline void head_record(struct head *head, uint64_t what, uint64_t a, uint64_t b)
 {
-    head->state_hash = hash_mix(hash_mix(hash_mix(head->state_hash, what), a), b);
+    head->state_hash = hash_step(hash_step(hash_step(head->state_hash, what), a), b);
 }
 /* A message to a living member; its body is to be filled in. NULL: it has no session that would carry it, and will
  * list. */

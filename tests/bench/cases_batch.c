@@ -151,9 +151,7 @@ int batch_get_refs(struct batch_work *work, double *ns_out)
         return error_set(ROOST_EIO, "a list of %u refs has %zu bytes", work->count, view.size);
     }
     memcpy(work->refs, view.data, view.size);
-    for (uint32_t i = 0; i < work->count; i++) {
-        ROOST_TRY(roost_keep(rt, work->refs[i]));
-    }
+    ROOST_TRY(roost_keep_many(rt, work->refs, work->count));
     free_all(work, work->count);
     roost_release(rt, &view);
     *ns_out = bench_now_ns() - started;

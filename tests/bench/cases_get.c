@@ -132,9 +132,7 @@ static int get_foreign_once(struct bench *bench, void *arg, double *found_out, d
     roost_ref list;
     ROOST_TRY(roost_call(bench->rt, bench_make_refs, &list, shelf->count, KB));
     ROOST_TRY(roost_get_copy(bench->rt, list, shelf->refs, shelf->count * sizeof *shelf->refs, BENCH_GET_MS));
-    for (uint32_t i = 0; i < shelf->count; i++) {
-        ROOST_TRY(roost_keep(bench->rt, shelf->refs[i]));
-    }
+    ROOST_TRY(roost_keep_many(bench->rt, shelf->refs, shelf->count));
     roost_free(bench->rt, list);
     shuffle(shelf->refs, shelf->order, shelf->count);
     *limit_out = limit_touch_ns(shelf->lines, shelf->order, shelf->count);

@@ -623,4 +623,4 @@ int lease_node_value(roost_ref ref, uint64_t *value_out)
     return status;
 }
 
-void lease_node_free(roost_ref ref) { CHECK_EQ(agent_free(&node.rt, CLIENT_SCOPE, object_id_of(ref)), 0); }
+void lease_node_free(roost_ref ref) { CHECK_EQ(agent_free(&node.rt, CLIENT_SCOPE, &ref, 1), 1); }

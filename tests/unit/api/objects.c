@@ -28,6 +28,7 @@ OBJECTS_TEST(buffer_misuse)
 OBJECTS_TEST(files)
 OBJECTS_TEST(containers)
 OBJECTS_TEST(many)
+OBJECTS_TEST(keeps)
 OBJECTS_TEST(waits)
 OBJECTS_TEST(watches)
 OBJECTS_TEST(misuse)
@@ -43,6 +44,8 @@ TEST(open_inline, what_was_freed_is_freed)
     roost_free(rt, ref);
     CHECK_EQ(roost_get(rt, ref, &view, ROOST_FOREVER), ROOST_EFREED);
     CHECK_EQ(roost_keep(rt, ref), ROOST_EFREED);
+    const roost_ref one_is_freed[] = { other, ref };
+    CHECK_EQ(roost_keep_many(rt, one_is_freed, 2), ROOST_EFREED);
     roost_ref both[] = { ref, other };
     CHECK_EQ(roost_wait(rt, both, 2, 2, false, ready, 0), 0); /* failed is ready */
     CHECK(ready[0] && ready[1]);

@@ -13,6 +13,7 @@ void objects_buffer_misuse(struct roost *rt);
 void objects_files(struct roost *rt);
 void objects_containers(struct roost *rt);
 void objects_many(struct roost *rt);
+void objects_keeps(struct roost *rt);
 void objects_waits(struct roost *rt);
 void objects_watches(struct roost *rt);
 void objects_misuse(struct roost *rt);

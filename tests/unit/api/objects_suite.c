@@ -231,8 +231,36 @@ void objects_many(struct roost *rt)
     CHECK_EQ(roost_get_many(rt, NULL, 1, views, 0), ROOST_EINVAL);
     CHECK_EQ(roost_get_many(rt, refs, 1, NULL, 0), ROOST_EINVAL);
     roost_free_many(rt, refs, COUNT);
+    roost_free_many(rt, refs, 3); /* said in the log, no more */
     roost_free_many(rt, NULL, COUNT);
     roost_release_many(rt, NULL, COUNT);
+}
+
+/* Each once more; of what is not held, a free passes by. */
+void objects_keeps(struct roost *rt)
+{
+    enum { COUNT = 600 };
+    static roost_ref refs[COUNT];
+    uint64_t got = 0;
+    roost_view view;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(roost_put_value(rt, i, &refs[i]), 0);
+    }
+    CHECK_EQ(roost_keep_many(rt, refs, COUNT), 0);
+    CHECK_EQ(roost_keep_many(rt, NULL, 0), 0);
+    roost_free_many(rt, refs, COUNT);
+    roost_free(rt, refs[0]);
+    roost_free(rt, refs[300]);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        if (i % 300 != 0) {
+            CHECK_EQ(roost_get_value(rt, refs[i], &got, 0), 0);
+            CHECK_EQ(got, i);
+        }
+    }
+    roost_free_many(rt, refs, COUNT);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(roost_get(rt, refs[i], &view, ROOST_FOREVER), ROOST_EFREED);
+    }
 }
 
 void objects_waits(struct roost *rt)
@@ -299,6 +327,11 @@ void objects_misuse(struct roost *rt)
     CHECK_EQ(roost_get(rt, ref, &view, -2), ROOST_EINVAL);
     CHECK_EQ(roost_get_copy(rt, ref, NULL, 1, 0), ROOST_EINVAL);
     CHECK_EQ(roost_keep(rt, none), ROOST_EINVAL);
+    const roost_ref one_is_none[] = { ref, none };
+    CHECK_EQ(roost_keep_many(rt, one_is_none, 2), ROOST_EINVAL);
+    CHECK(says("ref 1 of 2 names nothing"));
+    CHECK_EQ(roost_keep_many(rt, NULL, 2), ROOST_EINVAL);
+    CHECK_EQ(roost_keep_many(NULL, one_is_none, 1), ROOST_EINVAL);
     CHECK_EQ(roost_explain(rt, none, &error), ROOST_EINVAL);
     CHECK_EQ(roost_explain(rt, ref, NULL), ROOST_EINVAL);
     CHECK_EQ(roost_explain(rt, ref, &error), 0);

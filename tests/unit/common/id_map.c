@@ -45,6 +45,24 @@ TEST(id_map, agrees_with_an_array_through_many_puts_and_removals)
     id_map_fini(&map);
 }
 
+TEST(id_map, a_place_is_found_or_made_in_one_search)
+{
+    struct id_map map = { 0 };
+    int value;
+    void **at = id_map_at(&map, key_of(1));
+    CHECK(at != NULL && *at == NULL);
+    *at = &value;
+    CHECK_EQ(map.count, 1);
+    CHECK(id_map_at(&map, key_of(1)) == at);
+    CHECK(id_map_get(&map, key_of(1)) == &value);
+    at = id_map_at(&map, key_of(2));
+    CHECK(at != NULL && *at == NULL);
+    CHECK(id_map_remove(&map, key_of(2)) == NULL); /* nothing came of it */
+    CHECK_EQ(map.count, 1);
+    CHECK(id_map_get(&map, key_of(1)) == &value);
+    id_map_fini(&map);
+}
+
 TEST(id_map, removing_what_is_absent_changes_nothing)
 {
     struct id_map map = { 0 };

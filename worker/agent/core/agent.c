@@ -21,8 +21,10 @@ void *agent_alloc(size_t bytes)
 
 void agent_note(struct agent *agent, const char *what, uint64_t a, uint64_t b)
 {
+    uint64_t begin; /* of the word: tells it from the others */
+    memcpy(&begin, what, sizeof begin);
     trace_add(what, a, b, agent->now_ns);
-    agent->state_hash = hash_mix(hash_mix(hash_mix(agent->state_hash, hash64(what, strlen(what), 0)), a), b);
+    agent->state_hash = hash_step(hash_step(hash_step(agent->state_hash, begin), a), b);
 }
 
 int agent_create(struct agent **agent_out, const struct agent_config *config)

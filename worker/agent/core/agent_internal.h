@@ -811,6 +811,7 @@ void agent_deadline(struct agent *agent, uint64_t at_ns);
 
 /* Memory for a small record, zeroed; a node without memory for that cannot go on. */
 void *agent_alloc(size_t bytes);
+/* Into the running hash and the trace; the word has at least 7 characters. */
 void agent_note(struct agent *agent, const char *what, uint64_t a, uint64_t b);
 static inline struct id_key serial_key(uint64_t serial) { return (struct id_key){ 1, serial }; }
 

@@ -427,6 +427,37 @@ TEST(client_core, room_that_nobody_waits_for_any_more_goes_back)
     finish();
 }
 
+TEST(client_core, what_is_kept_together_is_one_message)
+{
+    start();
+    roost_ref refs[WIRE_REFS_PER_ENTRY + 2];
+    for (uint64_t i = 0; i < ROOST_COUNT_OF(refs); i++) {
+        refs[i] = object_ref((struct object_id){ 4, i + 1 });
+    }
+    CHECK_EQ(client_keep(core, 0, object_id_of(refs[1])), 0); /* the agent counts it already */
+    said();
+    CHECK_EQ(client_keep_many(core, 0, refs, ROOST_COUNT_OF(refs)), 0);
+    CHECK(client_core_is_urgent(core));
+    CHECK_TEXT(said(), "HOLD 1+999 HOLD 1002");
+    CHECK_EQ(client_free_many(core, 0, refs, ROOST_COUNT_OF(refs)), ROOST_COUNT_OF(refs));
+    CHECK_TEXT(said(), "FREE 1+999 FREE 1002");
+    CHECK_EQ(client_free_many(core, 0, refs + 1, 2), 1); /* held twice; the next one is not */
+    finish();
+}
+
+/* A hold is never said before what it follows, or after what it goes before. */
+TEST(client_core, holds_and_frees_go_in_the_order_in_which_they_came)
+{
+    start();
+    const roost_ref a = object_ref((struct object_id){ 4, 1 }), b = object_ref((struct object_id){ 4, 2 });
+    CHECK_EQ(client_keep_many(core, 0, &a, 1), 0);
+    CHECK_EQ(client_free_many(core, 0, &a, 1), 1);
+    CHECK_EQ(client_keep_many(core, 0, &b, 1), 0);
+    CHECK_EQ(client_keep_many(core, 0, &a, 1), 0);
+    CHECK_TEXT(said(), "HOLD 1 FREE 1 HOLD 2+1");
+    finish();
+}
+
 TEST(client_core, many_frees_are_one_message)
 {
     start();
