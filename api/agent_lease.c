@@ -112,15 +112,18 @@ void leases_set_lead_locked(struct agent_link *link)
 
 /* ---- pushing ---- */
 
+/* Written where the worker reads it. */
 static bool push(struct agent_link *link, struct link_lease *lease, const struct client_call *call,
                  uint64_t *ticket_out)
 {
-    _Alignas(8) unsigned char payload[TASK_PAYLOAD_BYTES_MAX];
+    void *payload;
     uint32_t attempt;
-    client_call_spec(call, &attempt);
-    size_t bytes = client_call_write(link->core, call, payload);
-    int status = task_ring_push(&lease->tasks, lease->core.number, attempt, payload, bytes, ticket_out);
-    if (status == ROOST_EINVAL) {
+    int status = task_ring_reserve(&lease->tasks, &payload);
+    if (status == 0) {
+        client_call_spec(call, &attempt);
+        size_t bytes = client_call_write(link->core, call, payload);
+        *ticket_out = task_ring_publish(&lease->tasks, lease->core.number, attempt, bytes);
+    } else if (status == ROOST_EINVAL) {
         break_lease(link, lease);
     }
     return status == 0;

@@ -163,6 +163,35 @@ static int check_slot_is_free(struct task_ring *ring, struct task_slot *slot)
     return broken(ring, "a slot is in no state");
 }
 
+int task_ring_reserve(struct task_ring *ring, void **payload_out)
+{
+    if (ring->broken) {
+        return error_set(ROOST_EINVAL, "the other side had broken the task ring");
+    }
+    struct task_slot *slot = slot_of(ring, ring->next);
+    int status = ring->next < TICKET_END ? check_slot_is_free(ring, slot) : ROOST_EBUSY;
+    if (status == 0) {
+        *payload_out = slot->payload;
+    }
+    ROOST_YIELD_POINT();
+    return status;
+}
+
+uint64_t task_ring_publish(struct task_ring *ring, uint64_t lease, uint32_t attempt, size_t bytes)
+{
+    ROOST_PRE(bytes <= TASK_PAYLOAD_BYTES_MAX);
+    struct task_slot *slot = slot_of(ring, ring->next);
+    slot->lease = lease;
+    slot->attempt = attempt;
+    slot->bytes = (uint32_t)bytes;
+    ROOST_YIELD_POINT();
+    /* release: the task is written before it can be claimed. A plain store: only the producer moves a slot out of FREE
+     */
+    atomic_store_explicit(&slot->word, word_of(ring->next, 0, TASK_SLOT_QUEUED), memory_order_release);
+    ROOST_YIELD_POINT();
+    return ring->next++;
+}
+
 int task_ring_push(struct task_ring *ring, uint64_t lease, uint32_t attempt, const void *payload, size_t bytes,
                    uint64_t *ticket_out)
 {
@@ -170,30 +199,15 @@ int task_ring_push(struct task_ring *ring, uint64_t lease, uint32_t attempt, con
         return error_set(ROOST_ETOOBIG, "%zu bytes do not fit in a task slot of %u", bytes,
                          (unsigned)TASK_PAYLOAD_BYTES_MAX);
     }
-    if (ring->broken) {
-        return error_set(ROOST_EINVAL, "the other side had broken the task ring");
-    }
-    struct task_slot *slot = slot_of(ring, ring->next);
-    int status = ring->next < TICKET_END ? check_slot_is_free(ring, slot) : ROOST_EBUSY;
-    if (status != 0) {
-        return status;
-    }
-    ROOST_YIELD_POINT();
-    slot->lease = lease;
-    slot->attempt = attempt;
-    slot->bytes = (uint32_t)bytes;
+    void *place;
+    ROOST_TRY(task_ring_reserve(ring, &place));
     if (bytes > 0) {
-        memcpy(slot->payload, payload, bytes);
+        memcpy(place, payload, bytes);
     }
-    ROOST_YIELD_POINT();
-    /* release: the task is written before it can be claimed. A plain store: only the producer moves a slot out of FREE
-     */
-    atomic_store_explicit(&slot->word, word_of(ring->next, 0, TASK_SLOT_QUEUED), memory_order_release);
-    ROOST_YIELD_POINT();
+    uint64_t ticket = task_ring_publish(ring, lease, attempt, bytes);
     if (ticket_out != NULL) {
-        *ticket_out = ring->next;
+        *ticket_out = ticket;
     }
-    ring->next++;
     return 0;
 }
 

@@ -67,6 +67,10 @@ int task_ring_attach(struct task_ring *ring, void *memory, uint32_t slots, uint3
  * the ring. */
 int task_ring_push(struct task_ring *ring, uint64_t lease, uint32_t attempt, const void *payload, size_t bytes,
                    uint64_t *ticket_out);
+/* The same in two steps, for who writes the payload in place: room for TASK_PAYLOAD_BYTES_MAX, which nobody sees before
+ * it is published. Reserving again, or pushing, gives up what was reserved. */
+int task_ring_reserve(struct task_ring *ring, void **payload_out);
+uint64_t task_ring_publish(struct task_ring *ring, uint64_t lease, uint32_t attempt, size_t bytes);
 
 /* ---- takers ---- */
 
