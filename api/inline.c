@@ -467,7 +467,9 @@ static int run_once(struct roost *rt, uint64_t caller, const struct spec *spec, 
     if (scope == NULL) {
         return no_memory();
     }
-    struct roost_task task = { .rt = rt, .spec = spec, .run = run, .attempt = number, .world = attempt };
+    struct roost_task task;
+    task_init(&task, rt, spec, run, number);
+    task.world = attempt;
     task_run(&task, end);
     bool may_retry = (spec->flags & SPEC_RETRY_ON_FAILURE) != 0 && (int64_t)number < spec->max_retries;
     pthread_mutex_lock(&world->lock);

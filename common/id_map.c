@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { ID_MAP_CAPACITY_FIRST = 16, ID_MAP_SHIFT_FIRST = 64 - 4 };
+enum { ID_MAP_CAPACITY_FIRST = 16, ID_MAP_SHIFT_FIRST = 64 - 4, GROUP_BITS = 3 };
 
 void id_map_fini(struct id_map *map)
 {
@@ -15,7 +15,8 @@ void id_map_fini(struct id_map *map)
  * put those evenly apart, whatever the capacity. */
 static uint32_t home_of(const struct id_map *map, struct id_key key)
 {
-    return (uint32_t)((key.hi ^ key.lo) * 0x9e3779b97f4a7c15u >> map->shift);
+    uint64_t group = (key.hi ^ key.lo >> GROUP_BITS) * 0x9e3779b97f4a7c15u >> (map->shift + GROUP_BITS);
+    return (uint32_t)(group << GROUP_BITS | (key.lo & ((1u << GROUP_BITS) - 1)));
 }
 
 static bool is_free(const struct id_map_slot *slot) { return (slot->key.hi | slot->key.lo) == 0; }

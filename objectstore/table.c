@@ -27,6 +27,7 @@
 #include "common/contract.h"
 #include "common/error.h"
 
+enum { GROUP_BITS = 2 };
 #define TABLE_MAGIC UINT64_C(0x656c626174746f52)
 
 static uint64_t get(const _Atomic uint64_t *word) { return atomic_load_explicit(word, memory_order_acquire); }
@@ -35,9 +36,9 @@ static void set(_Atomic uint64_t *word, uint64_t value) { atomic_store_explicit(
 /* Ids carry prefixes and counters, and a client chooses its own: mix all bits. */
 static uint32_t home_of(const struct table *table, struct object_id id)
 {
-    uint64_t x = (id.hi ^ id.hi >> 32) * 0xbf58476d1ce4e5b9u ^ id.lo;
-    x = (x ^ x >> 29) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(x >> 32) & (table->capacity - 1);
+    uint64_t group = ((id.hi ^ id.hi >> 32) * 0xbf58476d1ce4e5b9u + (id.lo >> GROUP_BITS)) * 0x9e3779b97f4a7c15u;
+    group >>= __builtin_clz(table->capacity) + 1 + GROUP_BITS + 32;
+    return (uint32_t)(group << GROUP_BITS | (id.lo & ((1u << GROUP_BITS) - 1)));
 }
 
 static uint32_t next_of(const struct table *table, uint32_t index) { return (index + 1) & (table->capacity - 1); }

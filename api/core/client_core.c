@@ -22,6 +22,14 @@ static void scope_init(struct client_core *core, struct client_scope *scope, uin
     list_append(&core->scopes, &scope->node);
 }
 
+static void scope_free(struct client_scope *scope)
+{
+    if (scope != NULL) {
+        free(scope->untold);
+        free(scope);
+    }
+}
+
 int client_core_create(const struct client_core_setup *setup, struct client_core **core_out)
 {
     struct client_core *core = calloc(1, sizeof *core);
@@ -60,6 +68,7 @@ void client_core_destroy(struct client_core *core)
     }
     calls_fini(core);
     names_fini(core);
+    scope_free(core->spare_run);
     slab_book_fini(&core->slabs);
     id_map_fini(&core->asks_by_token);
     free(core->pins);
@@ -91,18 +100,49 @@ int client_scope_begin(struct client_core *core, uint64_t number, struct task_id
     return 0;
 }
 
+/* One run ends before the next one begins, as a rule, and most end without a word: the memory is used again. */
+static struct client_scope *run_take(struct client_core *core)
+{
+    struct client_scope *scope = core->spare_run;
+    core->spare_run = NULL;
+    if (scope != NULL) {
+        return scope;
+    }
+    scope = malloc(sizeof *scope);
+    struct say_entry *untold = say_entry_new(WIRE_RUN, sizeof untold->u.run);
+    if (scope == NULL || untold == NULL) {
+        free(scope);
+        free(untold);
+        return NULL;
+    }
+    scope->untold = untold;
+    return scope;
+}
+
+static void scope_drop(struct client_core *core, struct client_scope *scope)
+{
+    if (scope->untold != NULL && core->spare_run == NULL) {
+        core->spare_run = scope;
+    } else if (scope != &core->root) {
+        scope_free(scope);
+    }
+}
+
 int client_run_begin(struct client_core *core, uint64_t run, struct task_id task)
 {
-    struct say_entry *untold = say_entry_new(WIRE_RUN, sizeof untold->u.run);
-    int status = untold == NULL ? ROOST_ENOMEM
-                                : client_scope_begin(core, run, task, run_prefix(task, core->root.prefix, run));
-    if (status != 0) {
-        free(untold);
-        return status;
+    if (core_scope(core, run) != NULL) {
+        return ROOST_EEXIST;
     }
+    struct client_scope *scope = run_take(core);
+    if (scope == NULL) {
+        return ROOST_ENOMEM;
+    }
+    struct say_entry *untold = scope->untold;
+    scope_init(core, scope, run, task, run_prefix(task, core->root.prefix, run));
+    scope->untold = untold;
     untold->u.run.run = run;
     untold->u.run.task = task;
-    core_scope(core, run)->untold = untold;
+    core_note(core, 1, run);
     return 0;
 }
 
@@ -145,10 +185,7 @@ void client_scope_end(struct client_core *core, uint64_t number)
     sayings_drop_scope(core, number);
     list_remove(&scope->node);
     id_map_fini(&scope->names);
-    free(scope->untold);
-    if (scope != &core->root) {
-        free(scope);
-    }
+    scope_drop(core, scope);
     core_note(core, 2, number);
 }
 

@@ -161,6 +161,7 @@ struct client_core {
     struct list_node names_spare; /* at most NAMES_SPARE_MAX, to be used again */
     uint32_t names_spare_count;
     struct client_scope root;
+    struct client_scope *spare_run; /* of a run that ended without a word, with its `untold`; or NULL; owned */
     struct id_map asks_by_token;
     struct slab_book slabs;
     struct pin_slot *pins;

@@ -49,10 +49,13 @@ static int need_room(struct roost_task *task, size_t more)
     if (more <= task->args_capacity - task->args_count) {
         return 0;
     }
-    size_t capacity = task->args_count + more;
-    struct task_arg *args = realloc(task->args, capacity * sizeof *args);
+    size_t twice = 2 * task->args_capacity, wanted = task->args_count + more, capacity = wanted > twice ? wanted : twice;
+    struct task_arg *args = task_room(task, capacity * sizeof *args); /* the old ones stay as long as the task */
     if (args == NULL) {
         return error_set(ROOST_ENOMEM, "no memory for %zu arguments", capacity);
+    }
+    if (task->args_count > 0) {
+        memcpy(args, task->args, task->args_count * sizeof *args);
     }
     task->args = args;
     task->args_capacity = capacity;
@@ -99,7 +102,7 @@ bool task_values_find(const struct task_values *values, uint32_t index, const vo
 static int open_value(struct roost_task *task, roost_ref ref, const void *data, uint32_t bytes)
 {
     uint64_t begin, size;
-    void *copy = roost_scratch(task, bytes == 0 ? 1 : bytes);
+    void *copy = task_room(task, bytes);
     int status = copy == NULL ? ROOST_ENOMEM : range_resolve(ref, bytes, NULL, 0, &begin, &size);
     if (status == 0) {
         memcpy(copy, data, bytes);
@@ -200,7 +203,6 @@ void task_args_close(struct roost_task *task)
             task->rt->world->release(task->rt, task->args[i].pin);
         }
     }
-    free(task->args);
     task->args = NULL;
     task->args_count = task->args_capacity = 0;
 }
@@ -388,9 +390,9 @@ const void *roost_arg_value_(struct roost_task *task, size_t index, size_t size)
     if (arg == NULL && size <= sizeof zeros) {
         return zeros;
     }
-    void *copy = task == NULL ? NULL : roost_scratch(task, size);
+    void *copy = task == NULL ? NULL : task_room(task, size);
     if (copy == NULL) { /* there is no way to say so to who dereferences the answer */
         contract_broken("out of memory", "the value of an argument", __FILE__, __LINE__);
     }
-    return arg == NULL ? copy : memcpy(copy, arg->data, size);
+    return arg == NULL ? memset(copy, 0, size) : memcpy(copy, arg->data, size);
 }

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { WORKER_CONNECT_MS = 10000 };
+enum { WORKER_CONNECT_MS = 10000, ARENA_BYTES = 16384 };
 
 static _Noreturn void worker_end(int code)
 {
@@ -101,7 +101,12 @@ static struct spec *copy_spec(struct agent_link *link, const struct wire_task *t
 static void run_spec(struct roost *rt, const struct spec *spec, uint64_t run, uint64_t prefix, uint32_t attempt,
                      struct kept_results *kept, const struct task_values *values, struct task_end *end)
 {
-    struct roost_task task = { .rt = rt, .spec = spec, .run = run, .attempt = attempt, .kept = kept };
+    static _Alignas(64) unsigned char arena[ARENA_BYTES]; /* one attempt at a time */
+    struct roost_task task;
+    task_init(&task, rt, spec, run, attempt);
+    task.arena = arena;
+    task.arena_bytes = sizeof arena;
+    task.kept = kept;
     if (values != NULL) {
         task.values = *values;
     }

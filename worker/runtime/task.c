@@ -37,23 +37,40 @@ uint32_t roost_attempt(const struct roost_task *task) { return task == NULL ? 0 
 
 bool roost_stopping(const struct roost_task *task) { return task != NULL && task->rt->world->stopping(task->rt); }
 
-void *roost_scratch(struct roost_task *task, size_t size)
+void *task_room(struct roost_task *task, size_t size)
 {
     size_t bytes;
-    if (task == NULL || !size_add(size, sizeof(struct task_scratch) + 64, &bytes)) {
-        error_set(ROOST_EINVAL, "roost_scratch: %s", task == NULL ? "task is NULL" : "too large");
+    if (!size_add(size, sizeof(struct task_scratch) + 64, &bytes)) {
         return NULL;
     }
     bytes &= ~(size_t)63; /* a multiple of the alignment, as aligned_alloc() wants it */
+    if (bytes <= task->arena_bytes) {
+        unsigned char *room = task->arena;
+        task->arena += bytes;
+        task->arena_bytes -= bytes;
+        return room;
+    }
     struct task_scratch *scratch = aligned_alloc(64, bytes);
     if (scratch == NULL) {
-        error_set(ROOST_ENOMEM, "roost_scratch: no memory for %zu bytes", size);
         return NULL;
     }
-    memset(scratch, 0, bytes);
     scratch->next = task->scratch;
     task->scratch = scratch;
     return scratch->bytes;
+}
+
+void *roost_scratch(struct roost_task *task, size_t size)
+{
+    if (task == NULL) {
+        error_set(ROOST_EINVAL, "roost_scratch: task is NULL");
+        return NULL;
+    }
+    void *room = task_room(task, size);
+    if (room == NULL) {
+        error_set(ROOST_ENOMEM, "roost_scratch: no memory for %zu bytes", size);
+        return NULL;
+    }
+    return memset(room, 0, size);
 }
 
 static void scratch_free_all(struct roost_task *task)

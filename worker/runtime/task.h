@@ -57,16 +57,28 @@ struct roost_task {
     size_t args_count, args_capacity;
     uint8_t *results; /* enum result_state, spec->returns of them: in `few`, zero to begin with, if they fit */
     uint8_t few[8];
-    struct task_scratch *scratch;
-    int misuse; /* 0, or the status of the first wrong use of an argument */
-    char misuse_text[WIRE_TEXT_BYTES_MAX];
+    struct task_scratch *scratch; /* what the arena had no room for */
+    unsigned char *arena;         /* borrowed: memory for small things, aligned to 64, arena_bytes of it left; or NULL */
+    size_t arena_bytes;
+    int misuse;      /* 0, or the status of the first wrong use of an argument */
     bool has_failed; /* roost_fail() */
     int app_code;
-    char fail_text[WIRE_TEXT_BYTES_MAX];
     void *world;               /* inline.c: what the attempt has given so far */
     struct kept_results *kept; /* of a leased task: what goes back in the completion; else NULL */
     struct task_values values; /* of a leased task */
+    char misuse_text[WIRE_TEXT_BYTES_MAX]; /* these two mean nothing before there is something to say */
+    char fail_text[WIRE_TEXT_BYTES_MAX];
 };
+
+static inline void task_init(struct roost_task *task, struct roost *rt, const struct spec *spec, uint64_t run,
+                             uint32_t attempt)
+{
+    memset(task, 0, offsetof(struct roost_task, misuse_text));
+    task->rt = rt;
+    task->spec = spec;
+    task->run = run;
+    task->attempt = attempt;
+}
 
 /* How an attempt ended. */
 struct task_end {
@@ -75,8 +87,11 @@ struct task_end {
 };
 
 /* Run an attempt on this thread: see its arguments, call the function, complete its results, give everything back.
- * `task` has rt, spec, run, attempt and world; the scope `run` exists. Blocks as the function does. */
+ * `task` comes from task_init(), and has what its world adds; the scope `run` exists. Blocks as the function does. */
 void task_run(struct roost_task *task, struct task_end *end_out);
+
+/* Memory that lasts as long as the task, aligned to 64. NULL: there is none. */
+void *task_room(struct roost_task *task, size_t size);
 
 struct object_id task_result_id(const struct roost_task *task, uint32_t index);
 
