@@ -267,6 +267,7 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
         return false;
     }
     pthread_mutex_lock(&link->lock);
+    client_call_foresee(link->core, scope, spec);
     link_drain_locked(link);
     bool is_denied = link->lease_is_denied && link->leases_count == 0;
     if (is_denied || !wait_for_room_locked(link, scope)) {

@@ -105,6 +105,7 @@ static void split_fill(struct agent_link *link, const struct wait_request *reque
     for (uint32_t i = 0; i < request->total && ready < request->wanted; i++) {
         struct client_own_node *node = &split->own[split->own_count];
         struct object_id id = object_id_of(request->refs[i]);
+        client_foresee(link->core, request->refs, i, request->total);
         if (request->ready[i] != 0) {
             continue;
         }

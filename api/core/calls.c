@@ -29,7 +29,9 @@ enum {
     AHEAD_NS = 1000000, /* of work in one ring: more would wait behind it while others idle */
     PACE_PRIOR_NS = 100000,
     PACE_NS_MIN = 1000,
-    PACE_SHIFT = 3 /* a new duration weighs an eighth */
+    PACE_SHIFT = 3, /* a new duration weighs an eighth */
+    NEEDS_AHEAD = 4,
+    CALL_AHEAD_BYTES = 640
 };
 
 void calls_init(struct client_core *core)
@@ -205,6 +207,20 @@ static struct client_call *call_new(uint64_t scope, const struct spec *spec)
     return call;
 }
 
+void client_call_foresee(const struct client_core *core, uint64_t number, const struct spec *spec)
+{
+    const struct client_scope *scope = core_scope(core, number);
+    for (uint32_t i = 0; scope != NULL && i < spec->args_count && i < NEEDS_AHEAD; i++) {
+        roost_ref ref;
+        if (spec_arg_ref(&spec_args(spec)[i], &ref)) {
+            id_map_prefetch(&scope->names, object_id_key(object_id_of(ref)));
+        }
+    }
+    if (scope != NULL) {
+        id_map_prefetch(&scope->names, object_id_key(result_id(spec->task, 0)));
+    }
+}
+
 int client_call_add(struct client_core *core, uint64_t number, const struct spec *spec, bool others_are_here,
                     uint64_t now_ns)
 {
@@ -243,6 +259,9 @@ struct client_call *client_call_next(struct client_core *core, struct client_lea
         return NULL;
     }
     struct client_call *call = CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue);
+    if (call->of_queue.next != &core->calls_queued) {
+        prefetch_all(CONTAINER_OF(call->of_queue.next, struct client_call, of_queue), CALL_AHEAD_BYTES);
+    }
     struct client_lease *best = NULL;
     LIST_EACH (at, &core->leases) {
         struct client_lease *lease = CONTAINER_OF(at, struct client_lease, of_core);
@@ -332,6 +351,33 @@ bool client_call_try_again(struct client_core *core, struct client_call *call, u
 
 /* ---- completed ---- */
 
+static const struct client_call *call_behind(const struct client_lease *lease, const struct list_node *node)
+{
+    return node->next == &lease->pushed ? NULL : CONTAINER_OF(node->next, const struct client_call, of_queue);
+}
+
+/* The calls at the head of the lease are done one after the other, soon: what that reads is asked for, each step with what
+ * the one before has brought. By the time it is done, a call of a large graph is in no cache, nor is the one that needs
+ * its result, which is pushed then. */
+static void foresee_done(const struct client_lease *lease)
+{
+    const struct client_call *first = call_behind(lease, &lease->pushed);
+    const struct client_call *second = first == NULL ? NULL : call_behind(lease, &first->of_queue);
+    const struct client_call *third = second == NULL ? NULL : call_behind(lease, &second->of_queue);
+    if (third == NULL) {
+        return;
+    }
+    prefetch_all(third, sizeof *third + sizeof third->results[0] + NEEDS_AHEAD * sizeof(struct need));
+    __builtin_prefetch(second->results[0].name, 1);
+    __builtin_prefetch(second->results[0].needs.next, 1);
+    for (uint32_t i = 0; i < second->needs_count && i < NEEDS_AHEAD; i++) {
+        __builtin_prefetch(second->needs[i].name, 1);
+    }
+    if (!list_is_empty(&first->results[0].needs)) {
+        prefetch_all(CONTAINER_OF(first->results[0].needs.next, const struct need, of_result)->call, CALL_AHEAD_BYTES);
+    }
+}
+
 struct client_call *client_call_at(struct list_node *of_queue)
 {
     return CONTAINER_OF(of_queue, struct client_call, of_queue);
@@ -369,6 +415,7 @@ void client_call_done(struct client_core *core, struct client_call *call, const 
     }
     unpush(core, call);
     call->state = CALL_DONE;
+    foresee_done(call->lease);
     own_results_take(core, call, done);
     needs_end(core, call);
     call_drop_if_over(call);

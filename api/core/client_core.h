@@ -118,6 +118,8 @@ static inline int client_free(struct client_core *core, uint64_t scope, struct o
     const roost_ref ref = object_ref(id);
     return client_free_many(core, scope, &ref, 1) == 1 ? 0 : ROOST_ENOENT;
 }
+/* Something will be done about number `i` of the refs now, and about the next ones soon: what that reads is asked for. */
+void client_foresee(const struct client_core *core, const roost_ref *refs, size_t i, size_t count);
 uint32_t client_holds(const struct client_core *core, uint64_t scope, struct object_id id);
 /* Does any scope hold or tie it? Then it is no object that was given up, whatever the table still says of an earlier
  * one: a call that is made again gives its results the same ids. */
@@ -222,6 +224,8 @@ struct client_done {
 /* May a call go through a lease at all, by its options and shape? One function, for all who ask. */
 bool client_call_may_lease(const struct spec *spec);
 
+/* It will be added soon: the searches of that are asked for. */
+void client_call_foresee(const struct client_core *core, uint64_t scope, const struct spec *spec);
 /* The call waits for a lease, and before that for those of its arguments that are pending results of such calls; its
  * own results are held by the scope, pending, this process's own. ROOST_EEXIST: it has to go the agent's way (a call
  * made again, an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ENOENT: it

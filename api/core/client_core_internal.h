@@ -94,6 +94,7 @@ struct client_flight {
     struct object_id ties[];
 };
 
+enum { CACHE_LINE_BYTES = 64 };
 #define PIN_NONE UINT32_MAX
 
 struct pin_slot {
@@ -130,10 +131,11 @@ struct client_call {
     uint64_t scope;
     struct client_lease *lease;
     uint64_t ticket, queued_ns, expected_ns;
-    uint64_t function;              /* hash of its name */
-    uint32_t attempt, results_left; /* results with a name */
-    uint32_t needs_left;            /* while WAITING */
-    struct client_call *above;      /* while it is let out: the call that needs it */
+    uint64_t function; /* hash of its name */
+    uint32_t attempt;
+    uint32_t results_count, results_left; /* results; those with a name */
+    uint32_t needs_left;                  /* while WAITING */
+    struct client_call *above;            /* while it is let out: the call that needs it */
     uint32_t needs_visited;
     bool is_orphan;  /* its scope has ended */
     bool is_urgent;  /* PUSHED, and counted in calls_urgent_count */
@@ -172,6 +174,13 @@ struct client_core {
     char ended_text[WIRE_TEXT_BYTES_MAX + 1];
     uint64_t hash;
 };
+
+static inline void prefetch_all(const void *memory, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += CACHE_LINE_BYTES) {
+        __builtin_prefetch((const char *)memory + at, 1);
+    }
+}
 
 /* client_core.c */
 /* Something is about to be said under the scope. */

@@ -164,14 +164,28 @@ static int keep(struct client_core *core, struct client_scope *scope, struct obj
     return 0;
 }
 
-/* What the searches after number `i` will read: their place in the map, then their name. */
-static void prefetch(const struct client_scope *scope, const roost_ref *refs, size_t i, size_t count)
+/* Their places in the map, then their names, then what those stand for: each step reads what the one before asked for. */
+static void foresee(const struct client_scope *scope, const roost_ref *refs, size_t i, size_t count)
 {
     if (i + LOOK_AHEAD < count) {
         id_map_prefetch(&scope->names, object_id_key(object_id_of(refs[i + LOOK_AHEAD])));
     }
     if (i + LOOK_AHEAD / 2 < count) {
         __builtin_prefetch(name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 2])), 1);
+    }
+    const struct client_name *name = i + LOOK_AHEAD / 4 < count
+                                         ? name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 4]))
+                                         : NULL;
+    if (name != NULL && name->result != NULL) {
+        prefetch_all(name->result, sizeof *name->result);
+        __builtin_prefetch(name->result->call, 1);
+    }
+}
+
+void client_foresee(const struct client_core *core, const roost_ref *refs, size_t i, size_t count)
+{
+    LIST_EACH (at, &core->scopes) {
+        foresee(CONTAINER_OF(at, struct client_scope, node), refs, i, count);
     }
 }
 
@@ -192,7 +206,7 @@ size_t client_free_many(struct client_core *core, uint64_t number, const roost_r
     struct client_scope *scope = core_scope(core, number);
     for (size_t i = 0; i < count; i++) {
         if (scope != NULL) {
-            prefetch(scope, refs, i, count);
+            foresee(scope, refs, i, count);
         }
         if (scope == NULL || !give_up(core, scope, object_id_of(refs[i]))) {
             return i;
@@ -206,7 +220,7 @@ int client_keep_many(struct client_core *core, uint64_t number, const roost_ref 
     struct client_scope *scope = core_scope(core, number);
     int status = scope == NULL ? ROOST_ESTATE : 0;
     for (size_t i = 0; i < count && status == 0; i++) {
-        prefetch(scope, refs, i, count);
+        foresee(scope, refs, i, count);
         status = keep(core, scope, object_id_of(refs[i]));
         if (status != 0) {
             client_free_many(core, number, refs, i);

@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define PIN_PRIVATE (UINT64_C(1) << 63)
-enum { PIN_GENERATIONS = 0x7fffffff, PINS_FIRST = 64, LINE_BYTES = 64 };
+enum { PIN_GENERATIONS = 0x7fffffff, PINS_FIRST = 64 };
 
 static void object_set_state(struct client_core *core, struct client_object *object, enum object_state state)
 {
@@ -208,13 +208,6 @@ bool client_object_view(struct client_core *core, struct object_id id, struct wi
 
 /* ---- looking at many: each step asks for what the next one reads ---- */
 
-static void prefetch_object(const struct client_object *object)
-{
-    for (size_t at = 0; at < sizeof *object; at += LINE_BYTES) {
-        __builtin_prefetch((const char *)object + at, 1);
-    }
-}
-
 static void prefetch_slots(const struct client_core *core, const roost_ref *refs, size_t count)
 {
     LIST_EACH (at, &core->scopes) {
@@ -251,7 +244,7 @@ size_t client_objects_view(struct client_core *core, const roost_ref *refs, size
     prefetch_slots(core, refs, count);
     count = find_names(core, refs, count, names);
     for (size_t i = 0; i < count && names[i]->object != NULL; i++) {
-        prefetch_object(names[i]->object);
+        prefetch_all(names[i]->object, sizeof *names[i]->object);
         seen++;
     }
     for (size_t i = 0; i < seen; i++) {
@@ -275,7 +268,7 @@ void client_objects_unview(struct client_core *core, const uint64_t *pins, size_
     for (size_t i = 0; i < count; i++) {
         bool is_known = (pins[i] & PIN_PRIVATE) != 0 && (uint32_t)pins[i] < core->pins_count;
         if (is_known && core->pins[(uint32_t)pins[i]].object != NULL) {
-            prefetch_object(core->pins[(uint32_t)pins[i]].object);
+            prefetch_all(core->pins[(uint32_t)pins[i]].object, sizeof(struct client_object));
         }
     }
     for (size_t i = 0; i < count; i++) {

@@ -48,7 +48,7 @@ static void unname(struct client_core *core, struct client_call *call, uint32_t 
 
 int own_results_begin(struct client_core *core, struct client_scope *scope, struct client_call *call)
 {
-    call->results_left = call->spec->returns;
+    call->results_count = call->results_left = call->spec->returns;
     for (uint32_t i = 0; i < call->results_left; i++) {
         struct own_result *result = &call->results[i];
         result->call = call;
@@ -69,7 +69,7 @@ int own_results_begin(struct client_core *core, struct client_scope *scope, stru
 
 void own_results_fini(struct client_call *call)
 {
-    for (uint32_t i = 0; i < call->spec->returns; i++) {
+    for (uint32_t i = 0; i < call->results_count; i++) {
         drop_data(&call->results[i]);
     }
 }

@@ -49,7 +49,8 @@ static int need_room(struct roost_task *task, size_t more)
     if (more <= task->args_capacity - task->args_count) {
         return 0;
     }
-    size_t twice = 2 * task->args_capacity, wanted = task->args_count + more, capacity = wanted > twice ? wanted : twice;
+    size_t twice = 2 * task->args_capacity, wanted = task->args_count + more,
+           capacity = wanted > twice ? wanted : twice;
     struct task_arg *args = task_room(task, capacity * sizeof *args); /* the old ones stay as long as the task */
     if (args == NULL) {
         return error_set(ROOST_ENOMEM, "no memory for %zu arguments", capacity);

@@ -58,14 +58,14 @@ struct roost_task {
     uint8_t *results; /* enum result_state, spec->returns of them: in `few`, zero to begin with, if they fit */
     uint8_t few[8];
     struct task_scratch *scratch; /* what the arena had no room for */
-    unsigned char *arena;         /* borrowed: memory for small things, aligned to 64, arena_bytes of it left; or NULL */
+    unsigned char *arena; /* borrowed: memory for small things, aligned to 64, arena_bytes of it left; or NULL */
     size_t arena_bytes;
     int misuse;      /* 0, or the status of the first wrong use of an argument */
     bool has_failed; /* roost_fail() */
     int app_code;
-    void *world;               /* inline.c: what the attempt has given so far */
-    struct kept_results *kept; /* of a leased task: what goes back in the completion; else NULL */
-    struct task_values values; /* of a leased task */
+    void *world;                           /* inline.c: what the attempt has given so far */
+    struct kept_results *kept;             /* of a leased task: what goes back in the completion; else NULL */
+    struct task_values values;             /* of a leased task */
     char misuse_text[WIRE_TEXT_BYTES_MAX]; /* these two mean nothing before there is something to say */
     char fail_text[WIRE_TEXT_BYTES_MAX];
 };
