@@ -13,6 +13,7 @@
 #include "worker/runtime/task.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define PIN_IS_PRIVATE (UINT64_C(1) << 63)
 #define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
@@ -188,6 +189,25 @@ int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_
 }
 
 /* ---- many ---- */
+
+void agent_peek_run(struct roost *rt, const roost_ref *refs, size_t count, enum peek *answers_out)
+{
+    static const enum peek answers[] = {
+        [CLIENT_OWN_NOT] = PEEK_UNKNOWN, [CLIENT_OWN_PENDING] = PEEK_PENDING, [CLIENT_OWN_SEALED] = PEEK_READY
+    };
+    struct agent_link *link = link_of(rt);
+    memset(answers_out, 0, count * sizeof *answers_out);
+    if (!atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
+        return;
+    }
+    pthread_mutex_lock(&link->lock);
+    leases_drain_locked(link); /* they may have come since anybody looked */
+    for (size_t i = 0; i < count; i++) {
+        client_foresee(link->core, refs, i, count);
+        answers_out[i] = answers[client_own_look(link->core, object_id_of(refs[i]), NULL)];
+    }
+    pthread_mutex_unlock(&link->lock);
+}
 
 static size_t look_at_private(struct agent_link *link, const roost_ref *refs, size_t count,
                               struct store_view *views_out)

@@ -118,6 +118,7 @@ const struct world world_agent = {
     .result = agent_result,
     .look = agent_look,
     .release = agent_release,
+    .peek_run = agent_peek_run,
     .look_run = agent_look_run,
     .release_many = agent_release_many,
     .wait = agent_wait,

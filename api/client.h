@@ -67,6 +67,9 @@ enum look_how {
     LOOK_LASTING /* for the user: unless it is very small it is brought into the store; may wait for room */
 };
 
+enum peek { PEEK_UNKNOWN, PEEK_PENDING, PEEK_READY };
+enum { PEEKS_AT_ONCE = 64 };
+
 /* What lies behind a connection. Scopes are those of objectstore/wire.h. */
 struct world {
     void (*close)(struct roost *rt);
@@ -83,6 +86,8 @@ struct world {
     /* Answers as store_map_get() does, without waiting. What it pins (pin != 0) is released with release(). */
     int (*look)(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
     void (*release)(struct roost *rt, uint64_t pin);
+    /* What this process knows by itself of results of its own calls, of at most PEEKS_AT_ONCE refs. NULL: nothing. */
+    void (*peek_run)(struct roost *rt, const roost_ref *refs, size_t count, enum peek *answers_out);
     /* Lasting looks at the first of `count` refs, a few at once, as long as the answer is 0; returns how many were
      * seen. The next one, if any, wants look(). NULL: all do. */
     size_t (*look_run)(struct roost *rt, const roost_ref *refs, size_t count, struct store_view *views_out);

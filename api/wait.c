@@ -55,11 +55,16 @@ static void mark(struct wait_state *state, struct waited *waited)
  * come first are not ready it gets many at once. `wanted` of 0 asks about all. */
 static size_t look_at_first(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool *ready_out)
 {
+    enum peek peeks[PEEKS_AT_ONCE] = { PEEK_UNKNOWN };
     size_t ready = 0, end = count;
     memset(ready_out, 0, count * sizeof *ready_out);
     for (size_t i = 0; i < end; i++) {
         roost_ref ref = refs[i];
-        ready_out[i] = is_ready_here(rt, &ref);
+        size_t place = i % PEEKS_AT_ONCE, left = end - i;
+        if (place == 0 && rt->world->peek_run != NULL) {
+            rt->world->peek_run(rt, &refs[i], left < PEEKS_AT_ONCE ? left : PEEKS_AT_ONCE, peeks);
+        }
+        ready_out[i] = peeks[place] == PEEK_UNKNOWN ? is_ready_here(rt, &ref) : peeks[place] == PEEK_READY;
         ready += ready_out[i];
         if (ready_out[i] && ready == wanted) {
             end = 2 * (i + 1) < count ? 2 * (i + 1) : count;
