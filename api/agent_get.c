@@ -200,11 +200,17 @@ void agent_peek_run(struct roost *rt, const roost_ref *refs, size_t count, enum 
     if (!atomic_load_explicit(&link->has_own, memory_order_relaxed)) {
         return;
     }
+    bool is_drained = false;
     pthread_mutex_lock(&link->lock);
-    leases_drain_locked(link); /* they may have come since anybody looked */
     for (size_t i = 0; i < count; i++) {
         client_foresee(link->core, refs, i, count);
-        answers_out[i] = answers[client_own_look(link->core, object_id_of(refs[i]), NULL)];
+        enum client_own own = client_own_look(link->core, object_id_of(refs[i]), NULL);
+        if (own == CLIENT_OWN_PENDING && !is_drained) { /* it may have come since anybody looked */
+            is_drained = true;
+            leases_drain_locked(link);
+            own = client_own_look(link->core, object_id_of(refs[i]), NULL);
+        }
+        answers_out[i] = answers[own];
     }
     pthread_mutex_unlock(&link->lock);
 }

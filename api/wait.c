@@ -56,15 +56,18 @@ static void mark(struct wait_state *state, struct waited *waited)
 static size_t look_at_first(struct roost *rt, const roost_ref *refs, size_t count, size_t wanted, bool *ready_out)
 {
     enum peek peeks[PEEKS_AT_ONCE] = { PEEK_UNKNOWN };
-    size_t ready = 0, end = count;
+    size_t ready = 0, end = count, peeked = 0, run = 0;
     memset(ready_out, 0, count * sizeof *ready_out);
     for (size_t i = 0; i < end; i++) {
         roost_ref ref = refs[i];
-        size_t place = i % PEEKS_AT_ONCE, left = end - i;
-        if (place == 0 && rt->world->peek_run != NULL) {
-            rt->world->peek_run(rt, &refs[i], left < PEEKS_AT_ONCE ? left : PEEKS_AT_ONCE, peeks);
+        if (i == peeked + run && rt->world->peek_run != NULL) { /* longer and longer runs: the first may be enough */
+            size_t longer = run == 0 ? 1 : 2 * run < PEEKS_AT_ONCE ? 2 * run : PEEKS_AT_ONCE;
+            peeked = i;
+            run = longer < end - i ? longer : end - i;
+            rt->world->peek_run(rt, &refs[i], run, peeks);
         }
-        ready_out[i] = peeks[place] == PEEK_UNKNOWN ? is_ready_here(rt, &ref) : peeks[place] == PEEK_READY;
+        enum peek peek = peeks[i - peeked < run ? i - peeked : 0];
+        ready_out[i] = peek == PEEK_UNKNOWN ? is_ready_here(rt, &ref) : peek == PEEK_READY;
         ready += ready_out[i];
         if (ready_out[i] && ready == wanted) {
             end = 2 * (i + 1) < count ? 2 * (i + 1) : count;

@@ -321,6 +321,18 @@ void pins_set_add(struct pins_set *set, uint64_t name)
     set->names[place] = name;
 }
 
+bool pins_page_is_empty(const struct pins_page *page, uint32_t page_number)
+{
+    uint32_t mark = atomic_load_explicit(&page->high_water, memory_order_seq_cst);
+    uint32_t slots = pins_page_slots(page_number);
+    for (uint32_t i = 0; i < mark && i < slots; i++) {
+        if (atomic_load_explicit(&page->slots[i], memory_order_seq_cst) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 uint32_t pins_set_scan(struct pins_set *set, const struct pins_page *page, uint32_t page_number)
 {
     uint32_t mark = atomic_load_explicit(&page->high_water, memory_order_seq_cst), pins = 0;

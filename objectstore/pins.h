@@ -123,6 +123,9 @@ void pins_set_add(struct pins_set *set, uint64_t name);
  * entries of the set were retired (table_retire, table_update). */
 uint32_t pins_set_scan(struct pins_set *set, const struct pins_page *page, uint32_t page_number);
 
+/* Would a scan find nothing? Under the same condition. */
+bool pins_page_is_empty(const struct pins_page *page, uint32_t page_number);
+
 /* Was it pinned in one of the pages? It must have been added. */
 bool pins_set_is_pinned(const struct pins_set *set, uint64_t name);
 

@@ -15,6 +15,7 @@
 #include "common/bytes.h"
 #include "common/contract.h"
 #include "common/error.h"
+#include "common/prefetch.h"
 #include "objectstore/copy.h"
 #include "objectstore/map.h"
 
@@ -26,7 +27,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { WAITING_FIRST = 256, SCAN_MIN = 64 };
+enum { WAITING_FIRST = 256, SCAN_MIN = 64, SCAN_AHEAD = 8 };
 
 struct store_client {
     struct store *store;
@@ -288,6 +289,18 @@ bool store_scan_is_due(const struct store *store)
     return store->waiting_count >= enough || (store->waiting_count > 0 && table_room_is_wanted(&store->table));
 }
 
+static bool nothing_is_pinned(const struct store *store)
+{
+    for (const struct store_client *client = store->clients; client != NULL; client = client->next) {
+        for (uint32_t page = 0; page < client->pages_count; page++) {
+            if (!pins_page_is_empty(client->pages[page], page)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static void look_at_all_pins(struct store *store, struct pins_set *set)
 {
     store->pins_seen = 0;
@@ -298,8 +311,8 @@ static void look_at_all_pins(struct store *store, struct pins_set *set)
     }
 }
 
-/* Those of [at, end) that are pinned stay in front, the last of all take the places of the others; the next scan begins
- * behind the pinned. */
+/* Those of [at, end) that are pinned (none, if `set` is NULL) stay in front, the last of all take the places of the others;
+ * the next scan begins behind the pinned. */
 static int take_unpinned(struct store *store, const struct pins_set *set, uint32_t at, uint32_t end,
                          uint64_t *tokens_out)
 {
@@ -307,7 +320,10 @@ static int take_unpinned(struct store *store, const struct pins_set *set, uint32
     int count = 0;
     for (uint32_t i = at; i < end; i++) {
         const struct store_waiting *waiting = &store->waiting[i];
-        if (pins_set_is_pinned(set, waiting->name)) {
+        if (i + SCAN_AHEAD < end) {
+            prefetch_lines(&store->table.slots[store->waiting[i + SCAN_AHEAD].index], sizeof(struct table_slot));
+        }
+        if (set != NULL && pins_set_is_pinned(set, waiting->name)) {
             store->waiting[kept++] = *waiting;
             continue;
         }
@@ -330,6 +346,10 @@ int store_scan(struct store *store, uint64_t *tokens_out, uint32_t capacity)
     struct pins_set set;
     uint32_t at = store->waiting_next, left = store->waiting_count - at;
     uint32_t end = at + (left < capacity ? left : capacity);
+    if (nothing_is_pinned(store)) {
+        store->pins_seen = 0;
+        return take_unpinned(store, NULL, at, end, tokens_out);
+    }
     int status = pins_set_init(&set, end - at);
     if (status != 0) {
         return status;

@@ -260,7 +260,7 @@ struct client_call *client_call_next(struct client_core *core, struct client_lea
     }
     struct client_call *call = CONTAINER_OF(core->calls_queued.next, struct client_call, of_queue);
     if (call->of_queue.next != &core->calls_queued) {
-        prefetch_all(CONTAINER_OF(call->of_queue.next, struct client_call, of_queue), CALL_AHEAD_BYTES);
+        prefetch_lines(CONTAINER_OF(call->of_queue.next, struct client_call, of_queue), CALL_AHEAD_BYTES);
     }
     struct client_lease *best = NULL;
     LIST_EACH (at, &core->leases) {
@@ -367,14 +367,15 @@ static void foresee_done(const struct client_lease *lease)
     if (third == NULL) {
         return;
     }
-    prefetch_all(third, sizeof *third + sizeof third->results[0] + NEEDS_AHEAD * sizeof(struct need));
+    prefetch_lines(third, sizeof *third + sizeof third->results[0] + NEEDS_AHEAD * sizeof(struct need));
     __builtin_prefetch(second->results[0].name, 1);
     __builtin_prefetch(second->results[0].needs.next, 1);
     for (uint32_t i = 0; i < second->needs_count && i < NEEDS_AHEAD; i++) {
         __builtin_prefetch(second->needs[i].name, 1);
     }
     if (!list_is_empty(&first->results[0].needs)) {
-        prefetch_all(CONTAINER_OF(first->results[0].needs.next, const struct need, of_result)->call, CALL_AHEAD_BYTES);
+        prefetch_lines(CONTAINER_OF(first->results[0].needs.next, const struct need, of_result)->call,
+                       CALL_AHEAD_BYTES);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "api/core/client_core.h"
 #include "common/hash.h"
 #include "common/id_map.h"
+#include "common/prefetch.h"
 #include "objectstore/slab.h"
 
 /* Anything that waits for its turn in the ring of requests. */
@@ -94,7 +95,6 @@ struct client_flight {
     struct object_id ties[];
 };
 
-enum { CACHE_LINE_BYTES = 64 };
 #define PIN_NONE UINT32_MAX
 
 struct pin_slot {
@@ -174,13 +174,6 @@ struct client_core {
     char ended_text[WIRE_TEXT_BYTES_MAX + 1];
     uint64_t hash;
 };
-
-static inline void prefetch_all(const void *memory, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += CACHE_LINE_BYTES) {
-        __builtin_prefetch((const char *)memory + at, 1);
-    }
-}
 
 /* client_core.c */
 /* Something is about to be said under the scope. */

@@ -177,7 +177,7 @@ static void foresee(const struct client_scope *scope, const roost_ref *refs, siz
                                          ? name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 4]))
                                          : NULL;
     if (name != NULL && name->result != NULL) {
-        prefetch_all(name->result, sizeof *name->result);
+        prefetch_lines(name->result, sizeof *name->result);
         __builtin_prefetch(name->result->call, 1);
     }
 }

@@ -244,7 +244,7 @@ size_t client_objects_view(struct client_core *core, const roost_ref *refs, size
     prefetch_slots(core, refs, count);
     count = find_names(core, refs, count, names);
     for (size_t i = 0; i < count && names[i]->object != NULL; i++) {
-        prefetch_all(names[i]->object, sizeof *names[i]->object);
+        prefetch_lines(names[i]->object, sizeof *names[i]->object);
         seen++;
     }
     for (size_t i = 0; i < seen; i++) {
@@ -268,7 +268,7 @@ void client_objects_unview(struct client_core *core, const uint64_t *pins, size_
     for (size_t i = 0; i < count; i++) {
         bool is_known = (pins[i] & PIN_PRIVATE) != 0 && (uint32_t)pins[i] < core->pins_count;
         if (is_known && core->pins[(uint32_t)pins[i]].object != NULL) {
-            prefetch_all(core->pins[(uint32_t)pins[i]].object, sizeof(struct client_object));
+            prefetch_lines(core->pins[(uint32_t)pins[i]].object, sizeof(struct client_object));
         }
     }
     for (size_t i = 0; i < count; i++) {

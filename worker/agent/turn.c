@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TURN_ENTRIES_MAX = 100000, TURN_SCAN_MAX = 4096, TURN_LOOK_NS_MAX = 80000000 };
+enum { TURN_ENTRIES_MAX = 100000, TURN_SCAN_MAX = 4096, SCAN_AHEAD = 8, TURN_LOOK_NS_MAX = 80000000 };
 
 void daemon_step(struct daemon *daemon, struct core_event *event)
 {
@@ -232,6 +232,9 @@ static void scan(struct daemon *daemon)
     for (int taken = 0; is_due && taken >= 0; is_due = daemon->store->waiting_next != 0) {
         taken = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
         for (int i = 0; i < taken; i++) {
+            if (i + SCAN_AHEAD < taken) {
+                agent_foresee_done(daemon->core, tokens[i + SCAN_AHEAD], tokens[i + SCAN_AHEAD / 2]);
+            }
             is_done(daemon, tokens[i]);
         }
         found += taken > 0;

@@ -177,6 +177,9 @@ extern const struct core_vtable agent_core;
 /* The client is about to announce that object, perhaps: what the agent will look at is fetched. Changes nothing. */
 void agent_foresee(struct agent *agent, struct core_client client, struct object_id id);
 
+/* CORE_DONE of these tokens is about to come, of `next` earlier than of `soon`. Changes nothing. */
+void agent_foresee_done(const struct agent *agent, uint64_t soon, uint64_t next);
+
 /* id.hi of what a client puts outside any attempt. */
 uint64_t agent_client_prefix(const struct agent *agent, struct core_client client);
 

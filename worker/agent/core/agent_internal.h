@@ -95,6 +95,8 @@ struct object {
 
 /* NULL for what was never heard of, and for what is dying. */
 struct object *object_find(struct agent *agent, struct object_id id);
+/* Will be looked for soon, and (of an object in hand) read. */
+void object_foresee(const struct agent *agent, struct object_id soon, struct object_id next);
 struct object *object_demand(struct agent *agent, struct object_id id);                /* found or new, UNKNOWN */
 void object_expect(struct agent *agent, struct object *object, struct task *producer); /* UNKNOWN -> PENDING */
 /* The bytes are at value->place, in `lease`; `refs` are taken over. Publishes it, and tells everybody who waits.

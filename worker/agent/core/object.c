@@ -20,6 +20,7 @@
 #define LOG_TOPIC "object"
 #include "common/bytes.h"
 #include "common/log.h"
+#include "common/prefetch.h"
 #include "worker/agent/core/agent_internal.h"
 
 #include <stdio.h>
@@ -52,6 +53,21 @@ struct object *object_find(struct agent *agent, struct object_id id)
 {
     struct object *object = id_map_get(&agent->objects_by_id, object_id_key(id));
     return object != NULL && object->state != OBJECT_DYING ? object : NULL;
+}
+
+void object_foresee(const struct agent *agent, struct object_id soon, struct object_id next)
+{
+    id_map_prefetch(&agent->objects_by_id, object_id_key(soon));
+    prefetch_lines(id_map_get(&agent->objects_by_id, object_id_key(next)), sizeof(struct object));
+}
+
+void agent_foresee_done(const struct agent *agent, uint64_t soon, uint64_t next)
+{
+    if (agent_token_kind(soon) == AGENT_TOKEN_RETIRE && agent_token_kind(next) == AGENT_TOKEN_RETIRE) {
+        id_map_prefetch(&agent->objects_by_serial, serial_key(agent_token_serial(soon)));
+        const struct object *object = id_map_get(&agent->objects_by_serial, serial_key(agent_token_serial(next)));
+        prefetch_lines(object, sizeof *object);
+    }
 }
 
 static struct object *create(struct agent *agent, struct object_id id, enum object_state state)
@@ -613,6 +629,9 @@ void object_sweep(struct agent *agent)
     while (!list_is_empty(&agent->unnamed) && agent_has_room(agent)) {
         struct object *object = CONTAINER_OF(agent->unnamed.next, struct object, unnamed);
         list_remove(&object->unnamed);
+        if (!list_is_empty(&agent->unnamed)) {
+            prefetch_lines(CONTAINER_OF(agent->unnamed.next, struct object, unnamed), sizeof *object);
+        }
         let_go(agent, object);
     }
     agent->is_behind = agent->is_behind || !list_is_empty(&agent->unnamed);

@@ -9,10 +9,13 @@
  * Invariants: missing is the number of inputs that are on a consumers list.
  * Thread:     the agent's loop.
  */
+#include "common/prefetch.h"
 #include "worker/agent/core/agent_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { INPUTS_AHEAD = 8 };
 
 static void pin(struct input *input, struct object *bytes)
 {
@@ -135,9 +138,17 @@ static void follow(struct agent *agent, struct input *input)
     }
 }
 
+static void foresee(const struct inputs *inputs, uint32_t i)
+{
+    if (i + INPUTS_AHEAD < inputs->count) {
+        prefetch_lines(inputs->input[i + INPUTS_AHEAD].object, sizeof(struct object));
+    }
+}
+
 void inputs_look(struct agent *agent, struct task *task, struct inputs *inputs)
 {
     for (uint32_t i = 0; i < inputs->count && task->bad_input == NULL && !task->is_leaving; i++) {
+        foresee(inputs, i);
         look_at(agent, &inputs->input[i]);
         follow(agent, &inputs->input[i]);
     }
@@ -234,6 +245,7 @@ static void release(struct agent *agent, struct list_node *list)
         struct inputs *inputs = CONTAINER_OF(at, struct inputs, of_task);
         for (uint32_t i = 0; i < inputs->count; i++) {
             struct input *input = &inputs->input[i];
+            foresee(inputs, i);
             list_remove(&input->consumer);
             if (input->is_pinned) {
                 object_unpin(agent, input->bytes);

@@ -14,6 +14,17 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ARGS_AHEAD = 8 };
+
+static void foresee_args(const struct agent *agent, const struct spec *spec, uint32_t i)
+{
+    roost_ref soon, next;
+    if (i + ARGS_AHEAD < spec->args_count && spec_arg_ref(&spec_args(spec)[i + ARGS_AHEAD], &soon) &&
+        spec_arg_ref(&spec_args(spec)[i + ARGS_AHEAD / 2], &next)) {
+        object_foresee(agent, object_id_of(soon), object_id_of(next));
+    }
+}
+
 static void collect_args(struct agent *agent, struct task *task)
 {
     const struct spec *spec = task->spec;
@@ -28,6 +39,7 @@ static void collect_args(struct agent *agent, struct task *task)
     for (uint32_t i = 0; i < spec->args_count; i++) {
         const struct spec_arg *arg = &spec_args(spec)[i];
         roost_ref ref;
+        foresee_args(agent, spec, i);
         if (spec_arg_ref(arg, &ref)) {
             bool is_input = spec_arg_is_input(arg);
             input_set(agent, is_input ? &inputs->input[input++] : &handles->input[handle++],
