@@ -345,6 +345,27 @@ int task_ring_take_back(struct task_ring *ring, uint64_t ticket, struct task_rin
     return 0;
 }
 
+int task_ring_peek(const struct task_ring *ring, uint32_t index, struct task_ring_item *out)
+{
+    ROOST_PRE(index < ring->slots);
+    struct task_slot *slot = &ring->memory->slot[index];
+    uint64_t word = load_word(slot), ticket = word_ticket(word);
+    if (word != word_of(ticket, 0, TASK_SLOT_QUEUED) || (ticket & (ring->slots - 1)) != index) {
+        return 0;
+    }
+    uint32_t bytes = *(const volatile uint32_t *)&slot->bytes; /* once: it may change under our eyes */
+    if (bytes > TASK_PAYLOAD_BYTES_MAX) {
+        return 0;
+    }
+    out->ticket = ticket;
+    out->lease = slot->lease;
+    out->attempt = slot->attempt;
+    out->bytes = bytes;
+    memcpy(out->payload, slot->payload, bytes);
+    full_barrier(); /* all is read before the word is looked at again */
+    return load_word(slot) == word;
+}
+
 uint32_t task_ring_queued_count(const struct task_ring *ring)
 {
     uint32_t count = 0;

@@ -89,6 +89,10 @@ bool task_ring_has_queued(struct task_ring *ring);
  * line. */
 bool task_ring_has_ahead(const struct task_ring *ring, uint32_t count);
 
+/* Copy out the task of slot `index` while it stays queued: to be looked at, not taken. 1: it was queued during the whole of
+ * the copy. 0: it is not, or went meanwhile, or its length cannot be. */
+int task_ring_peek(const struct task_ring *ring, uint32_t index, struct task_ring_item *out);
+
 /* How many are queued now. O(slots). */
 uint32_t task_ring_queued_count(const struct task_ring *ring);
 

@@ -16,7 +16,7 @@
 #include "common/task_ring.h"
 #include "objectstore/wire.h"
 
-enum { LEASE_PAGE_LAYOUT = 3 };
+enum { LEASE_PAGE_LAYOUT = 4 };
 #define LEASE_PAGE_MAGIC UINT64_C(0x65736165746f6f72)
 
 struct lease_page_head {
@@ -25,7 +25,11 @@ struct lease_page_head {
     uint64_t bytes;
     _Atomic uint64_t lease;  /* of the agent: the number of the lease that stands; 0: none, nothing else is valid yet */
     _Atomic uint32_t holder; /* of the agent: its client slot, whose bells the worker rings */
-    char function[ROOST_NAME_BYTES_MAX + 1]; /* of the worker: what it runs, for the lines that it prints */
+    char function[ROOST_NAME_BYTES_MAX + 1]; /* of the worker: what it runs or ran, for the lines that it prints */
+    struct {                                 /* of the worker: what it runs, for people */
+        _Atomic uint64_t ticket;             /* 0: nothing, or what follows is being written */
+        _Atomic uint64_t task_hi, task_lo, since_ns, attempt;
+    } runs;
 };
 
 struct lease_page_layout {
@@ -39,6 +43,20 @@ struct lease_page_layout lease_page_layout(void);
 void lease_page_format(void *memory);
 /* Is this memory laid out as we would? ROOST_EVERSION with a text. Once `lease` is not 0. */
 int lease_page_check(const void *memory, size_t bytes);
+
+/* What a worker runs. */
+struct lease_run {
+    uint64_t ticket;
+    struct task_id task;
+    uint64_t since_ns; /* CLOCK_MONOTONIC */
+    uint32_t attempt;
+    char function[ROOST_NAME_BYTES_MAX + 1]; /* when it is read; the writer gives its own */
+};
+/* The worker runs this, or nothing. A few stores: it is done for each task. `function` has at most ROOST_NAME_BYTES_MAX bytes. */
+void lease_page_begin(struct lease_page_head *page, const struct lease_run *run, const char *function);
+void lease_page_end(struct lease_page_head *page);
+/* For whoever lists what runs; the bytes are the worker's, and end. False: nothing does, or what does was changing. */
+bool lease_page_run(struct lease_page_head *page, struct lease_run *run_out);
 
 /* Who claims in the task ring; the agent is TASK_TAKER_AGENT. */
 enum { LEASE_TAKER_WORKER = 1, LEASE_TAKER_HOLDER = 2 };

@@ -423,7 +423,11 @@ enum proto_query_what {
     PROTO_QUERY_PULLS /* bytes that each node has pulled from each */
 };
 
-/* Answered by one or more PROTO_ROWS, the last of which says so. */
+/* Of what more than one process tells: the head, and each agent of the calls that are in the rings of its leases. */
+#define PROTO_TASKS_COLUMNS "task", "name", "state", "node", "attempt", "since_ms", "why"
+#define PROTO_WHY_COLUMNS   "id", "kind", "state", "why"
+
+/* Answered by one or more PROTO_ROWS, the last of which says so. An agent answers TASKS and WHY. */
 struct proto_query {
     uint32_t query; /* the asker's number of it */
     enum proto_query_what what;

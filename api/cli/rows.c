@@ -59,11 +59,6 @@ static enum column_kind kind_of(const char *column)
 
 ask_fn *rows_ask = query_head;
 
-struct fetching {
-    struct rows rows;
-    size_t capacity; /* of cells */
-};
-
 static char **copy_texts(const char *const *texts, size_t count)
 {
     char **copies = calloc(count + 1, sizeof *copies);
@@ -82,10 +77,15 @@ static bool columns_agree(const struct rows *rows, const struct proto_rows *part
     return agree;
 }
 
-static int take_part(void *arg, const struct proto_rows *part)
+static const char *cell_at(const struct rows *rows, size_t row, size_t column)
 {
-    struct fetching *fetching = arg;
-    struct rows *rows = &fetching->rows;
+    const char *cell = rows->cells[row * rows->columns_count + column];
+    return cell != NULL ? cell : ""; /* no memory for a copy */
+}
+
+int rows_take(void *arg, const struct proto_rows *part)
+{
+    struct rows *rows = arg;
     if (part->status < 0) {
         return error_set(part->status, "%s", part->text);
     }
@@ -94,17 +94,17 @@ static int take_part(void *arg, const struct proto_rows *part)
         rows->columns_count = rows->columns != NULL ? part->columns_count : 0;
     }
     if (!columns_agree(rows, part) || part->columns_count == 0 || part->cells_count % part->columns_count != 0) {
-        return error_set(ROOST_EIO, "the head's answer is no table");
+        return error_set(ROOST_EIO, "the answer is no table");
     }
     size_t used = rows->rows_count * rows->columns_count;
-    if (used + part->cells_count > fetching->capacity) {
+    if (used + part->cells_count > rows->cells_capacity) {
         size_t capacity = (used + part->cells_count) * 2;
         char **more = reallocarray(rows->cells, capacity, sizeof *more);
         if (more == NULL) {
             return error_set(ROOST_ENOMEM, "no memory for %zu rows", rows->rows_count);
         }
         rows->cells = more;
-        fetching->capacity = capacity;
+        rows->cells_capacity = capacity;
     }
     for (size_t i = 0; i < part->cells_count; i++) {
         rows->cells[used + i] = strdup(part->cells[i]);
@@ -114,19 +114,34 @@ static int take_part(void *arg, const struct proto_rows *part)
     return 0;
 }
 
+int rows_add(struct rows *rows, const struct rows *from, size_t row)
+{
+    const char *cells[PROTO_COLUMNS_MAX];
+    size_t count = from->columns_count < PROTO_COLUMNS_MAX ? from->columns_count : PROTO_COLUMNS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        cells[i] = cell_at(from, row, i);
+    }
+    const struct proto_rows part = { .total = rows->total,
+                                     .columns = (const char *const *)from->columns,
+                                     .columns_count = count,
+                                     .cells = cells,
+                                     .cells_count = count };
+    return rows_take(rows, &part);
+}
+
 int rows_fetch(const char *address, unsigned timeout_ms, enum proto_query_what what, const char *filter, uint32_t limit,
                struct rows *rows_out)
 {
-    struct fetching fetching = { .capacity = 0 };
+    struct rows rows = { .total = 0 };
     struct proto_message message = { .kind = PROTO_QUERY };
     message.u.query = (struct proto_query){ .query = 1, .what = what, .limit = limit, .filter = filter };
-    *rows_out = (struct rows){ .total = 0 };
-    int status = rows_ask(address, timeout_ms, &message, take_part, &fetching);
+    *rows_out = rows;
+    int status = rows_ask(address, timeout_ms, &message, rows_take, &rows);
     if (status != 0) {
-        rows_fini(&fetching.rows);
+        rows_fini(&rows);
         return status;
     }
-    *rows_out = fetching.rows;
+    *rows_out = rows;
     return 0;
 }
 
@@ -141,12 +156,6 @@ void rows_fini(struct rows *rows)
     free(rows->cells);
     free(rows->columns);
     *rows = (struct rows){ .total = 0 };
-}
-
-static const char *cell_at(const struct rows *rows, size_t row, size_t column)
-{
-    const char *cell = rows->cells[row * rows->columns_count + column];
-    return cell != NULL ? cell : ""; /* no memory for a copy */
 }
 
 const char *rows_cell(const struct rows *rows, size_t row, const char *column)

@@ -20,6 +20,7 @@ struct rows {
     size_t columns_count;
     char **cells; /* row by row */
     size_t rows_count;
+    size_t cells_capacity;
     uint64_t total; /* that match, beyond the limit too */
 };
 
@@ -27,6 +28,12 @@ struct rows {
 int rows_fetch(const char *address, unsigned timeout_ms, enum proto_query_what what, const char *filter, uint32_t limit,
                struct rows *rows_out);
 void rows_fini(struct rows *rows);
+
+/* A query_rows_fn: puts one part of an answer behind what `rows`, a struct rows, has. Errors: the part's own; ROOST_EIO: its
+ * columns are others, or it is no table; ROOST_ENOMEM. */
+int rows_take(void *rows, const struct proto_rows *part);
+/* The same with one row of another table; `total` stays. */
+int rows_add(struct rows *rows, const struct rows *from, size_t row);
 
 /* The cell in the column of that name, or "" when there is no such column. */
 const char *rows_cell(const struct rows *rows, size_t row, const char *column);

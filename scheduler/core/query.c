@@ -9,30 +9,26 @@
  * Thread:     the core's.
  */
 #include "common/error.h"
+#include "proto/row_filter.h"
 #include "scheduler/core/head_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS_COLUMNS = 12, ROWS_CELL_BYTES = 256, ROWS_PER_PART = 1024, ROWS_FILTERS = 8 };
-
-struct wish {
-    uint32_t column;
-    char value[ROWS_CELL_BYTES];
-};
+enum { ROWS_COLUMNS = 12, ROWS_PER_PART = 1024 };
 
 struct rows {
     struct head *head;
     struct core_peer peer;
     const struct proto_query *query;
     const char *const *columns;
-    uint32_t columns_count, wishes_count;
-    struct wish wishes[ROWS_FILTERS];
+    uint32_t columns_count;
+    struct row_filter filter;
     uint64_t total, given, limit;
     const char **cells; /* of the part that is being filled, or NULL */
     size_t cells_count;
-    char row[ROWS_COLUMNS][ROWS_CELL_BYTES];
+    char row[ROWS_COLUMNS][ROW_CELL_BYTES];
     uint32_t filled;
 };
 
@@ -69,17 +65,13 @@ static bool is_full(const struct rows *rows) { return rows->given >= rows->limit
 /* Does anybody read this cell of the present row? */
 static bool is_read(const struct rows *rows, uint32_t column)
 {
-    bool is_wished = !is_full(rows);
-    for (uint32_t i = 0; i < rows->wishes_count && !is_wished; i++) {
-        is_wished = rows->wishes[i].column == column;
-    }
-    return is_wished;
+    return !is_full(rows) || row_filter_reads(&rows->filter, column);
 }
 
 /* Rows of which no cell is read are counted without being written. */
 static bool is_only_counted(struct rows *rows)
 {
-    bool is_only = rows->wishes_count == 0 && is_full(rows);
+    bool is_only = rows->filter.count == 0 && is_full(rows);
     rows->total += is_only ? 1 : 0;
     return is_only;
 }
@@ -94,25 +86,15 @@ static void cell(struct rows *rows, const char *format, ...)
     }
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(rows->row[rows->filled++], ROWS_CELL_BYTES, format, arguments);
+    vsnprintf(rows->row[rows->filled++], ROW_CELL_BYTES, format, arguments);
     va_end(arguments);
-}
-
-static bool row_matches(const struct rows *rows)
-{
-    for (uint32_t i = 0; i < rows->wishes_count; i++) {
-        if (strcmp(rows->row[rows->wishes[i].column], rows->wishes[i].value) != 0) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static void end_row(struct rows *rows)
 {
     ROOST_PRE(rows->filled == rows->columns_count);
     rows->filled = 0;
-    if (!row_matches(rows)) {
+    if (!row_filter_matches(&rows->filter, (const char(*)[ROW_CELL_BYTES])rows->row)) {
         return;
     }
     rows->total++;
@@ -129,39 +111,6 @@ static void end_row(struct rows *rows)
     if (rows->cells_count == (size_t)ROWS_PER_PART * rows->columns_count) {
         send_part(rows);
     }
-}
-
-/* ------------------------------------------------------------------------------------------------ filters */
-
-static bool column_of(const struct rows *rows, const char *name, size_t size, uint32_t *column_out)
-{
-    for (uint32_t i = 0; i < rows->columns_count; i++) {
-        if (strlen(rows->columns[i]) == size && memcmp(rows->columns[i], name, size) == 0) {
-            *column_out = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* "state=running node=3". False: *wrong_out says what is not understood. */
-static bool parse_filter(struct rows *rows, const char **wrong_out)
-{
-    const char *at = rows->query->filter == NULL ? "" : rows->query->filter;
-    for (at += strspn(at, " "); *at != '\0'; at += strspn(at, " ")) {
-        size_t size = strcspn(at, " "), name = strcspn(at, "= ");
-        struct wish *wish = &rows->wishes[rows->wishes_count];
-        *wrong_out = at;
-        if (rows->wishes_count == ROWS_FILTERS || at[name] != '=' || size - name - 1 >= ROWS_CELL_BYTES ||
-            !column_of(rows, at, name, &wish->column)) {
-            return false;
-        }
-        memcpy(wish->value, at + name + 1, size - name - 1);
-        wish->value[size - name - 1] = '\0';
-        rows->wishes_count++;
-        at += size;
-    }
-    return true;
 }
 
 /* ------------------------------------------------------------------------------------------------ tables */
@@ -409,7 +358,7 @@ enum { TASKS_WHY = 6 }; /* the column */
 
 static void fill_task(struct rows *rows, const struct task *task)
 {
-    char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES] = "";
+    char text[ID_TEXT_BYTES], why[ROW_CELL_BYTES] = "";
     if (is_read(rows, TASKS_WHY)) {
         reason_of(rows->head, task, why, sizeof why);
     }
@@ -435,7 +384,7 @@ static void fill_tasks(struct rows *rows)
 
 static void fill_object(struct rows *rows, const struct object *object)
 {
-    char text[ID_TEXT_BYTES], held[ROWS_CELL_BYTES] = "", at[ROWS_CELL_BYTES] = "";
+    char text[ID_TEXT_BYTES], held[ROW_CELL_BYTES] = "", at[ROW_CELL_BYTES] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < head_object_holders_count(object) && used + 16 < sizeof held; i++) {
         used += (size_t)snprintf(held + used, sizeof held - used, "%s%u", i > 0 ? "," : "",
@@ -468,7 +417,7 @@ static void fill_objects(struct rows *rows)
 
 static void fill_why(struct rows *rows, struct id_key key)
 {
-    char text[ID_TEXT_BYTES], why[ROWS_CELL_BYTES];
+    char text[ID_TEXT_BYTES], why[ROW_CELL_BYTES];
     const struct task *task = head_task_find(rows->head, task_id_from(key));
     const struct object *object = head_object_find(rows->head, object_id_from(key));
     if (object != NULL) {
@@ -517,13 +466,13 @@ static void set_columns(struct rows *rows)
         COLUMNS_("job", "name", "node", "pid");
         break;
     case PROTO_QUERY_TASKS:
-        COLUMNS_("task", "name", "state", "node", "attempt", "since_ms", "why");
+        COLUMNS_(PROTO_TASKS_COLUMNS);
         break;
     case PROTO_QUERY_OBJECTS:
         COLUMNS_("object", "state", "size", "at", "held", "queued", "containers");
         break;
     case PROTO_QUERY_WHY:
-        COLUMNS_("id", "kind", "state", "why");
+        COLUMNS_(PROTO_WHY_COLUMNS);
         break;
     case PROTO_QUERY_PULLS:
         COLUMNS_("node", "from", "pulled_bytes");
@@ -572,17 +521,16 @@ void query_answer(struct head *head, struct core_peer peer, const struct proto_q
         refuse(&rows, ROOST_EINVAL, "an id is 32 hexadecimal digits");
         return;
     }
-    if (query->what != PROTO_QUERY_WHY && !parse_filter(&rows, &wrong)) {
-        char text[ROWS_CELL_BYTES];
+    if (query->what != PROTO_QUERY_WHY &&
+        !row_filter_parse(&rows.filter, query->filter, rows.columns, rows.columns_count, &wrong)) {
+        char text[ROW_CELL_BYTES];
         snprintf(text, sizeof text, "not a filter of these rows: %.*s", (int)strcspn(wrong, " "), wrong);
         refuse(&rows, ROOST_EINVAL, text);
         return;
     }
     fill(&rows, key);
     if (query->what == PROTO_QUERY_WHY && rows.total == 0) {
-        refuse(&rows, ROOST_ENOENT,
-               "the head knows no task and no object of this id; of a call that its driver alone knows of, "
-               "roost_explain() tells there");
+        refuse(&rows, ROOST_ENOENT, "the head knows no task and no object of this id");
         return;
     }
     send_part(&rows)->last = true;

@@ -23,6 +23,7 @@
 #include "worker/agent/chores.h"
 #include "worker/agent/core/agent.h"
 #include "worker/agent/daemon.h"
+#include "worker/agent/leased_calls.h"
 #include "worker/agent/network.h"
 
 #include <pthread.h>
@@ -203,6 +204,9 @@ bool forker_take(struct forker *forker, struct process *process);
 bool forker_adopt(struct process *process);
 /* Its process has ended: the core is told, and what it was asked for is done by starting. */
 void forker_is_over(struct forker *forker, int wait_status);
+
+/* answer.c: what a command asks; `fn` as in leased_calls_answer(). */
+int daemon_answer(struct daemon *daemon, uint32_t node, const struct proto_query *query, leased_rows_fn *fn, void *arg);
 
 /* output.c */
 struct worker_line { /* everything is borrowed for the call */

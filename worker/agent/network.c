@@ -3,6 +3,7 @@
  * Happy path: dial the head -> on_up -> the core lists; a message to an agent -> dial it by the address that the head
  *             gave -> what waited goes out -> answers come.
  * Failures:   the head is away -> dialed again for ever, the core goes on alone meanwhile.
+ *             a command asks what this node alone knows -> it is answered at once (answer.c), and has no way.
  *             an agent cannot be reached, or its session is lost -> the core is told, and asks another holder.
  *             the head declares a node dead, or gives this one a new life -> sessions of the old life are closed; who
  *             still greets as an earlier life than the head knows is refused.
@@ -125,6 +126,9 @@ static struct neighbour *find_neighbour(struct network *network, uint32_t number
  * not be told from the head. */
 static int on_hello_of_agent(void *arg, const struct proto_hello *hello)
 {
+    if (hello->role == PROTO_ROLE_COMMAND) {
+        return node_id_is_none(hello->node) ? 0 : error_set(ROOST_EINVAL, "a command that says that it is a node");
+    }
     if (hello->number == 0) {
         return error_set(ROOST_ESTATE, "the head has not welcomed this node yet");
     }
@@ -377,6 +381,9 @@ static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct
     struct network *network = arg;
     struct core_peer name = { hello->number, hello->incarnation };
     struct way *way = peer_arg(peer);
+    if (hello->role == PROTO_ROLE_COMMAND) {
+        return; /* it has no way: what it asks is answered at once */
+    }
     if (way != NULL && core_peer_key(way->peer) != core_peer_key(name)) {
         say_lost(network, way->peer); /* another life of that node answers */
         way_destroy(way);
@@ -398,10 +405,30 @@ static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct
     }
 }
 
+/* A failure is a command that has gone, and is not told. */
+static int send_rows(void *peer, const struct proto_rows *part)
+{
+    const struct proto_message message = { .kind = PROTO_ROWS, .u.rows = *part };
+    return peers_send(peer, &message);
+}
+
+static void on_command_message(struct network *network, struct peer *peer, const struct proto_message *message)
+{
+    if (message->kind == PROTO_QUERY) {
+        daemon_answer(network->daemon, network->number, &message->u.query, send_rows, peer);
+    } else {
+        peer_lose(peer, ROOST_EINVAL, "an agent takes questions of commands, and nothing else");
+    }
+}
+
 static void on_agent_message(void *arg, struct peer *peer, uint32_t batch, uint32_t seen,
                              const struct proto_message *message)
 {
     struct way *way = peer_arg(peer);
+    if (way == NULL) {
+        on_command_message(arg, peer, message);
+        return;
+    }
     struct core_event event = { .kind = CORE_MESSAGE,
                                 .u.message = { .peer = way->peer, .batch = batch, .seen = seen, .body = message } };
     to_core(arg, &event);
@@ -410,9 +437,8 @@ static void on_agent_message(void *arg, struct peer *peer, uint32_t batch, uint3
 static void on_agent_lost(void *arg, struct peer *peer, int status, const char *text)
 {
     struct way *way = peer_arg(peer);
-    log_info("event=agent_lost node=%u status=%s why=\"%.200s\"", way == NULL ? 0 : way->peer.node,
-             error_code_name(status), text);
     if (way != NULL) {
+        log_info("event=agent_lost node=%u status=%s why=\"%.200s\"", way->peer.node, error_code_name(status), text);
         say_lost(arg, way->peer);
     }
 }

@@ -235,15 +235,6 @@ static bool inputs_are_here(struct roost *rt, const struct spec *spec, const str
     return true;
 }
 
-/* For the lines that it prints. */
-static void note_function(struct agent_link *link, const struct spec *spec)
-{
-    const char *function = spec_function(spec);
-    if (strcmp(link->lease_page->function, function) != 0) {
-        memcpy(link->lease_page->function, function, strlen(function) + 1); /* at most ROOST_NAME_BYTES_MAX: checked */
-    }
-}
-
 int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *body)
 {
     static struct kept_results kept; /* one at a time */
@@ -267,7 +258,14 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
                                LEASE_RETURNS_MAX);
         }
     }
+    if (status == 0) {
+        const struct lease_run run = {
+            .ticket = item->ticket, .task = spec->task, .since_ns = started_ns, .attempt = item->attempt
+        };
+        lease_page_begin(link->lease_page, &run, spec_function(spec)); /* which spec_check() has measured */
+    }
     if (status == 0 && !inputs_are_here(rt, spec, &values)) {
+        lease_page_end(link->lease_page);
         done.needs_pull = 1;
         return publish(link, &done, &kept, "", started_ns);
     }
@@ -283,7 +281,6 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     }
     pthread_mutex_unlock(&link->lock);
     if (status == 0) {
-        note_function(link, spec);
         body(rt, spec, done.run, run_prefix(spec->task, link->prefix, done.run), item->attempt, &kept, &values, &end);
     } else {
         end.status = status;
@@ -295,6 +292,7 @@ int leased_run(struct roost *rt, const struct task_ring_item *item, task_body *b
     client_scope_end(link->core, done.run);
     link_flush_locked(link);
     pthread_mutex_unlock(&link->lock);
+    lease_page_end(link->lease_page);
     done.status = end.status;
     done.app_code = end.app_code;
     done.text_bytes = (uint32_t)strlen(end.text);

@@ -441,6 +441,16 @@ TEST(tasks, a_range_outside_of_an_argument_elsewhere_fails_the_task)
     roost_free(rt, bytes);
 }
 
+/* ---- the command ---- */
+
+TEST(tasks, every_agent_answers_the_command_for_its_rings)
+{
+    static char out[1 << 16];
+    nodes_roost("ls tasks 2>&1", out, sizeof out);
+    CHECK_HAS(out, "TASK");
+    CHECK(strstr(out, "did not tell") == NULL);
+}
+
 /* ---- words ---- */
 
 ROOST_TASK(speak);

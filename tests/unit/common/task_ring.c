@@ -79,6 +79,26 @@ TEST(task_ring, claims_the_oldest_and_takes_back_the_newest)
     free(f.memory);
 }
 
+TEST(task_ring, what_is_queued_can_be_looked_at_without_being_taken)
+{
+    struct fixture f = fixture_make(8);
+    struct task_ring_item item;
+    uint64_t ticket;
+    for (uint64_t number = 0; number < 3; number++) {
+        CHECK_EQ(push_numbered(&f.producer, number, &ticket), 0);
+    }
+    for (int look = 0; look < 2; look++) {
+        CHECK_EQ(task_ring_peek(&f.agent, (uint32_t)ticket % 8, &item), 1);
+        CHECK_EQ(item.ticket, ticket);
+        CHECK_EQ(check_numbered(&item), 2);
+    }
+    CHECK_EQ(task_ring_peek(&f.agent, (uint32_t)(ticket + 1) % 8, &item), 0);
+    CHECK_EQ(task_ring_take_back(&f.producer, ticket, &item), 1);
+    CHECK_EQ(task_ring_peek(&f.agent, (uint32_t)ticket % 8, &item), 0);
+    CHECK_EQ(task_ring_queued_count(&f.agent), 2);
+    free(f.memory);
+}
+
 TEST(task_ring, every_task_has_one_taker_against_a_model)
 {
     for (uint64_t seed = 0; seed < 300; seed++) {
@@ -211,6 +231,7 @@ TEST(task_ring, garbage_from_the_other_side_never_leads_outside_the_memory)
                 CHECK(item.bytes <= TASK_PAYLOAD_BYTES_MAX);
                 taken += status == 1;
                 task_ring_has_queued(ring);
+                task_ring_peek(ring, (uint32_t)rings_random(&random, f.slots), &item);
                 task_ring_recover(&f.agent, (uint32_t)rings_random(&random, 4), &item);
             }
             }
