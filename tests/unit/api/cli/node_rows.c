@@ -15,7 +15,7 @@ static int answer_of_head(const char *address, unsigned timeout_ms, const struct
                           query_rows_fn *fn, void *arg)
 {
     static const char *const node_columns[] = { "node", "address" };
-    static char text[NODES][2][16];
+    static char text[NODES][2][32];
     const char *cells[NODES * 2];
     CHECK_TEXT(address, "h:1");
     CHECK(timeout_ms > 0);
@@ -42,7 +42,7 @@ static int answer_of_agents(struct query_target *targets, size_t count, unsigned
     CHECK(timeout_ms > 0);
     CHECK_EQ(message->u.query.what, PROTO_QUERY_TASKS);
     for (size_t i = 0; i < count; i++, asked++) {
-        char name[8][32], node[16], address[32];
+        char name[8][64], node[32], address[64];
         const char *cells[16];
         size_t wanted = message->u.query.limit, rows = told[asked] < wanted ? told[asked] : wanted;
         snprintf(node, sizeof node, "%zu", asked + 1);

@@ -1,0 +1,93 @@
+#include "tests/unit/worker/agent/core/link_bench.h"
+#include "common/hash.h"
+#include "common/job.h"
+#include "tests/lib/test.h"
+
+#include <string.h>
+
+struct bench bench;
+const struct core_peer head = { 0, 0 };
+
+void names(enum proto_kind kind, struct object_id id)
+{
+    struct proto_message message = { .kind = kind, .u.hold.objects = { &id, 1 } };
+    bench_message(&bench, head, &message);
+}
+
+void found(struct object_id id, uint64_t size, uint32_t columns)
+{
+    static const uint32_t holders[] = { BENCH_OTHER };
+    struct proto_message message = { .kind = PROTO_FOUND,
+                                     .u.found = { .object = id,
+                                                  .state = PROTO_SEALED,
+                                                  .content = { .size = size, .columns = columns },
+                                                  .holders = { holders, 1 } } };
+    bench_message(&bench, head, &message);
+}
+
+const struct bench_sent *busy_until_it_leaves(struct core_client driver, struct task_id *id_out)
+{
+    struct spec_draft draft = { .function = "f", .returns = 1 };
+    for (int i = 0; i < 100 && bench_sent(&bench, PROTO_SUBMIT) == NULL; i++) {
+        *id_out = bench_submit(&bench, driver, 0, &draft);
+    }
+    return bench_sent(&bench, PROTO_SUBMIT);
+}
+
+/* A task of another node's job with one argument; two results. */
+static size_t write_spec(struct object_id argument, unsigned char *bytes, size_t capacity)
+{
+    roost_in in = roost_in_ref(object_ref(argument));
+    struct spec_draft draft = { .parent = { 3, 4 },
+                                .job = { 3, 4 },
+                                .function = "g",
+                                .returns = 2,
+                                .args = &in,
+                                .args_count = 1,
+                                .cpus_hundredths = 100 };
+    size_t spec_bytes;
+    CHECK_EQ(spec_measure(&draft, &spec_bytes), 0);
+    CHECK(spec_bytes <= capacity);
+    spec_write(&draft, bytes, spec_bytes);
+    return spec_bytes;
+}
+
+unsigned char placed[1024] __attribute__((__aligned__(8)));
+
+struct task_id placed_id(struct object_id argument)
+{
+    write_spec(argument, placed, sizeof placed);
+    return ((struct spec *)(void *)placed)->task;
+}
+
+void give_argument(uint64_t size)
+{
+    uint64_t transfer = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
+    struct proto_message answer = { .kind = PROTO_PULL_ANSWER,
+                                    .u.pull_answer = { .token = transfer, .content = { .size = size } } };
+    bench_message(&bench, (struct core_peer){ BENCH_OTHER, 1 }, &answer);
+    bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, 0, transfer, NULL, 0);
+}
+
+struct task_id place_attempt(struct object_id argument, uint64_t size, uint32_t attempt)
+{
+    static unsigned char job_bytes[256] __attribute__((__aligned__(8)));
+    struct job_spec *job = (struct job_spec *)(void *)job_bytes;
+    *job = (struct job_spec){ .layout = JOB_LAYOUT, .bytes = sizeof job_bytes };
+    struct proto_message open = {
+        .kind = PROTO_JOB_OPEN, .u.job_open = { .job = { 3, 4 }, .name = "", .spec = { job_bytes, sizeof job_bytes } }
+    };
+    bench_message(&bench, head, &open);
+    size_t spec_bytes = write_spec(argument, placed, sizeof placed);
+    static const uint32_t holders[] = { BENCH_OTHER };
+    struct proto_task_arg arg = { .object = argument, .content = { .size = size }, .holders = { holders, 1 } };
+    struct task_id id = ((struct spec *)(void *)placed)->task;
+    struct proto_message task = {
+        .kind = PROTO_TASK,
+        .u.task = { .task = id, .attempt = attempt, .spec = { placed, spec_bytes }, .args = &arg, .args_count = 1 }
+    };
+    bench_message(&bench, head, &task);
+    return id;
+}
+
+struct task_id place(struct object_id argument, uint64_t size) { return place_attempt(argument, size, 0); }
