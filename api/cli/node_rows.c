@@ -3,7 +3,8 @@
  * Owns nothing that stays.
  *
  * Happy path: the nodes, of the head -> the same question to the agents, NODES_AT_ONCE at a time -> their rows, in turns.
- * Failures:   an agent that cannot be reached, refuses or is late -> one silent node.
+ * Failures:   an agent that cannot be reached, refuses or is late, or of which the head has not heard for a while -> one
+ *             silent node.
  * Limits:     of each answer as many rows as are wanted in all are kept.
  * Thread:     main. */
 #include "api/cli/node_rows.h"
@@ -11,6 +12,7 @@
 #include "common/error.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { NODES_AT_ONCE = 256 /* descriptors are few */ };
 
@@ -24,31 +26,49 @@ static void note_silent(struct node_rows_silent *silent, const char *node, const
     }
 }
 
-static int ask_some(const struct rows *nodes, size_t from, size_t count, struct rows *answers, unsigned timeout_ms,
-                    const struct proto_message *message, struct node_rows_silent *silent)
+struct asked {                  /* a node that is asked */
+    const char *node, *address; /* borrowed from the list of nodes */
+    struct rows rows;
+};
+
+static int ask_some(struct asked *asked, size_t count, unsigned timeout_ms, const struct proto_message *message,
+                    struct node_rows_silent *silent)
 {
     struct query_target *targets = calloc(count, sizeof *targets);
     if (targets == NULL) {
         return error_set(ROOST_ENOMEM, "no memory to ask %zu nodes", count);
     }
     for (size_t i = 0; i < count; i++) {
-        targets[i] = (struct query_target){ .address = rows_cell(nodes, from + i, "address"),
-                                            .fn = rows_take,
-                                            .arg = &answers[from + i] };
+        targets[i] = (struct query_target){ .address = asked[i].address, .fn = rows_take, .arg = &asked[i].rows };
     }
     int status = node_rows_ask(targets, count, timeout_ms, message);
     for (size_t i = 0; status == 0 && i < count; i++) {
         if (targets[i].status != 0) {
-            note_silent(silent, rows_cell(nodes, from + i, "node"), targets[i].text);
-            rows_fini(&answers[from + i]);
+            note_silent(silent, asked[i].node, targets[i].text);
+            rows_fini(&asked[i].rows);
         }
     }
     free(targets);
     return status;
 }
 
+/* Those that live; who has not been heard for a while would only be waited for. How many are to be asked. */
+static size_t choose(const struct rows *nodes, struct asked *asked, struct node_rows_silent *silent)
+{
+    size_t count = 0;
+    for (size_t row = 0; row < nodes->rows_count; row++) {
+        const char *state = rows_cell(nodes, row, "state"), *node = rows_cell(nodes, row, "node");
+        if (strcmp(state, "suspect") == 0) {
+            note_silent(silent, node, "it has been silent for a while");
+        } else if (strcmp(state, "dead") != 0) {
+            asked[count++] = (struct asked){ .node = node, .address = rows_cell(nodes, row, "address") };
+        }
+    }
+    return count;
+}
+
 /* The first row of each, then the second of each. */
-static int add_in_turns(struct rows *rows, struct rows *answers, size_t count, uint32_t limit)
+static int add_in_turns(struct rows *rows, struct asked *asked, size_t count, uint32_t limit)
 {
     uint32_t given = 0;
     bool has_more = true;
@@ -56,15 +76,15 @@ static int add_in_turns(struct rows *rows, struct rows *answers, size_t count, u
     for (size_t row = 0; has_more && given < limit && status == 0; row++) {
         has_more = false;
         for (size_t i = 0; i < count && given < limit && status == 0; i++) {
-            if (row < answers[i].rows_count) {
-                status = rows_add(rows, &answers[i], row);
+            if (row < asked[i].rows.rows_count) {
+                status = rows_add(rows, &asked[i].rows, row);
                 has_more = true;
                 given++;
             }
         }
     }
     for (size_t i = 0; i < count; i++) {
-        rows->total += answers[i].total;
+        rows->total += asked[i].rows.total;
     }
     return status;
 }
@@ -76,21 +96,21 @@ int node_rows_add(struct rows *rows, const char *head, unsigned timeout_ms, enum
     struct proto_message message = { .kind = PROTO_QUERY };
     message.u.query = (struct proto_query){ 1, what, limit == 0 ? 1 : limit, filter };
     *silent_out = (struct node_rows_silent){ .count = 0 };
-    ROOST_TRY(rows_fetch(head, timeout_ms, PROTO_QUERY_NODES, "state=alive", 0, &nodes));
-    struct rows *answers = calloc(nodes.rows_count + 1, sizeof *answers);
-    int status = answers == NULL ? error_set(ROOST_ENOMEM, "no memory for answers of %zu nodes", nodes.rows_count) : 0;
-    for (size_t from = 0; from < nodes.rows_count && status == 0; from += NODES_AT_ONCE) {
-        size_t left = nodes.rows_count - from;
-        status = ask_some(&nodes, from, left < NODES_AT_ONCE ? left : NODES_AT_ONCE, answers, timeout_ms, &message,
-                          silent_out);
+    ROOST_TRY(rows_fetch(head, timeout_ms, PROTO_QUERY_NODES, "", 0, &nodes));
+    struct asked *asked = calloc(nodes.rows_count + 1, sizeof *asked);
+    int status = asked == NULL ? error_set(ROOST_ENOMEM, "no memory for answers of %zu nodes", nodes.rows_count) : 0;
+    size_t count = asked == NULL ? 0 : choose(&nodes, asked, silent_out);
+    for (size_t from = 0; from < count && status == 0; from += NODES_AT_ONCE) {
+        size_t some = count - from < NODES_AT_ONCE ? count - from : NODES_AT_ONCE;
+        status = ask_some(asked + from, some, timeout_ms, &message, silent_out);
     }
     if (status == 0) {
-        status = add_in_turns(rows, answers, nodes.rows_count, limit);
+        status = add_in_turns(rows, asked, count, limit);
     }
-    for (size_t i = 0; answers != NULL && i < nodes.rows_count; i++) {
-        rows_fini(&answers[i]);
+    for (size_t i = 0; i < count; i++) {
+        rows_fini(&asked[i].rows);
     }
-    free(answers);
+    free(asked);
     rows_fini(&nodes);
     return status;
 }

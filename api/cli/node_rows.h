@@ -16,7 +16,7 @@ struct node_rows_silent { /* nodes that did not answer */
     char node[16], text[ROWS_TEXT_SHOWN_BYTES]; /* the first of them, and why */
 };
 
-/* Asks the agent of each node that the head says is alive, and puts at most `limit` of their rows behind `rows`, in turns: the
+/* Asks the agent of each node that lives, as far as the head knows, and puts at most `limit` of their rows behind `rows`, in turns: the
  * first of each, then the second of each. `rows->total` grows by all that match. A node that does not answer is told in
  * `*silent_out`, and no failure.
  * Errors: those of rows_fetch() for the list of nodes, of node_rows_ask, ROOST_ENOMEM; `rows` is as it was. */

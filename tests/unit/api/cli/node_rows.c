@@ -8,29 +8,30 @@ enum { NODES = 300 };
 static const char *const columns[] = { "task", "node" };
 static const char *const head_cells[] = { "h", "0" };
 static size_t nodes_count, asked;
-static size_t told[NODES]; /* rows that each node gives; SIZE_MAX: it does not answer */
+static size_t told[NODES];                     /* rows that each node gives; SIZE_MAX: it does not answer */
+static const char *first_state, *second_state; /* of the first two; those that are not asked answer nothing */
 
 /* The head: nodes 1 to `nodes_count`, at addresses of their numbers. */
 static int answer_of_head(const char *address, unsigned timeout_ms, const struct proto_message *message,
                           query_rows_fn *fn, void *arg)
 {
-    static const char *const node_columns[] = { "node", "address" };
+    static const char *const node_columns[] = { "node", "address", "state" };
     static char text[NODES][2][32];
-    const char *cells[NODES * 2];
+    const char *cells[NODES * 3];
     CHECK_TEXT(address, "h:1");
     CHECK(timeout_ms > 0);
     CHECK_EQ(message->u.query.what, PROTO_QUERY_NODES);
-    CHECK_TEXT(message->u.query.filter, "state=alive");
     for (size_t i = 0; i < nodes_count; i++) {
         snprintf(text[i][0], sizeof text[i][0], "%zu", i + 1);
         snprintf(text[i][1], sizeof text[i][1], "n:%zu", i + 1);
-        cells[2 * i] = text[i][0];
-        cells[2 * i + 1] = text[i][1];
+        cells[3 * i] = text[i][0];
+        cells[3 * i + 1] = text[i][1];
+        cells[3 * i + 2] = i == 0 ? first_state : i == 1 ? second_state : "alive";
     }
     const struct proto_rows part = { .columns = node_columns,
-                                     .columns_count = 2,
+                                     .columns_count = 3,
                                      .cells = cells,
-                                     .cells_count = 2 * nodes_count,
+                                     .cells_count = 3 * nodes_count,
                                      .total = nodes_count,
                                      .last = true };
     return fn(arg, &part);
@@ -71,7 +72,8 @@ static int answer_of_agents(struct query_target *targets, size_t count, unsigned
 
 static struct node_rows_silent silent;
 
-static struct rows add(bool head_knows, uint32_t limit)
+/* The first `not_asked` nodes are not. */
+static struct rows add_without(size_t not_asked, bool head_knows, uint32_t limit)
 {
     struct rows rows = { .total = 0 };
     const struct proto_rows part = {
@@ -82,7 +84,7 @@ static struct rows add(bool head_knows, uint32_t limit)
     }
     rows_ask = answer_of_head;
     node_rows_ask = answer_of_agents;
-    asked = 0;
+    asked = not_asked;
     CHECK_EQ(node_rows_add(&rows, "h:1", 500, PROTO_QUERY_TASKS, "", limit, &silent), 0);
     CHECK_EQ(asked, nodes_count);
     return rows;
@@ -97,6 +99,13 @@ static const char *tasks_of(const struct rows *rows)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s ", rows_cell(rows, i, "task"));
     }
     return text;
+}
+
+static struct rows add(bool head_knows, uint32_t limit)
+{
+    first_state = "alive";
+    second_state = "draining"; /* which has what it began */
+    return add_without(0, head_knows, limit);
 }
 
 TEST(node_rows, each_node_comes_to_its_turn_and_what_is_not_shown_is_counted)
@@ -135,5 +144,18 @@ TEST(node_rows, a_node_that_does_not_answer_keeps_nothing_from_the_others)
     CHECK_EQ(silent.count, 2);
     CHECK_TEXT(silent.node, "2");
     CHECK_TEXT(silent.text, "late?");
+    rows_fini(&rows);
+}
+
+TEST(node_rows, who_has_been_silent_for_a_while_is_not_waited_for_and_the_dead_are_passed_over)
+{
+    nodes_count = 3;
+    told[2] = 1;
+    first_state = "suspect";
+    second_state = "dead";
+    struct rows rows = add_without(2, false, 100);
+    CHECK_TEXT(tasks_of(&rows), "3.0 ");
+    CHECK_EQ(silent.count, 1);
+    CHECK_TEXT(silent.node, "1");
     rows_fini(&rows);
 }

@@ -8,7 +8,7 @@ extern struct bench bench;
 extern const struct core_peer head;
 extern unsigned char placed[1024]; /* the spec of the task that was placed last; aligned */
 
-/* The head says HOLD, FREE, ... of one name. */
+/* The head says FREE or GONE of one name. */
 void names(enum proto_kind kind, struct object_id id);
 /* It answers that the object is sealed, and that the other node has it. */
 void found(struct object_id id, uint64_t size, uint32_t columns);
