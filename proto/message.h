@@ -85,6 +85,7 @@ struct proto_hello {
     uint32_t cpus_hundredths;
     uint64_t memory_bytes, store_bytes, pid;
     const char *labels; /* "zone=a disk=ssd" */
+    uint64_t news;      /* of the last NODES that the sender has applied in this life; 0: none */
 };
 
 /* In place of a hello: the connection will not be used, and why. Closed after it. */
@@ -312,10 +313,11 @@ struct proto_node {
     uint64_t memory_bytes, store_bytes;
 };
 
-/* Nodes that are new to the receiver or have changed; after WELCOME all of them, in parts if need be. */
+/* Nodes that are new to the receiver or have changed since the `news` of its HELLO, in parts if need be. */
 struct proto_nodes {
     const struct proto_node *items;
-    size_t count; /* at most PROTO_ITEMS_MAX */
+    size_t count;  /* at most PROTO_ITEMS_MAX */
+    uint64_t news; /* so much of what the head has to say of nodes is known with this message; 0: more follows */
 };
 
 struct proto_task_arg {

@@ -160,6 +160,7 @@ static const struct field proto_hello_fields[] = {
     U64(store_bytes, 0, ROOST_OBJECT_BYTES_MAX),
     U64(pid, 0, PID_MAX),
     TEXT(labels, PROTO_TEXT_BYTES_MAX),
+    U64(news, 0, ANY),
 };
 SHAPE(proto_hello, WIRE, roost__v1__hello__descriptor, hello_rule)
 #undef OURS
@@ -470,6 +471,7 @@ static SHAPE(proto_node, WIRE, roost__v1__node__descriptor, NULL)
 #define WIRE Roost__V1__Nodes
     static const struct field proto_nodes_fields[] = {
         LIST(items, count, proto_node, PROTO_ITEMS_MAX),
+        U64(news, 0, ANY),
     };
 static SHAPE(proto_nodes, WIRE, roost__v1__nodes__descriptor, NULL)
 #undef OURS

@@ -29,6 +29,9 @@ struct proto_message *head_send(struct head *head, struct member *member, enum p
     if (!member->has_session) {
         return NULL;
     }
+    if (member->told < head->news) {
+        member_tell_news(head, member);
+    }
     struct core_peer peer = { member->number, member->incarnation };
     struct proto_message *message = core_put(head->out, CORE_SEND, core_peer_key(peer), member->mark, sizeof *message);
     message->kind = kind;
@@ -51,8 +54,8 @@ int head_create(struct head **head_out, const struct head_config *config)
     head->config.suspect_ns = config->suspect_ns == 0 ? NODE_SUSPECT_MS * UINT64_C(1000000) : config->suspect_ns;
     head->config.dead_ns = config->dead_ns == 0 ? NODE_DEAD_MS * UINT64_C(1000000) : config->dead_ns;
     head->config.spec_bytes_max = config->spec_bytes_max == 0 ? HEAD_SPEC_BYTES_MAX : config->spec_bytes_max;
-    struct list_node *lists[] = { &head->hearing, &head->newcomers,     &head->with_freeing, &head->demand,
-                                  &head->refused, &head->refused_ready, &head->jobs,         &head->jobs_ended };
+    struct list_node *lists[] = { &head->hearing,       &head->with_freeing, &head->demand,    &head->refused,
+                                  &head->refused_ready, &head->jobs,         &head->jobs_ended };
     for (size_t i = 0; i < ROOST_COUNT_OF(lists); i++) {
         list_init(lists[i]);
     }
@@ -264,7 +267,7 @@ static bool tell_next(struct head *head)
 
 static bool has_more(const struct head *head)
 {
-    return !list_is_empty(&head->newcomers) || !list_is_empty(&head->jobs_ended) || !line_is_empty(&head->changed) ||
+    return head->news_are_due || !list_is_empty(&head->jobs_ended) || !line_is_empty(&head->changed) ||
            (!line_is_empty(&head->unnamed) && frees_may_go(head)) || !list_is_empty(&head->with_freeing);
 }
 
@@ -279,9 +282,12 @@ static void work_off(struct head *head, bool frees)
  * (proto/session.h), and the agent can tell one that crosses a word of its own. */
 static void settle(struct head *head, bool is_turn)
 {
-    while (head_has_room(head) && (members_introduce_next(head) || head_jobs_tell_next(head))) {
+    while (head_has_room(head) && head_jobs_tell_next(head)) {
     }
     work_off(head, is_turn);
+    if (is_turn && head->news_are_due) {
+        members_tell_news(head);
+    }
     if (head->tasks_in[TASK_REFUSED] > 0) {
         head_task_ask_again(head);
     }
@@ -300,7 +306,7 @@ static void tick(struct head *head, uint64_t timer)
     switch ((enum head_timer)timer) {
     case HEAD_TIMER_TURN:
         head->turn_is_armed = false;
-        work_off(head, true); /* before newcomers take what room there is: introducing thousands takes many turns */
+        work_off(head, true);
         if (line_is_empty(&head->changed)) { /* every completion has been applied */
             place_turn(head);
         }
@@ -321,6 +327,7 @@ static void step(void *core, const struct core_event *event, struct core_out *ou
     head->now_ns = event->now_ns;
     head->out = out;
     head->touched_count = 0;
+    head->news_of_step.nodes = NULL;
     if (!head->has_begun) {
         head->has_begun = true;
         members_begin(head);

@@ -35,15 +35,16 @@
 
 #include "common/core.h"
 #include "common/limits.h"
+#include "proto/message.h"
 
 enum head_timer { HEAD_TIMER_TURN = 1, HEAD_TIMER_SILENCE, HEAD_TIMER_CYCLES };
 
-/* What the ledger keeps of a node: enough to know whom to wait for after a restart. */
+/* What the ledger keeps of a node: whom to wait for after a restart, and what all the others have been told of it. */
 struct head_fact {
-    struct node_id node;
-    uint32_t number, incarnation;
-    bool is_dead;
+    struct proto_node node; /* its texts are borrowed; NULL: it was never heard */
+    uint64_t news;          /* number of this change among those of all nodes */
 };
+static inline bool head_fact_is_dead(const struct head_fact *fact) { return fact->node.state == PROTO_NODE_DEAD; }
 
 /* The rules of lifetime.md that the head keeps. Switched off by the simulator's mutation tests and by nobody else;
  * rules 3 and 7 are kept by agents. */

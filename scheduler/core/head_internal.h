@@ -89,8 +89,7 @@ struct member {
     bool must_list;              /* of the ledger, and has not listed: holds back the census */
     uint64_t heard_ns;
     struct list_node hearing;            /* head.hearing, the one longest silent first; alone when dead */
-    struct list_node newcomer;           /* head.newcomers: it has still to be told of the others ... */
-    uint32_t told_below;                 /* ... from this number on */
+    uint64_t news, told;                 /* of its last change; of the last change of any that it has been told */
     uint32_t mark, mark_base;            /* last used; that of the present session's beginning */
     uint64_t deaths_sent, deaths_echoed; /* of head.deaths, counted from the first ever */
     uint32_t deaths_mark;                /* of the last notice */
@@ -119,6 +118,12 @@ struct death {
     uint32_t node, incarnation;
 };
 
+struct news {                       /* in the arena of a step */
+    const struct proto_node *nodes; /* changed after `told`; NULL: not put together in this step */
+    size_t count;
+    uint64_t told;
+};
+
 struct member *member_at(const struct head *head, uint32_t number);       /* NULL: never was */
 struct member *member_of(const struct head *head, struct core_peer peer); /* NULL: not this life, or dead */
 static inline bool member_lives(const struct member *member) { return member->state != PROTO_NODE_DEAD; }
@@ -135,8 +140,10 @@ void member_die(struct head *head, struct member *member, const char *why);
 /* The first step, or the first after a standstill: everybody's time begins with ours. */
 void members_begin(struct head *head);
 void members_arm(struct head *head);
-/* A part of the others to a newcomer. False: all know of each other. */
-bool members_introduce_next(struct head *head);
+/* What it does not know yet of the nodes; before anything else is sent to it. */
+void member_tell_news(struct head *head, struct member *member);
+/* All, as far as there is room. */
+void members_tell_news(struct head *head);
 void members_expire(struct head *head);
 void member_load(struct head *head, struct member *member, const struct proto_load *load);
 void member_stop(struct head *head, const struct proto_stop *stop);
@@ -555,8 +562,11 @@ struct head {
     uint32_t members_count;  /* above the highest number in use */
     uint32_t number_taken;   /* the last one that went from a dead node to another */
     struct id_map members_by_id;
-    struct list_node hearing, newcomers;
-    struct death *deaths; /* in order; deaths[0] is the deaths_first-th ever */
+    struct list_node hearing;
+    uint64_t news;            /* of the last change of a node that others are told */
+    bool news_are_due;        /* not all have been told */
+    struct news news_of_step; /* who lacks the same shares it */
+    struct death *deaths;     /* in order; deaths[0] is the deaths_first-th ever */
     uint64_t deaths_first;
     size_t deaths_count, deaths_capacity;
     uint32_t echoes_missing, lists_missing;

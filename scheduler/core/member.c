@@ -3,7 +3,7 @@
  * Owns the member records: one per node number, for ever; an incarnation is one life of an agent under that number.
  * When all numbers have been given a newcomer gets that of a dead node: the next incarnation tells the two apart.
  *
- * Happy path: HELLO -> WELCOME, NODES, the deaths it has not echoed -> messages keep it ALIVE.
+ * Happy path: HELLO -> WELCOME, the NODES that it does not know, the deaths it has not echoed -> messages keep it ALIVE.
  * Failures:   silence -> SUSPECT (nothing new is placed there) -> DEAD: out of all lists, its attempts go elsewhere,
  *             DEAD to all, and nothing is freed before all have echoed it (rule 4).
  *             session lost -> the same life may come back and list; silence decides.
@@ -25,7 +25,7 @@
 
 enum {
     MARK_RESET = 1u << 30, /* a session that begins above this starts again from zero; it costs O(objects) */
-    INTRODUCE_PART = 1024  /* nodes in one NODES: 5 MiB if each had the longest texts */
+    NEWS_PART = 1024       /* nodes in one NODES: 5 MiB if each had the longest texts */
 };
 
 struct member *member_at(const struct head *head, uint32_t number)
@@ -53,7 +53,6 @@ static struct member *make(struct head *head, struct node_id id, uint32_t number
     member->number = number;
     member->state = PROTO_NODE_DEAD;
     list_init(&member->hearing);
-    list_init(&member->newcomer);
     list_init(&member->tasks);
     list_init(&member->homed);
     list_init(&member->edges);
@@ -70,6 +69,31 @@ static void free_texts(struct member *member)
     free(member->address);
     free(member->labels);
     member->host = member->address = member->labels = NULL;
+}
+
+static bool is_as_said(const struct member *member, const struct proto_node *said)
+{
+    return member->host != NULL && strcmp(member->host, said->host) == 0 &&
+           strcmp(member->address, said->address) == 0 && strcmp(member->labels, said->labels) == 0 &&
+           member->memory_domain == said->memory_domain && member->cpus_hundredths == said->cpus_hundredths &&
+           member->memory_bytes == said->memory_bytes && member->store_bytes == said->store_bytes;
+}
+
+/* False: nothing has changed that others are told. */
+static bool take_what_is_said(struct member *member, const struct proto_node *said)
+{
+    if (is_as_said(member, said)) {
+        return false;
+    }
+    free_texts(member);
+    member->host = head_text(said->host);
+    member->address = head_text(said->address);
+    member->labels = head_text(said->labels);
+    member->memory_domain = said->memory_domain;
+    member->cpus_hundredths = said->cpus_hundredths;
+    member->memory_bytes = said->memory_bytes;
+    member->store_bytes = said->store_bytes;
+    return true;
 }
 
 void members_fini(struct head *head)
@@ -109,16 +133,19 @@ static void add_death(struct head *head, uint32_t node, uint32_t incarnation)
 int members_restore(struct head *head, const struct head_fact *facts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct head_fact *fact = &facts[i];
-        bool is_known = id_map_get(&head->members_by_id, node_id_key(fact->node)) != NULL;
-        if (fact->number == 0 || fact->number >= NODES_MAX || fact->incarnation == 0 || is_known ||
-            node_id_is_none(fact->node) || member_at(head, fact->number) != NULL) {
-            return error_set(ROOST_EINVAL, "the ledger names node %" PRIu32 " twice or out of range", fact->number);
+        const struct proto_node *node = &facts[i].node;
+        bool is_known = id_map_get(&head->members_by_id, node_id_key(node->id)) != NULL;
+        if (node->number == 0 || node->number >= NODES_MAX || node->incarnation == 0 || is_known ||
+            node_id_is_none(node->id) || member_at(head, node->number) != NULL) {
+            return error_set(ROOST_EINVAL, "the ledger names node %" PRIu32 " twice or out of range", node->number);
         }
-        struct member *member = make(head, fact->node, fact->number);
-        member->incarnation = fact->incarnation;
-        if (fact->is_dead) {
-            add_death(head, fact->number, fact->incarnation);
+        struct member *member = make(head, node->id, node->number);
+        member->incarnation = node->incarnation;
+        take_what_is_said(member, node);
+        member->news = facts[i].news;
+        head->news = member->news > head->news ? member->news : head->news;
+        if (head_fact_is_dead(&facts[i])) {
+            add_death(head, node->number, node->incarnation);
             continue;
         }
         set_state(head, member, PROTO_NODE_SUSPECT);
@@ -258,92 +285,75 @@ uint32_t member_mark(struct head *head, struct member *member)
 
 /* ------------------------------------------------------------------------------------------------ coming */
 
-static void commit(struct head *head, const struct member *member)
+/* Its texts are borrowed: a HELLO alone replaces them, before anybody is told of the node in its step. */
+static struct proto_node describe(const struct member *member)
 {
-    struct head_fact *fact = core_put(head->out, CORE_COMMIT, 0, 0, sizeof *fact);
-    fact->node = member->id;
-    fact->number = member->number;
-    fact->incarnation = member->incarnation;
-    fact->is_dead = !member_lives(member);
-}
-
-static struct proto_node describe(struct head *head, const struct member *member)
-{
-    const char *texts[] = { member->host, member->address, member->labels };
-    const char *copies[3];
-    for (size_t i = 0; i < 3; i++) {
-        copies[i] = texts[i] == NULL ? "" : head_copy(head, texts[i], strlen(texts[i]) + 1);
-    }
     return (struct proto_node){ .id = member->id,
                                 .number = member->number,
                                 .incarnation = member->incarnation,
                                 .state = member->state,
-                                .host = copies[0],
-                                .address = copies[1],
-                                .labels = copies[2],
+                                .host = member->host,
+                                .address = member->address,
+                                .labels = member->labels,
                                 .memory_domain = member->memory_domain,
                                 .cpus_hundredths = member->cpus_hundredths,
                                 .memory_bytes = member->memory_bytes,
                                 .store_bytes = member->store_bytes };
 }
 
-static void tell_nodes(struct head *head, struct member *to, const struct proto_node *nodes, size_t count)
+static const char *text_of_step(struct head *head, const char *text) { return head_copy(head, text, strlen(text) + 1); }
+
+/* A life that a HELLO ends is committed before its texts are replaced. */
+static void commit(struct head *head, const struct member *member)
 {
-    struct proto_message *message = head_send(head, to, PROTO_NODES);
-    if (message != NULL) {
-        message->u.nodes = (struct proto_nodes){ nodes, count };
-    }
+    struct head_fact *fact = core_put(head->out, CORE_COMMIT, 0, 0, sizeof *fact);
+    *fact = (struct head_fact){ describe(member), member->news };
+    fact->node.host = text_of_step(head, member->host);
+    fact->node.address = text_of_step(head, member->address);
+    fact->node.labels = text_of_step(head, member->labels);
 }
 
-static bool is_to_be_told(const struct member *member)
+/* All that has changed after `told`. */
+static struct news gather_news(struct head *head, uint64_t told)
 {
-    return member != NULL && member_lives(member) && member->host != NULL;
-}
-
-/* The next of all the others to the newcomer. */
-static void tell_part(struct head *head, struct member *member)
-{
-    struct proto_node *part = core_alloc(head->out, INTRODUCE_PART * sizeof *part);
+    struct proto_node *nodes = core_alloc(head->out, head->members_count * sizeof *nodes);
     size_t count = 0;
-    while (count < INTRODUCE_PART && member->told_below < head->members_count) {
-        const struct member *other = head->members[member->told_below++];
-        if (is_to_be_told(other)) {
-            part[count++] = describe(head, other);
-        }
-    }
-    if (count > 0) {
-        tell_nodes(head, member, part, count);
-    }
-    if (member->told_below >= head->members_count) {
-        list_remove(&member->newcomer);
-    }
-}
-
-bool members_introduce_next(struct head *head)
-{
-    if (list_is_empty(&head->newcomers)) {
-        return false;
-    }
-    tell_part(head, CONTAINER_OF(head->newcomers.next, struct member, newcomer));
-    return true;
-}
-
-/* The newcomer to all, all to the newcomer: the first of them before anything that may name them. */
-static void introduce(struct head *head, struct member *member)
-{
-    struct proto_node *self = core_alloc(head->out, sizeof *self);
-    *self = describe(head, member);
     for (uint32_t i = 1; i < head->members_count; i++) {
-        if (is_to_be_told(head->members[i]) && i != member->number) {
-            tell_nodes(head, head->members[i], self, 1);
+        const struct member *member = head->members[i];
+        if (member != NULL && member_lives(member) && member->news > told) {
+            nodes[count++] = describe(member);
         }
     }
-    member->told_below = 1;
-    list_remove(&member->newcomer);
-    list_append(&head->newcomers, &member->newcomer);
-    while (head_has_room(head) && !list_is_empty(&member->newcomer)) {
-        tell_part(head, member);
+    return (struct news){ nodes, count, told };
+}
+
+void member_tell_news(struct head *head, struct member *member)
+{
+    struct news *news = &head->news_of_step;
+    if (news->nodes == NULL || news->told != member->told) {
+        *news = gather_news(head, member->told);
     }
+    member->told = head->news; /* first: head_send() asks */
+    for (size_t at = 0, count; at < news->count; at += count) {
+        count = news->count - at < NEWS_PART ? news->count - at : NEWS_PART;
+        uint64_t known = at + count == news->count ? head->news : 0;
+        head_send(head, member, PROTO_NODES)->u.nodes = (struct proto_nodes){ news->nodes + at, count, known };
+    }
+}
+
+void members_tell_news(struct head *head)
+{
+    for (uint32_t i = 1; i < head->members_count; i++) {
+        struct member *member = head->members[i];
+        if (member == NULL || !member->has_session || member->told == head->news) {
+            continue;
+        }
+        if (!head_has_room(head)) {
+            return;
+        }
+        member_tell_news(head, member);
+    }
+    head->news_are_due = false;
 }
 
 static void tell_deaths(struct head *head, struct member *member)
@@ -359,18 +369,6 @@ static void tell_deaths(struct head *head, struct member *member)
         message->u.dead = (struct proto_dead){ death->node, death->incarnation };
     }
     member->deaths_sent = all;
-}
-
-static void take_hello(struct member *member, const struct proto_hello *hello)
-{
-    free_texts(member);
-    member->host = head_text(hello->host);
-    member->address = head_text(hello->address);
-    member->labels = head_text(hello->labels);
-    member->memory_domain = hello->memory_domain;
-    member->memory_bytes = hello->memory_bytes;
-    member->store_bytes = hello->store_bytes;
-    member->cpus_hundredths = hello->cpus_hundredths == 0 ? 100 : hello->cpus_hundredths;
 }
 
 static void place_member(struct head *head, struct member *member)
@@ -426,7 +424,6 @@ static void new_life(struct head *head, struct member *member)
     member->pulled_count = 0; /* it counts from its own beginning */
     member->deaths_sent = member->deaths_echoed = head->deaths_first + head->deaths_count;
     list_append(&head->hearing, &member->hearing);
-    commit(head, member);
 }
 
 static void reset_marks(struct head *head, struct member *member)
@@ -441,13 +438,15 @@ static void reset_marks(struct head *head, struct member *member)
 }
 
 /* What was sent in the session before and not applied never will be: all its mentions count as seen. */
-static void begin_session(struct head *head, struct member *member, struct core_peer handle)
+static void begin_session(struct head *head, struct member *member, struct core_peer handle, uint64_t told)
 {
     if (member->mark > MARK_RESET) {
         reset_marks(head, member);
     }
     member->mark_base = member->mark;
     member->has_session = true;
+    member->told = told <= head->news ? told : 0;
+    head->news_are_due = head->news_are_due || member->told < head->news;
     member->deaths_sent = member->deaths_echoed;
     list_void(member);
     edges_drop_all(member);
@@ -488,13 +487,23 @@ static void agent_up(struct head *head, struct core_peer handle, const struct pr
     if (!is_same_life && member_lives(member)) {
         member_die(head, member, "was started again");
     }
-    take_hello(member, hello);
+    struct proto_node said = { .host = hello->host,
+                               .address = hello->address,
+                               .labels = hello->labels,
+                               .memory_domain = hello->memory_domain,
+                               .cpus_hundredths = hello->cpus_hundredths == 0 ? 100 : hello->cpus_hundredths,
+                               .memory_bytes = hello->memory_bytes,
+                               .store_bytes = hello->store_bytes };
+    bool has_changed = take_what_is_said(member, &said);
     if (!is_same_life) {
         new_life(head, member);
     }
-    begin_session(head, member, handle);
+    if (has_changed || !is_same_life) {
+        member->news = ++head->news;
+        commit(head, member);
+    }
+    begin_session(head, member, handle, is_same_life ? hello->news : 0);
     place_member(head, member);
-    introduce(head, member);
     tell_deaths(head, member);
     if (member->state == PROTO_NODE_DRAINING) {
         tell_stop(head, member); /* it may have been lost with the session before */
@@ -510,6 +519,7 @@ void member_session_up(struct head *head, const struct core_event *event)
         struct member *member = member_of(head, peer);
         if (member != NULL) {
             member->has_session = true;
+            head->news_are_due = head->news_are_due || member->told < head->news;
             member_heard(head, member, member->mark_base);
         }
     } else if (hello != NULL && hello->role == PROTO_ROLE_AGENT) {
@@ -526,7 +536,6 @@ void member_session_lost(struct head *head, struct core_peer peer)
         return;
     }
     member->has_session = false;
-    list_remove(&member->newcomer);
     list_void(member);
     edges_drop_all(member);
     if (member->state == PROTO_NODE_ALIVE) {
@@ -612,7 +621,6 @@ void member_die(struct head *head, struct member *member, const char *why)
     set_state(head, member, PROTO_NODE_DEAD);
     member->has_session = false;
     list_remove(&member->hearing);
-    list_remove(&member->newcomer);
     free_nothing_at(member);
     list_void(member);
     edges_drop_all(member);
@@ -708,6 +716,9 @@ bool member_is_valid(const struct head *head, const struct member *member)
         return false;
     }
     if (!lives && (member->has_session || !list_is_empty(&member->tasks) || !list_is_empty(&member->homed))) {
+        return false;
+    }
+    if (member->told > head->news || member->news > head->news) {
         return false;
     }
     return !lives || member->deaths_echoed <= member->deaths_sent || !member->has_session ||

@@ -11,6 +11,7 @@
 #include "common/spec.h"
 #include "proto/message.h"
 #include "scheduler/core/head.h"
+#include "scheduler/ledger.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct given { /* a task that a node has */
 
 struct load_agent {
     uint32_t number, incarnation, mark;
+    uint64_t news;
 };
 
 struct head_load {
@@ -35,8 +37,7 @@ struct head_load {
     uint32_t nodes, greeting; /* greeting: the agent whose WELCOME is awaited */
     struct load_agent *agents;
     uint32_t *agent_of_number; /* one more than nodes */
-    struct head_fact *facts;
-    size_t facts_count, facts_capacity;
+    struct ledger ledger;
     struct job_id job;
     uint64_t objects, calls;
     struct given *given; /* a ring of GIVEN_MAX, oldest at given_from */
@@ -54,17 +55,6 @@ static struct core_peer peer_of(const struct head_load *load, uint32_t agent)
     return (struct core_peer){ load->agents[agent].number, load->agents[agent].incarnation };
 }
 
-static void commit(struct head_load *load, const struct head_fact *fact)
-{
-    size_t at = fact->number - 1; /* numbers are given in order, from 1 */
-    if (at >= load->facts_capacity) {
-        load->status = error_set(ROOST_ESTATE, "the head numbered a node %u of %u", fact->number, load->nodes);
-        return;
-    }
-    load->facts[at] = *fact;
-    load->facts_count = at + 1 > load->facts_count ? at + 1 : load->facts_count;
-}
-
 static void hear(struct head_load *load, const struct core_command *command)
 {
     const struct proto_message *message = core_body(command);
@@ -80,6 +70,9 @@ static void hear(struct head_load *load, const struct core_command *command)
     }
     uint32_t agent = load->agent_of_number[number];
     load->agents[agent].mark = (uint32_t)command->token;
+    if (message->kind == PROTO_NODES && message->u.nodes.news != 0) {
+        load->agents[agent].news = message->u.nodes.news;
+    }
     if (message->kind == PROTO_TASK && load->given_to - load->given_from < GIVEN_MAX) {
         load->given[load->given_to++ % GIVEN_MAX] = (struct given){ message->u.task.task, agent,
                                                                     message->u.task.attempt };
@@ -95,7 +88,8 @@ static void one_step(struct head_load *load, struct core_event *event)
         if (c->kind == CORE_SEND) {
             hear(load, c);
         } else if (c->kind == CORE_COMMIT) {
-            commit(load, core_body(c));
+            int status = ledger_commit(&load->ledger, core_body(c));
+            load->status = load->status == 0 ? status : load->status;
         } else if (c->kind == CORE_ARM && c->token == HEAD_TIMER_TURN) {
             load->turn_ns = c->at_ns;
         }
@@ -134,7 +128,8 @@ static void greet(struct head_load *load, uint32_t agent)
                                  .address = "a:1",
                                  .labels = "",
                                  .cpus_hundredths = AGENT_CPUS * 100,
-                                 .memory_bytes = ROOST_GIB(64) };
+                                 .memory_bytes = ROOST_GIB(64),
+                                 .news = load->agents[agent].news };
     struct core_event event = { .kind = CORE_SESSION_UP };
     event.u.session.peer = (struct core_peer){ 0, agent + 1 };
     event.u.session.hello = &hello;
@@ -202,13 +197,11 @@ int head_load_create(struct head_load **load_out, uint32_t nodes)
     load->now_ns = 1;
     load->turn_ns = UINT64_MAX;
     load->nodes = nodes;
-    load->facts_capacity = nodes;
     load->job = (struct job_id){ 11, 12 };
     load->agents = calloc(nodes, sizeof *load->agents);
     load->agent_of_number = calloc((size_t)nodes + 1, sizeof *load->agent_of_number);
-    load->facts = calloc(nodes, sizeof *load->facts);
     load->given = calloc(GIVEN_MAX, sizeof *load->given);
-    int status = load->agents == NULL || load->agent_of_number == NULL || load->facts == NULL || load->given == NULL
+    int status = load->agents == NULL || load->agent_of_number == NULL || load->given == NULL
                      ? error_set(ROOST_ENOMEM, "no memory for %u agents", nodes)
                      : core_out_init(&load->out, head_core.out_bytes_max);
     status = status == 0 ? head_create(&load->head, &load->config) : status;
@@ -234,7 +227,7 @@ void head_load_destroy(struct head_load *load)
     core_out_fini(&load->out);
     free(load->agents);
     free(load->agent_of_number);
-    free(load->facts);
+    ledger_close(&load->ledger);
     free(load->given);
     free(load);
 }
@@ -319,8 +312,8 @@ int head_load_census(struct head_load *load)
     head_destroy(load->head);
     load->head = NULL;
     load->config.epoch++;
-    load->config.facts = load->facts;
-    load->config.facts_count = load->facts_count;
+    load->config.facts = load->ledger.facts;
+    load->config.facts_count = load->ledger.facts_count;
     load->turn_ns = UINT64_MAX;
     load->given_from = load->given_to;
     ROOST_TRY(head_create(&load->head, &load->config));

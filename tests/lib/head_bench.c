@@ -100,6 +100,9 @@ static void note(struct bench *bench, uint64_t to, const struct proto_message *m
     } else if (message->kind == PROTO_DEAD) {
         said->node = message->u.dead.node;
         said->incarnation = message->u.dead.incarnation;
+    } else if (message->kind == PROTO_NODES) {
+        said->nodes = (uint32_t)message->u.nodes.count;
+        said->node = message->u.nodes.items[0].number;
     } else if (message->kind == PROTO_CANCEL) {
         said->task = message->u.cancel.task;
         said->attempt = message->u.cancel.attempt;
@@ -142,6 +145,8 @@ static void run(struct bench *bench, const struct core_command *command)
             CHECK(command->token >= agent->mark);
             agent->mark = (uint32_t)command->token;
             agent->seen = agent->is_deaf ? agent->seen : agent->mark;
+            bool is_news = message->kind == PROTO_NODES && !agent->is_deaf && message->u.nodes.news != 0;
+            agent->news = is_news ? message->u.nodes.news : agent->news;
         } else {
             CHECK(core_peer_of(command->to).node == 0);
         }
@@ -158,17 +163,9 @@ static void run(struct bench *bench, const struct core_command *command)
             agent->is_up = false;
         }
         break;
-    case CORE_COMMIT: {
-        const struct head_fact *fact = core_body(command);
-        size_t at = 0;
-        while (at < bench->facts_count && bench->facts[at].number != fact->number) {
-            at++;
-        }
-        CHECK(at < BENCH_FACTS_MAX);
-        bench->facts[at] = *fact;
-        bench->facts_count = at == bench->facts_count ? at + 1 : bench->facts_count;
+    case CORE_COMMIT:
+        CHECK_EQ(ledger_commit(&bench->ledger, core_body(command)), 0);
         break;
-    }
     case CORE_FILLER:
     case CORE_REPLY:
     case CORE_DISARM:
@@ -243,6 +240,7 @@ void bench_end(struct bench *bench)
 {
     head_destroy(bench->head);
     core_out_fini(&bench->out);
+    ledger_close(&bench->ledger);
     free(bench->said);
     memset(bench, 0, sizeof *bench);
 }
@@ -251,8 +249,8 @@ void bench_restart(struct bench *bench)
 {
     head_destroy(bench->head);
     bench->config.epoch++;
-    bench->config.facts = bench->facts;
-    bench->config.facts_count = bench->facts_count;
+    bench->config.facts = bench->ledger.facts;
+    bench->config.facts_count = bench->ledger.facts_count;
     memset(bench->timers, 0xff, sizeof bench->timers);
     for (uint32_t i = 0; i < BENCH_AGENTS; i++) {
         bench->agents[i].is_up = false;
@@ -276,7 +274,8 @@ static void hello(struct bench *bench, uint32_t i, uint32_t number, uint32_t inc
                                  .address = "a:1",
                                  .labels = "",
                                  .cpus_hundredths = agent->cpus * 100,
-                                 .memory_bytes = ROOST_GIB(4) };
+                                 .memory_bytes = ROOST_GIB(4),
+                                 .news = agent->news };
     struct core_event event = { .kind = CORE_SESSION_UP };
     event.u.session.peer = (struct core_peer){ 0, (uint32_t)agent->handle };
     event.u.session.hello = &hello;

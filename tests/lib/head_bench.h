@@ -9,8 +9,9 @@
 #include "common/spec.h"
 #include "proto/message.h"
 #include "scheduler/core/head.h"
+#include "scheduler/ledger.h"
 
-enum { BENCH_AGENTS = 16, BENCH_SAID_MAX = 16384, BENCH_FACTS_MAX = 64, BENCH_IDS_MAX = 32 };
+enum { BENCH_AGENTS = 16, BENCH_SAID_MAX = 16384, BENCH_IDS_MAX = 32 };
 
 struct bench_said {
     uint64_t to;
@@ -20,7 +21,8 @@ struct bench_said {
     struct object_id ids[BENCH_IDS_MAX];
     struct task_id task; /* TASK, CANCEL, HANDBACK */
     uint32_t attempt, args_count, args_sealed;
-    uint32_t node, incarnation; /* WELCOME, DEAD */
+    uint32_t node, incarnation; /* WELCOME, DEAD; NODES: the first */
+    uint32_t nodes;             /* NODES: how many */
     enum proto_object_state state;
     enum proto_handback_reason reason;
     int32_t status; /* FOUND, ROWS */
@@ -38,6 +40,7 @@ struct bench_agent {
     uint32_t mark, seen; /* of the last message said to it; as it will say */
     bool is_deaf, is_up, has_job;
     uint32_t lists;
+    uint64_t news; /* of nodes, that it has heard */
 };
 
 struct bench {
@@ -48,8 +51,7 @@ struct bench {
     struct bench_agent agents[BENCH_AGENTS];
     struct bench_said *said;
     size_t said_count;
-    struct head_fact facts[BENCH_FACTS_MAX];
-    size_t facts_count;
+    struct ledger ledger;
     uint64_t closed[BENCH_AGENTS];
     size_t closed_count;
     struct job_id job;

@@ -12,13 +12,14 @@
 #include "common/error.h"
 #include "common/hash.h"
 #include "proto/marks.h"
+#include "scheduler/ledger.h"
 #include "tests/sim/network.h"
 #include "tests/sim/oracle.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { FACTS_MAX = 64, TIMERS = 4 };
+enum { TIMERS = 4 };
 
 struct guest {
     uint64_t key; /* 0: no session */
@@ -29,8 +30,7 @@ struct head_host {
     struct head *core;
     uint64_t life, epoch, armed_ns[TIMERS], armed[TIMERS]; /* armed: the serial of the arming that counts */
     struct guest guests[SIM_PLACES];
-    struct head_fact facts[FACTS_MAX];
-    size_t facts_count;
+    struct ledger ledger;
     uint32_t handle;
     uint64_t arming;
 };
@@ -103,19 +103,13 @@ static void arm(struct world *world, const struct core_command *command)
 static void commit(struct world *world, const struct head_fact *fact)
 {
     struct head_host *host = world->head;
-    size_t at = 0;
-    while (at < host->facts_count && host->facts[at].number != fact->number) {
-        at++;
-    }
-    ROOST_INVARIANT(at < FACTS_MAX);
-    host->facts[at] = *fact;
-    host->facts_count = at == host->facts_count ? at + 1 : host->facts_count;
-    if (fact->is_dead) {
+    ROOST_INVARIANT(ledger_commit(&host->ledger, fact) == 0);
+    if (head_fact_is_dead(fact)) {
         world_wound(world, WOUND_NODE_LOST);
-        oracle_node_dead(world, fact->node);
+        oracle_node_dead(world, fact->node.id);
     }
-    world_tell(world, 0, "node %u incarnation %u %s", fact->number, fact->incarnation,
-               fact->is_dead ? "is dead" : "lives");
+    world_tell(world, 0, "node %u incarnation %u %s", fact->node.number, fact->node.incarnation,
+               head_fact_is_dead(fact) ? "is dead" : "lives");
 }
 
 static void run(struct world *world, const struct core_command *command)
@@ -270,6 +264,7 @@ void head_host_destroy(struct head_host *host)
 {
     forget_sessions(host);
     head_destroy(host->core);
+    ledger_close(&host->ledger);
     free(host);
 }
 
@@ -282,14 +277,15 @@ void head_host_begin(struct world *world)
                                   .spec_bytes_max = world->shape.spec_bytes_max,
                                   .rules_off = world->options.rules_off,
                                   .is_fixed = false,
-                                  .facts = host->facts,
-                                  .facts_count = host->facts_count };
+                                  .facts = host->ledger.facts,
+                                  .facts_count = host->ledger.facts_count };
     if (head_create(&host->core, &config) != 0) {
         world_fail(world, "no head: %s", error_text());
     }
     host->life = ++world->lives;
     memset(host->armed, 0, sizeof host->armed);
-    world_tell(world, 0, "the head begins, epoch %llu, %zu facts", (unsigned long long)host->epoch, host->facts_count);
+    world_tell(world, 0, "the head begins, epoch %llu, %zu facts", (unsigned long long)host->epoch,
+               host->ledger.facts_count);
     network_begin(world, 0);
     /* a tick starts the clock of those that the ledger names */
     struct core_event event = { .kind = CORE_TICK, .u.timer.key = HEAD_TIMER_TURN };
@@ -301,7 +297,7 @@ void head_host_end(struct world *world)
     struct head_host *host = world->head;
     world_tell(world, 0, "the head is killed");
     world_wound(world, WOUND_HEAD_LOST);
-    if (host->facts_count < world->shape.nodes) {
+    if (host->ledger.facts_count < world->shape.nodes) {
         world_wound(world, WOUND_NODE_UNKNOWN);
     }
     network_end(world, 0, false);

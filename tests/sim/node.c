@@ -305,7 +305,8 @@ void node_hello(struct world *world, uint32_t place, uint32_t to, struct proto_h
                                        .labels = "",
                                        .cpus_hundredths = world->shape.cpus * 100,
                                        .memory_bytes = ROOST_GIB(1),
-                                       .store_bytes = node->memory_bytes };
+                                       .store_bytes = node->memory_bytes,
+                                       .news = to == 0 ? node->news : 0 };
 }
 
 static void agent_up(struct world *world, struct node *node, uint32_t other, bool resumed,
@@ -351,6 +352,7 @@ static void learn_nodes(struct world *world, struct node *node, const struct pro
             }
         }
     }
+    node->news = nodes->news == 0 ? node->news : nodes->news;
 }
 
 /* Rule 4: what a dead agent has said and nobody has read yet is not read any more. */

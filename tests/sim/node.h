@@ -23,6 +23,7 @@ struct node {
     uint64_t life; /* 0: down */
     struct node_id id;
     struct core_peer self; /* as WELCOME had it */
+    uint64_t news;         /* what the head has said of nodes */
     uint64_t epoch;
     struct agent *core;
     uint64_t armed[NODE_TIMERS], arming;

@@ -64,7 +64,7 @@ struct network {
     struct marks head_marks;      /* of what the core says to the head */
     uint32_t number, incarnation; /* this node's, from WELCOME */
     struct cluster_id cluster;
-    uint64_t epoch;
+    uint64_t epoch, news; /* news: what the head has said of nodes */
     bool is_closed;
 };
 
@@ -96,7 +96,12 @@ static void describe(struct network *network, struct proto_hello *hello, enum pr
     hello->pid = (uint64_t)getpid();
 }
 
-static void hello_to_head(void *arg, struct proto_hello *hello_out) { describe(arg, hello_out, PROTO_ROLE_AGENT); }
+static void hello_to_head(void *arg, struct proto_hello *hello_out)
+{
+    const struct network *network = arg;
+    describe(arg, hello_out, PROTO_ROLE_AGENT);
+    hello_out->news = network->news;
+}
 
 static void hello_to_agent(void *arg, struct proto_hello *hello_out) { describe(arg, hello_out, PROTO_ROLE_PEER); }
 
@@ -259,6 +264,7 @@ static void learn_nodes(struct network *network, const struct proto_nodes *nodes
         snprintf(neighbour->host, sizeof neighbour->host, "%s", node->host);
         snprintf(neighbour->address, sizeof neighbour->address, "%s", node->address);
     }
+    network->news = nodes->news == 0 ? network->news : nodes->news;
 }
 
 /* Lines of a worker elsewhere, for the terminal of a driver here. */

@@ -23,7 +23,107 @@ TEST(head_members, a_new_agent_gets_a_number_and_an_incarnation_and_all_learn_of
     CHECK_EQ(bench.agents[1].incarnation, 1);
     CHECK_EQ(bench_said_count(&bench, 0, PROTO_NODES), 2); /* itself, then the other */
     CHECK_EQ(bench_said_count(&bench, 1, PROTO_NODES), 1);
-    CHECK_EQ(bench.facts_count, 2);
+    CHECK_EQ(bench.ledger.facts_count, 2);
+    bench_end(&bench);
+}
+
+TEST(head_members, an_agent_that_comes_back_as_it_was_is_news_to_nobody)
+{
+    start(3);
+    bench_forget(&bench);
+    bench_agent_again(&bench, 1);
+    bench_restart(&bench);
+    for (uint32_t i = 0; i < 3; i++) {
+        bench_agent_again(&bench, i);
+        bench_list(&bench, i, NULL, 0);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(bench_said_count(&bench, i, PROTO_NODES), 0);
+    }
+    bench_end(&bench);
+}
+
+TEST(head_members, an_agent_that_comes_back_changed_is_told_to_all)
+{
+    start(3);
+    bench_restart(&bench);
+    bench_forget(&bench);
+    bench.agents[1].cpus = 8;
+    for (uint32_t i = 0; i < 3; i++) {
+        bench_agent_again(&bench, i);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ(bench_said_count(&bench, i, PROTO_NODES), 1);
+        CHECK_EQ(bench_last(&bench, i, PROTO_NODES)->nodes, 1);
+        CHECK_EQ(bench_last(&bench, i, PROTO_NODES)->node, bench.agents[1].number);
+    }
+    bench_end(&bench);
+}
+
+TEST(head_members, who_comes_while_a_restarted_head_still_waits_is_told_of_those_that_have_not_come)
+{
+    start(3);
+    bench_restart(&bench);
+    bench_forget(&bench);
+    bench_agent(&bench, 3, 4);
+    CHECK_EQ(bench_last(&bench, 3, PROTO_NODES)->nodes, 4);
+    bench_agent_again(&bench, 0);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_NODES)->nodes, 1);
+    bench_end(&bench);
+}
+
+TEST(head_members, what_an_agent_was_told_and_has_not_applied_is_told_again)
+{
+    start(1);
+    bench.agents[0].is_deaf = true;
+    bench_agent(&bench, 1, 4);
+    bench_lost(&bench, 0);
+    bench.agents[0].is_deaf = false;
+    bench_forget(&bench);
+    bench_agent_again(&bench, 0);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_NODES), 1);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_NODES)->node, bench.agents[1].number);
+    bench_end(&bench);
+}
+
+TEST(head_members, what_an_earlier_life_was_told_does_not_count)
+{
+    start(2);
+    bench_die(&bench, 1);
+    bench_forget(&bench);
+    bench_agent_again(&bench, 1); /* with all the news it had */
+    CHECK_EQ(bench_last(&bench, 1, PROTO_NODES)->nodes, 2);
+    bench_end(&bench);
+}
+
+TEST(head_members, those_that_come_in_one_turn_are_told_to_all_at_once)
+{
+    start(1);
+    bench_forget(&bench);
+    bench.turns_are_held = true;
+    for (uint32_t i = 1; i < 5; i++) {
+        bench_agent(&bench, i, 4);
+    }
+    bench_turn(&bench);
+    for (uint32_t i = 0; i < 5; i++) {
+        CHECK_EQ(bench_said_count(&bench, i, PROTO_NODES), 1);
+        CHECK_EQ(bench_last(&bench, i, PROTO_NODES)->nodes, i == 0 ? 4 : 5);
+    }
+    bench_end(&bench);
+}
+
+TEST(head_members, an_agent_knows_a_node_before_anything_names_it)
+{
+    start(1);
+    struct object_id id = bench_pending(&bench, 0);
+    bench.turns_are_held = true;
+    bench_agent(&bench, 1, 4);
+    bench_forget(&bench);
+    bench_seal(&bench, 1, id, 100);
+    const struct bench_said *found = bench_last(&bench, 0, PROTO_FOUND);
+    CHECK(found != NULL && found->holder == bench.agents[1].number);
+    CHECK(bench_last(&bench, 0, PROTO_NODES) < found);
+    CHECK(bench_last(&bench, 0, PROTO_NODES) != NULL);
     bench_end(&bench);
 }
 
@@ -52,7 +152,7 @@ TEST(head_members, more_silence_makes_it_dead_and_all_are_told)
     CHECK_EQ(head_counts(bench.head).members, 2);
     CHECK_EQ(bench_last(&bench, 0, PROTO_DEAD)->node, 2);
     CHECK_EQ(bench_last(&bench, 2, PROTO_DEAD)->incarnation, 1);
-    CHECK(bench.facts[1].is_dead);
+    CHECK(head_fact_is_dead(&bench.ledger.facts[1]));
     CHECK_EQ(bench.closed_count, 1);
     bench_end(&bench);
 }
@@ -87,7 +187,8 @@ TEST(head_members, when_all_numbers_have_been_given_those_of_dead_nodes_go_on)
 {
     static struct head_fact facts[NODES_MAX - 1];
     for (uint32_t i = 0; i < NODES_MAX - 1; i++) {
-        facts[i] = (struct head_fact){ .node = { 500, i + 1 }, .number = i + 1, .incarnation = 3, .is_dead = true };
+        facts[i].node =
+            (struct proto_node){ .id = { 500, i + 1 }, .number = i + 1, .incarnation = 3, .state = PROTO_NODE_DEAD };
     }
     struct head_config config = { .is_fixed = true, .facts = facts, .facts_count = NODES_MAX - 1 };
     bench_start(&bench, &config);
@@ -124,6 +225,19 @@ TEST(head_members, an_agent_that_was_started_again_ends_its_earlier_life)
     CHECK_EQ(bench.agents[1].incarnation, 2);
     CHECK_EQ(bench_last(&bench, 0, PROTO_DEAD)->incarnation, 1);
     CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    bench_end(&bench);
+}
+
+TEST(head_members, the_end_of_a_life_is_committed_as_it_was_and_the_next_one_behind_it)
+{
+    start(2);
+    bench_agent(&bench, 1, 8); /* on a larger machine, without a word of its end */
+    CHECK_EQ(bench.ledger.facts_count, 2);
+    const struct proto_node *kept = &bench.ledger.facts[1].node;
+    CHECK_EQ(kept->state, PROTO_NODE_ALIVE);
+    CHECK_EQ(kept->incarnation, 2);
+    CHECK_EQ(kept->cpus_hundredths, 800);
+    CHECK(strcmp(kept->host, "host1") == 0);
     bench_end(&bench);
 }
 
@@ -173,7 +287,10 @@ TEST(head_members, a_restarted_head_announces_the_deaths_of_its_ledger)
 
 TEST(head_members, a_ledger_that_contradicts_itself_is_refused)
 {
-    struct head_fact facts[2] = { { { 1, 1 }, 1, 1, false }, { { 1, 2 }, 1, 1, false } };
+    struct head_fact facts[2] = {
+        { .node = { .id = { 1, 1 }, .number = 1, .incarnation = 1, .state = PROTO_NODE_ALIVE } },
+        { .node = { .id = { 1, 2 }, .number = 1, .incarnation = 1, .state = PROTO_NODE_ALIVE } },
+    };
     struct head_config config = { .facts = facts, .facts_count = 2 };
     struct head *head = NULL;
     CHECK_EQ(head_create(&head, &config), ROOST_EINVAL);
