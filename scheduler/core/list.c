@@ -13,6 +13,8 @@
 
 #include <stdlib.h>
 
+enum { LIST_AHEAD = 16 }; /* objects of a list whose records are on their way into the cache */
+
 static uintptr_t flags_of(const struct member *member, struct object_id id)
 {
     return (uintptr_t)id_map_get(&member->listed, object_id_key(id));
@@ -235,6 +237,10 @@ static void tell_value(struct head *head, struct member *member, struct object *
 void list_objects(struct head *head, struct member *member, const struct proto_list_objects *objects)
 {
     for (size_t i = 0; i < objects->count && member->list != 0; i++) {
+        if (i + LIST_AHEAD < objects->count) {
+            records_prefetch_slot(&head->objects, object_id_key(objects->items[i + LIST_AHEAD].object));
+            records_prefetch(&head->objects, object_id_key(objects->items[i + LIST_AHEAD / 2].object));
+        }
         const struct proto_list_object *listed = &objects->items[i];
         struct object *object = listed_object(head, member, listed);
         if (object == NULL) {

@@ -414,22 +414,28 @@ static bool knows_already(const struct object *object, uint32_t node)
     return object->state == OBJECT_SEALED && head_object_is_at(object, node);
 }
 
+/* `found` is described for the first of them: most objects change where all that hold them know. */
+static void tell(struct head *head, const struct object *object, uint32_t node, struct proto_found *found)
+{
+    if (object_id_is_none(found->object)) {
+        *found = describe(head, object);
+    }
+    send_found(head, member_at(head, node), found);
+}
+
 void publish_tell(struct head *head, struct object *object, bool all)
 {
     uint32_t holders = all ? head_object_holders_count(object) : 0;
     uint32_t wants = object->more == NULL ? 0 : object->more->wants.count;
-    if (holders == 0 && wants == 0) {
-        return;
-    }
-    struct proto_found found = describe(head, object);
+    struct proto_found found = { .object = { 0, 0 } };
     for (uint32_t i = 0; i < wants; i++) {
-        send_found(head, member_at(head, object->more->wants.at[i]), &found);
+        tell(head, object, object->more->wants.at[i], &found);
     }
     for (uint32_t i = 0; i < holders; i++) {
         uint32_t node = head_object_holder(object, i).node;
         bool is_wanted = object->more != NULL && numbers_has(&object->more->wants, node);
         if (!is_wanted && !knows_already(object, node)) {
-            send_found(head, member_at(head, node), &found);
+            tell(head, object, node, &found);
         }
     }
 }

@@ -20,6 +20,7 @@ enum {
     SMALL_RECORDS = SMALL_CHUNK * SMALL_CHUNKS, /* and as many are in each later chunk */
     INDEX_FIRST = 1024,
     LINE_BYTES = 64,
+    GROW_AHEAD = 16, /* records whose slots are on their way */
     PREFETCHED_BYTES_MAX = 4 * LINE_BYTES
 };
 
@@ -110,19 +111,20 @@ static uint32_t slot_of(const struct records *records, struct id_key id)
 
 static void grow_index(struct records *records)
 {
-    uint32_t *old = records->index, old_capacity = records->index_capacity;
-    records->index_capacity = old_capacity == 0 ? INDEX_FIRST : old_capacity * 2;
+    free(records->index);
+    records->index_capacity = records->index_capacity == 0 ? INDEX_FIRST : records->index_capacity * 2;
     size_t bytes = records->index_capacity * sizeof *records->index;
     records->index = head_alloc(bytes);
     large_pages_ask(records->index, bytes);
-    for (uint32_t i = 0; i < old_capacity; i++) {
-        if (old[i] != 0) {
-            uint32_t number = (old[i] & (old_capacity - 1)) - 1;
-            struct id_key id = id_of(record_at(records, number));
-            records->index[slot_of(records, id)] = entry_of(records, id, number);
+    for (uint32_t i = 0; i < records->used; i++) { /* in the order of memory */
+        if (i + GROW_AHEAD < records->used) {
+            __builtin_prefetch(&records->index[home_of(records, id_of(record_at(records, i + GROW_AHEAD)))], 1);
+        }
+        struct id_key id = id_of(record_at(records, i));
+        if ((id.hi | id.lo) != 0) {
+            records->index[slot_of(records, id)] = entry_of(records, id, i);
         }
     }
-    free(old);
 }
 
 /* ------------------------------------------------------------------------------------------------ the interface */
