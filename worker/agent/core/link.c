@@ -253,11 +253,12 @@ void link_location(struct agent *agent, struct object *object, bool added)
 
 void link_is_known(struct agent *agent, struct object *object)
 {
+    bool knows_where = object->is_public && !object->is_freed;
     if (!object->is_public) {
         object_becomes_public(agent, object);
-        if (object->state == OBJECT_HERE) {
-            link_location(agent, object, true);
-        }
+    }
+    if (!knows_where && object->state == OBJECT_HERE && !object->says_nothing) {
+        link_location(agent, object, true);
     }
 }
 

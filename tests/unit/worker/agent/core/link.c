@@ -240,6 +240,36 @@ TEST(agent_link, a_result_that_was_freed_and_is_said_to_be_here_once_more_stays_
     bench_end(&bench, false);
 }
 
+TEST(agent_link, bytes_that_the_head_has_freed_are_told_to_it_when_a_task_names_their_object_once_more)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct object_id argument = { 77, 1 };
+    struct task_id id = place(argument, 0);
+    give_argument(0);
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    struct object_id kept = result_id(id, 0);
+    struct core_peer peer = { BENCH_OTHER, 1 };
+    struct proto_message pull = { .kind = PROTO_PULL, .u.pull = { .token = 9, .ref = object_ref(kept) } };
+    bench_message(&bench, peer, &pull); /* it stays for this */
+    names(PROTO_FREE, kept);
+    size_t told = bench_sent_count(&bench, PROTO_LOCATIONS);
+    place(kept, 100); /* made again elsewhere, by another attempt of whoever called for it */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), told + 1);
+    struct proto_message done = { .kind = PROTO_PULL_DONE, .u.pull_done = { 9, 0 } };
+    bench_message(&bench, peer, &done);
+    task = bench_take(&bench);
+    bench_complete(&bench, &task, ROOST_EFAILED, "");
+    bench_tick(&bench);
+    CHECK(bench_sent_names(&bench, PROTO_DROP, kept));
+    names(PROTO_FREE, kept);
+    CHECK(bench_find(&bench, kept) == NULL);
+    bench_end(&bench, false);
+}
+
 /* The first result, which names `inner`. */
 static void give_result_naming(const struct bench_task *task, struct object_id inner)
 {
