@@ -29,14 +29,18 @@ static struct task *live_attempt(struct head *head, const struct member *member,
     return is_live ? task : NULL;
 }
 
-/* Bytes that nobody will ask for. */
+/* Bytes that nobody will ask for; or, in a census, of a task of which nobody has told yet who runs it. */
 static void drop_returns(struct head *head, struct member *member, const struct proto_complete *complete)
 {
+    const struct task *task = head_in_census(head) ? head_task_find(head, complete->task) : NULL;
+    bool may_be_wanted = head_in_census(head) && (task == NULL || task->state == TASK_HOME);
     for (size_t i = 0; i < complete->returns_count; i++) {
         edges_drop(member, complete->returns[i].object);
         const struct object *object = head_object_find(head, complete->returns[i].object);
         bool is_known = object != NULL && head_object_is_at(object, member->number);
-        if (complete->returns[i].located && !is_known && (object != NULL || !head_in_census(head))) {
+        if (complete->returns[i].located && !is_known && may_be_wanted) {
+            list_again(head, member);
+        } else if (complete->returns[i].located && !is_known) {
             free_copy_at(head, member, complete->returns[i].object);
         }
     }

@@ -545,6 +545,8 @@ void list_note(struct head *head, uint32_t node, struct object_id id, uint32_t s
 void list_gone(struct member *member, struct object_id id, uint32_t clear);
 void list_void(struct member *member);
 void list_census_arrived(struct head *head, struct member *member);
+/* In a census: it has bytes that only its list can tell the head how to judge. */
+void list_again(struct head *head, struct member *member);
 
 void query_answer(struct head *head, struct core_peer peer, const struct proto_query *query);
 

@@ -5,7 +5,9 @@
  * Happy path: LIST_BEGIN -> tasks -> LIST_PLACED -> objects -> LIST_END: what the head had of this node and the list
  *             has not is gone; attempts that it does not have are lost.
  * Failures:   a list that begins voids the one before. Mentions that the list had not seen stand (rule 2). Attempts
- *             under an old number are canceled at the agent. What nobody names any more is freed there.
+ *             under an old number are canceled at the agent. What nobody names any more is freed there. Bytes that
+ *             are told of in a census, after their node has listed and before anybody has listed their name -> can be
+ *             neither entered, as only a list says what they name, nor freed (rule 5): their node lists once more.
  * Invariants: until every member of the ledger has listed or died, nothing is freed or declared lost (rule 5).
  * Thread:     the core's.
  */
@@ -13,7 +15,10 @@
 
 #include <stdlib.h>
 
-enum { LIST_AHEAD = 16 }; /* objects of a list whose records are on their way into the cache */
+enum {
+    LIST_AHEAD = 16,   /* objects of a list whose records are on their way into the cache */
+    LIST_ASKED_FOR = 2 /* number of a list that no session began with; that is 1 */
+};
 
 static uintptr_t flags_of(const struct member *member, struct object_id id)
 {
@@ -408,6 +413,19 @@ void list_census_arrived(struct head *head, struct member *member)
         if (--head->lists_missing == 0) {
             census_ends(head);
         }
+    }
+}
+
+void list_again(struct head *head, struct member *member)
+{
+    if (member->must_list) {
+        return; /* its list is still to come */
+    }
+    member->must_list = true;
+    head->lists_missing++;
+    struct proto_message *message = head_send(head, member, PROTO_LIST);
+    if (message != NULL) { /* else its next session begins with one */
+        message->u.list.list = LIST_ASKED_FOR;
     }
 }
 

@@ -319,8 +319,11 @@ void publish_locations(struct head *head, struct member *member, const struct pr
     for (size_t i = 0; i < locations->count; i++) {
         const struct proto_location *location = &locations->items[i];
         struct object *object = head_object_find(head, location->object);
-        if (object == NULL) {
-            if (location->added && !head_in_census(head)) {
+        bool is_open = object == NULL || head_object_is_open(object);
+        if (location->added && is_open && head_in_census(head)) {
+            list_again(head, member);
+        } else if (object == NULL) {
+            if (location->added) {
                 free_copy_at(head, member, location->object); /* the copy came after the end */
             }
         } else if (location->added) {

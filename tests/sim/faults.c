@@ -110,9 +110,14 @@ static void kill_node(struct world *world, const struct occurrence *what)
 static void revive_head(struct world *world, const struct occurrence *what)
 {
     (void)what;
-    if (head_host_life(world) == 0) {
-        head_host_begin(world);
+    uint32_t late = some_place(world);
+    if (head_host_life(world) != 0) {
+        return;
     }
+    if (!world->is_healed && late != 0 && world_one_in(world, 2)) { /* it lists long after the others */
+        network_part(world, 0, late, world_below(world, 2000) * SIM_MS);
+    }
+    head_host_begin(world);
 }
 
 static void kill_head(struct world *world, const struct occurrence *what)

@@ -205,6 +205,50 @@ TEST(head_tasks, what_is_made_before_anybody_has_listed_it_is_there_for_who_does
     CHECK_EQ(completes_in_census(false), 0);
 }
 
+TEST(head_tasks, the_bytes_of_a_task_that_nobody_has_listed_are_kept_until_the_census_has_ended)
+{
+    start(2, 4);
+    struct bench_call call = { .returns = 1 };
+    struct spec *spec = bench_spec(&bench, &call);
+    struct object_id name = result_id(spec->task, 0);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, NULL, 0);
+    bench_complete(&bench, 0, spec->task, 1, 1, 100);
+    CHECK(!bench_was_freed(&bench, 0, name));
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_LIST), 1);
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, &(struct bench_listed){ name, true, false }, 1);
+    bench_list(&bench, 0, &(struct bench_listed){ name, false, true }, 1);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK(!bench_was_freed(&bench, 0, name));
+    free(spec);
+    bench_end(&bench);
+}
+
+TEST(head_tasks, the_bytes_of_an_attempt_that_is_over_are_freed_in_a_census_too)
+{
+    start(3, 4);
+    struct bench_call call = { .returns = 1 };
+    struct spec *spec = bench_spec(&bench, &call);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 1);
+    struct proto_list_task there = { spec->task, 2, PROTO_TASK_RUNNING, { spec, spec->bytes } };
+    struct proto_message begin = { .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } };
+    struct proto_message end = { .kind = PROTO_LIST_END, .u.list_end = { 1 } };
+    struct proto_message running = { .kind = PROTO_LIST_TASKS, .u.list_tasks = { &there, 1 } };
+    bench_say(&bench, 1, &begin);
+    bench_say(&bench, 1, &running);
+    bench_say(&bench, 1, &end);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, NULL, 0);
+    bench_complete(&bench, 0, spec->task, 1, 1, 100); /* the one before */
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_LIST), 0);
+    CHECK(bench_was_freed(&bench, 0, result_id(spec->task, 0)));
+    free(spec);
+    bench_end(&bench);
+}
+
 /* Runs, its result is lost, and the same call is made once more; the object's `why`. */
 static const char *make_again(uint64_t bytes, uint64_t bytes_again, enum proto_object_state *state_out)
 {

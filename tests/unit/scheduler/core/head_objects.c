@@ -207,6 +207,75 @@ TEST(head_objects, a_census_holds_frees_back_until_every_member_has_listed)
     bench_end(&bench);
 }
 
+/* The first of two has listed, the other not yet, when a pull ends there that began before the head did. */
+static struct object_id pull_ends_in_census(void)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 1, 100);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, NULL, 0);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 1);
+    bench_forget(&bench);
+    bench_location(&bench, 0, id, 100, true);
+    bench_location(&bench, 0, (struct object_id){ 3, 4 }, 100, true);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_LIST), 1); /* all that is there, so one is enough */
+    CHECK_EQ(head_counts(bench.head).lists_missing, 2);
+    return id;
+}
+
+TEST(head_objects, a_copy_that_comes_in_a_census_before_its_name_is_listed_by_its_node_once_more)
+{
+    struct object_id id = pull_ends_in_census();
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, &(struct bench_listed){ id, true, false }, 1); /* it has the name alone by now */
+    CHECK_EQ(head_counts(bench.head).lists_missing, 1);
+    CHECK(bench_last(&bench, 1, PROTO_FOUND) == NULL); /* nothing is declared lost */
+    bench_list(&bench, 0, &(struct bench_listed){ id, false, true }, 1);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->holder, bench.agents[0].number);
+    bench_names(&bench, 1, PROTO_DROP, id);
+    CHECK(bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_copy_that_comes_in_a_census_and_that_nobody_names_is_freed_when_it_has_ended)
+{
+    struct object_id id = pull_ends_in_census();
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, NULL, 0);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_list(&bench, 0, &(struct bench_listed){ id, false, true }, 1);
+    CHECK(bench_was_freed(&bench, 0, id));
+    CHECK_EQ(head_counts(bench.head).objects, 0);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_node_that_dies_before_it_has_listed_once_more_ends_the_census)
+{
+    struct object_id id = pull_ends_in_census();
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, &(struct bench_listed){ id, true, false }, 1);
+    bench_die(&bench, 0);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    CHECK_EQ(bench_last(&bench, 1, PROTO_FOUND)->state, PROTO_LOST);
+    bench_end(&bench);
+}
+
+TEST(head_objects, a_copy_that_comes_in_a_census_before_its_node_has_listed_is_in_that_list)
+{
+    start(2);
+    struct object_id id = bench_put(&bench, 1, 100);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 0);
+    bench_location(&bench, 0, id, 100, true);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_LIST), 0);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 2);
+    CHECK(!bench_was_freed(&bench, 0, id));
+    bench_end(&bench);
+}
+
 TEST(head_objects, without_the_census_a_restarted_head_frees_what_others_hold)
 {
     start_with_rules_off(HEAD_RULE_CENSUS, 2);

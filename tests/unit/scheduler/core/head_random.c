@@ -218,6 +218,9 @@ static void one_thing(void)
         bench_forget(&bench);
     }
     bench.closed_count = 0;
+    if (bench.agents[i].is_up && bench_last(&bench, i, PROTO_LIST) != NULL && below(8) == 0) {
+        say_list(i); /* as it was asked to */
+    }
     if (what == 0 || !bench.agents[i].is_up) {
         come_or_go(i);
     } else if (what < 5) {
@@ -240,6 +243,7 @@ static void become_quiet(void)
     bench.closed_count = 0;
     bench_forget(&bench);
     bench_agent(&bench, 0, 2);
+    bench_job(&bench, 0); /* a head that began anew may not have heard of it yet */
     bench_say(&bench, 0, &end);
     for (uint32_t i = 0; i < AGENTS; i++) {
         bench_hear(&bench, i);
