@@ -91,13 +91,11 @@ int session_open(struct bench *bench, uint64_t store_bytes, double cpus);
  * and a store of `store_bytes` each; what goes between
  * them goes over TCP. */
 int session_open_nodes(struct bench *bench, unsigned nodes, uint64_t store_bytes);
-/* Ends it and lets this thread run on every core again. */
+/* Ends it and lets this thread run again on every core that it was started on. */
 void session_close(struct bench *bench);
 /* Puts this thread and the worker where `placement` says. The cluster must have been opened for one worker, unless the
  * placement is free. *done_out: false when this machine has no such placement. */
 int session_place(struct bench *bench, enum bench_placement placement, bool *done_out);
-/* This thread to that core; -1: to any. */
-int bench_pin(int core);
 /* Memory of one's own, written once, so that it is backed. NULL when there is not enough. Give back with
  * bench_unmap. */
 void *bench_map(uint64_t bytes);

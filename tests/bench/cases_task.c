@@ -6,6 +6,7 @@
  * Thread: the driver's. */
 #include "common/error.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/cores.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -206,7 +207,7 @@ static int busy_start(const struct bench *bench, struct busy *busy)
         pid_t pid = fork();
         if (pid == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
-            bench_pin(bench->cores[busy->count]);
+            cores_pin(bench->cores[busy->count]);
             for (volatile uint64_t rounds = 0;; rounds++) {
             }
         }

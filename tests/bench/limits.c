@@ -9,6 +9,7 @@
  * Thread:   the driver's. */
 #include "common/error.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/cores.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -154,7 +155,7 @@ int limit_peer_start(struct limit_peer **peer_out, const struct bench *bench, en
     if (peer->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (placement != PLACED_FREE) {
-            bench_pin(bench->cores[placement == PLACED_TWO_CORES ? 1 : 0]);
+            cores_pin(bench->cores[placement == PLACED_TWO_CORES ? 1 : 0]);
         }
         peer_serve(peer->page, peer->one_core);
     }

@@ -9,6 +9,7 @@
  * Thread:   the driver's. */
 #include "common/error.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/cores.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,29 +37,12 @@ double bench_now_ns(void)
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
-static void core_set(int core, cpu_set_t *set_out)
-{
-    CPU_ZERO(set_out);
-    for (int i = 0; i < CPU_SETSIZE; i++) {
-        if (core < 0 || i == core) {
-            CPU_SET((size_t)i, set_out);
-        }
-    }
-}
-
-int bench_pin(int core)
-{
-    cpu_set_t set;
-    core_set(core, &set);
-    return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : error_from_errno("pinning to core %d", core);
-}
-
 /* All threads of this worker to that core. */
 ROOST_TASK(bench_move);
 int bench_move(struct roost_task *task)
 {
     cpu_set_t set;
-    core_set((int)roost_arg_int(task, 0), &set);
+    cores_set((int)roost_arg_int(task, 0), &set);
     DIR *threads = opendir("/proc/self/task");
     if (threads == NULL) {
         return roost_fail(task, 1, "cannot list the worker's threads");
@@ -96,6 +80,7 @@ static int wait_for_worker(struct bench *bench)
 
 void session_serve(void)
 {
+    cores_remember();
     if (getenv("ROOST_WORKER") != NULL) {
         struct roost *rt;
         ROOST_CHECK(roost_open(&rt, NULL)); /* serves tasks, and ends with the worker */
@@ -203,7 +188,7 @@ void session_close(struct bench *bench)
         unsetenv("ROOST_ADDRESS");
         unsetenv("ROOST_AGENT");
     }
-    (void)bench_pin(-1); /* what cannot be undone here is found when the next case pins */
+    (void)cores_pin(-1); /* what cannot be undone here is found when the next case pins */
 }
 
 int session_place(struct bench *bench, enum bench_placement placement, bool *done_out)
@@ -214,7 +199,7 @@ int session_place(struct bench *bench, enum bench_placement placement, bool *don
         *done_out = false;
         return 0;
     }
-    ROOST_TRY(bench_pin(driver_core));
+    ROOST_TRY(cores_pin(driver_core));
     roost_ref moved;
     roost_view view;
     ROOST_TRY(roost_call(bench->rt, bench_move, &moved, worker_core));
