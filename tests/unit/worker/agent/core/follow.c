@@ -98,6 +98,30 @@ TEST(agent_follow, who_waits_for_a_task_whose_worker_dies_asks_the_head)
     bench_end(&bench, false);
 }
 
+TEST(agent_follow, who_waits_for_a_call_that_leaves_for_the_head_asks_the_head)
+{
+    start();
+    struct core_client driver = bench_driver(&bench);
+    struct object_id input = { 77, 1 };
+    bench_names(&bench, driver, WIRE_HOLD, 0, input);
+    bench_drain(&bench); /* nobody here knows it */
+    roost_in in = roost_in_ref(object_ref(input));
+    struct spec_draft draft = { .function = "f", .returns = 1, .args = &in, .args_count = 1 };
+    struct task_id call = bench_submit(&bench, driver, 0, &draft);
+    place(1, &call);
+    CHECK(!bench_sent_names(&bench, PROTO_WANT, result_id(call, 0)));
+    CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 0);
+    static const uint32_t holders[] = { BENCH_OTHER };
+    struct proto_message found = {
+        .kind = PROTO_FOUND,
+        .u.found = { .object = input, .state = PROTO_SEALED, .content = { .size = 16 }, .holders = { holders, 1 } }
+    };
+    bench_message(&bench, head, &found); /* the call goes where its bytes are */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 1);
+    CHECK(bench_sent_names(&bench, PROTO_WANT, result_id(call, 0)));
+    bench_end(&bench, false);
+}
+
 TEST(agent_follow, who_waits_for_a_canceled_task_asks_the_head_and_fails_by_its_word)
 {
     start();
