@@ -491,7 +491,7 @@ void place_early_ready(struct head *head, struct task *task);
 /* Bytes of placed tasks have come in, or they run: what was booked for that is free. */
 void place_progress(struct head *head, struct member *member, const struct proto_progress *progress);
 /* After a restart: the node says that it has this attempt. */
-void place_listed(struct head *head, struct task *task, struct member *member);
+void place_listed(struct head *head, struct task *task, struct member *member, bool runs);
 /* What was infeasible, or of a job that was not known yet, is looked at again. */
 void place_demand_again(struct head *head);
 struct placement_request place_request(struct head *head, const struct task *task);

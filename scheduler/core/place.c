@@ -539,10 +539,11 @@ void place_early_ready(struct head *head, struct task *task)
     head_task_release_inputs(head, task);
 }
 
-void place_listed(struct head *head, struct task *task, struct member *member)
+/* What only waits there is not booked: it may follow others that wait here for the room that it would take. */
+void place_listed(struct head *head, struct task *task, struct member *member, bool runs)
 {
     struct placement_request request = place_request(head, task);
-    if (placement_fits(head->placement, &request, member->number)) { /* else it runs there without being booked */
+    if (runs && placement_fits(head->placement, &request, member->number)) { /* else it runs there all the same */
         ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
     }
     task->node = (uint16_t)member->number;

@@ -205,3 +205,45 @@ TEST(head_follow, why_it_waits_names_what_for_and_where)
     CHECK(strstr(rows->text, "on node 2") != NULL);
     bench_end(&bench);
 }
+
+TEST(head_follow, what_only_waits_at_its_node_when_the_head_comes_back_leaves_room_for_what_it_follows)
+{
+    bench_start(&bench, NULL);
+    bench_agent(&bench, 0, 1);
+    bench_list(&bench, 0, NULL, 0);
+    bench_job(&bench, 0);
+    struct spec *specs[4];
+    struct proto_list_task waiting[3];
+    for (uint32_t i = 0; i < 4; i++) {
+        struct bench_call call = { .returns = 1, .cpus_hundredths = 100, .max_retries = 1 };
+        specs[i] = bench_spec(&bench, &call);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        waiting[i] = (struct proto_list_task){ specs[i]->task, 1, PROTO_TASK_QUEUED, { specs[i], specs[i]->bytes } };
+    }
+    bench_restart(&bench);
+    bench_agent_again(&bench, 0);
+    struct proto_list_task home = { specs[3]->task, 0, PROTO_TASK_HOME, { specs[3], specs[3]->bytes } };
+    struct proto_list_object made = {
+        .object = result_id(specs[3]->task, 0), .held = true, .state = PROTO_PENDING, .task = specs[3]->task
+    };
+    struct proto_message parts[] = {
+        { .kind = PROTO_LIST_BEGIN, .u.list_begin = { 1 } },
+        { .kind = PROTO_LIST_TASKS, .u.list_tasks = { waiting, 3 } },
+        { .kind = PROTO_LIST_PLACED, .u.list_placed = { 1 } },
+        { .kind = PROTO_LIST_OBJECTS, .u.list_objects = { &made, 1 } },
+        { .kind = PROTO_LIST_TASKS, .u.list_tasks = { &home, 1 } },
+        { .kind = PROTO_LIST_END, .u.list_end = { 1 } },
+    };
+    for (size_t i = 0; i < ROOST_COUNT_OF(parts); i++) {
+        bench_say(&bench, 0, &parts[i]);
+        if (i == 0) {
+            bench_job(&bench, 0);
+        }
+    }
+    CHECK_EQ(bench_placed(&bench, specs[3]->task), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        free(specs[i]);
+    }
+    bench_end(&bench);
+}
