@@ -82,7 +82,6 @@ enum {
     PROTO_TEXT_BYTES_MAX = 4096,
     PROTO_HELLO_BYTES_MAX = 64 << 10,  /* a stranger's first frame */
     PROTO_BATCH_BYTES = 1 << 20,       /* a batch is closed here; a larger message has one to itself */
-    PROTO_BATCH_SMALL_BYTES = 16 << 10, /* less waits for company while an earlier batch is not acknowledged */
     PROTO_ARENA_BYTES_MAX = 256 << 20, /* what one frame may take decoded; then it is refused */
     PROTO_OBJECTS_MAX = 1 << 16,       /* ids of one list in a message; longer lists travel as several */
     PROTO_ITEMS_MAX = 1 << 14,         /* structs of one list in a message, likewise */
@@ -147,8 +146,6 @@ enum {
     PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest is for the next one */
     PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
     PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
-    PLACEMENT_FOLLOW_NS = 10000000,    /* of work for each CPU of a node waits there for what is being made there, */
-    PLACEMENT_FOLLOWERS_PER_CPU = 512, /* and so many tasks; further ones wait at the head */
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
     DURATION_SAMPLES = 128,  /* then old samples begin to fade */
 };

@@ -287,19 +287,10 @@ static void note_seen_sent(struct session *session, uint32_t seen)
     }
 }
 
-/* A small batch waits until the peer has seen what was sent before it, and takes along what is said meanwhile: so small
- * messages cost as many frames as the two sides have time for, and an idle peer gets each at once (after Nagle, RFC 896;
- * a peer acknowledges what it has applied at the end of its turn, without a delay). */
-static bool is_to_go(const struct session *session)
-{
-    const struct session_batch *open = session->open;
-    return open != NULL && (session->flight_bytes == 0 || open->frame.size >= PROTO_BATCH_SMALL_BYTES) &&
-           session->flight_bytes + open->frame.size <= session->window_bytes;
-}
-
 static bool flush_batch(struct session *session, struct proto_bytes *frame_out)
 {
-    if (session->next == NULL && is_to_go(session)) {
+    if (session->next == NULL && session->open != NULL &&
+        session->flight_bytes + session->open->frame.size <= session->window_bytes) {
         end_batch(session);
     }
     struct session_batch *batch = session->next;
