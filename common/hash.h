@@ -27,6 +27,16 @@ static inline uint64_t hash_step(uint64_t state, uint64_t value)
     return ((state << 23 | state >> 41) + value + 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
 }
 
+/* The home of an id in a table of `capacity` places, a power of two above 1 << group_bits. Counters that follow each other,
+ * as ids of puts have them in `lo`, lie side by side in groups; `group` is made of the rest of the id and of
+ * lo >> group_bits. The upper bits of a product with the golden ratio put groups evenly apart, whatever the capacity. */
+static inline uint32_t hash_home(uint64_t group, uint64_t lo, uint32_t group_bits, uint32_t capacity)
+{
+    uint32_t bits = 31u - (uint32_t)__builtin_clz(capacity);
+    uint64_t place = group * 0x9e3779b97f4a7c15u >> (64 - bits + group_bits);
+    return (uint32_t)(place << group_bits | (lo & ((UINT64_C(1) << group_bits) - 1)));
+}
+
 /* The id of result `index` of a task. */
 struct object_id result_id(struct task_id task, uint32_t index);
 

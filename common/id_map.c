@@ -1,9 +1,10 @@
 #include "common/id_map.h"
 #include "common/contract.h"
+#include "common/hash.h"
 
 #include <stdlib.h>
 
-enum { ID_MAP_CAPACITY_FIRST = 16, ID_MAP_SHIFT_FIRST = 64 - 4, GROUP_BITS = 3 };
+enum { ID_MAP_CAPACITY_FIRST = 16, GROUP_BITS = 3 };
 
 void id_map_fini(struct id_map *map)
 {
@@ -11,12 +12,9 @@ void id_map_fini(struct id_map *map)
     *map = (struct id_map){ .slots = NULL };
 }
 
-/* Ids are hashes or random, except for the prefix and counter of puts: the upper bits of a product with the golden ratio
- * put those evenly apart, whatever the capacity. */
 static uint32_t home_of(const struct id_map *map, struct id_key key)
 {
-    uint64_t group = (key.hi ^ key.lo >> GROUP_BITS) * 0x9e3779b97f4a7c15u >> (map->shift + GROUP_BITS);
-    return (uint32_t)(group << GROUP_BITS | (key.lo & ((1u << GROUP_BITS) - 1)));
+    return hash_home(key.hi ^ key.lo >> GROUP_BITS, key.lo, GROUP_BITS, map->capacity);
 }
 
 static bool is_free(const struct id_map_slot *slot) { return (slot->key.hi | slot->key.lo) == 0; }
@@ -52,7 +50,6 @@ static int grow(struct id_map *map)
     }
     struct id_map bigger = { .slots = calloc(capacity, sizeof *bigger.slots),
                              .capacity = capacity,
-                             .shift = map->capacity == 0 ? ID_MAP_SHIFT_FIRST : map->shift - 1,
                              .count = map->count };
     if (bigger.slots == NULL) {
         return ROOST_ENOMEM;

@@ -15,7 +15,6 @@ struct id_map_slot {
 struct id_map {
     struct id_map_slot *slots; /* NULL until the first put */
     uint32_t capacity;         /* a power of two, or 0 */
-    uint32_t shift;            /* 64 less the bits of a place */
     uint32_t count;
 };
 
