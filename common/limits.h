@@ -146,6 +146,8 @@ enum {
     PLACEMENT_SCAN_MAX = 1024,     /* tasks that one turn judges and leaves queued; the rest is for the next one */
     PLACEMENT_SPREADS_MAX = 64,    /* functions or jobs spread at once; later ones go to the least loaded */
     PLACEMENT_EARLY_PERCENT = 5,   /* of a gather's inputs exist: it may be placed early */
+    PLACEMENT_FOLLOW_NS = 10000000,    /* of work for each CPU of a node waits there for what is being made there, */
+    PLACEMENT_FOLLOWERS_PER_CPU = 512, /* and so many tasks; further ones wait at the head */
     DURATIONS_MAX = 1 << 16, /* functions whose durations are known; the one longest unseen is forgotten */
     DURATION_SAMPLES = 128,  /* then old samples begin to fade */
 };

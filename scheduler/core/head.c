@@ -99,6 +99,7 @@ void head_destroy(struct head *head)
     free(head->scratch_bytes);
     free(head->place_inputs);
     free(head->place_nodes);
+    free(head->place_leaders.at);
     free(head->spec_room);
     free(head);
 }

@@ -410,6 +410,7 @@ struct task {
     bool is_counted : 1;
     bool is_canceled : 1, is_forced : 1; /* the cancel was */
     bool is_demand : 1, is_relisted : 1;
+    bool is_followed : 1;  /* at its node one waits for what it makes, to run there in its place */
     struct job *job;       /* NULL: ended */
     uint64_t since_ns;     /* in this state */
     struct list_node line; /* member.tasks while it is at a node; else head.demand or one of the refused, or alone */
@@ -483,13 +484,14 @@ void head_attempt_lost(struct head *head, struct task *task, bool counts, struct
 void place_turn(struct head *head);
 /* It has entered the queue: could any node run it? If not it becomes demand, or fails. */
 void place_queued(struct head *head, struct task *task);
+/* It waits for inputs: softly placed where it may begin to pull those that exist, or where the others are being made. */
 void place_early(struct head *head, struct task *task);
 /* All inputs of an early one are there. */
 void place_early_ready(struct head *head, struct task *task);
 /* Bytes of placed tasks have come in, or they run: what was booked for that is free. */
 void place_progress(struct head *head, struct member *member, const struct proto_progress *progress);
 /* After a restart: the node says that it has this attempt. */
-void place_listed(struct head *head, struct task *task, struct member *member);
+void place_listed(struct head *head, struct task *task, struct member *member, bool runs);
 /* What was infeasible, or of a job that was not known yet, is looked at again. */
 void place_demand_again(struct head *head);
 struct placement_request place_request(struct head *head, const struct task *task);
@@ -596,6 +598,7 @@ struct head {
     uint64_t tasks_in[TASK_DONE + 1];     /* by state */
     uint64_t *scratch_bytes;              /* by node number; zero between uses */
     struct placement_input *place_inputs; /* of one question */
+    struct line place_leaders;            /* of one task that was placed: itself, and who follows it */
     uint32_t *place_nodes;
     size_t place_inputs_capacity, place_nodes_capacity;
     struct object_id touched[HEAD_TOUCHED_MAX];

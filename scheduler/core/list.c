@@ -121,7 +121,7 @@ static void list_attempt(struct head *head, struct member *member, struct task *
     } else if (task != NULL && (task->state == TASK_HOME || task->state == TASK_LOCAL) && listed->attempt > 0) {
         task->attempt = listed->attempt;
         task->is_relisted = true;
-        place_listed(head, task, member);
+        place_listed(head, task, member, listed->state == PROTO_TASK_RUNNING);
     } else {
         cancel_stale(head, member, listed);
     }

@@ -4,6 +4,7 @@
  * completion has been applied before the next task is judged.
  *
  * Happy path: QUEUED -> the placement chooses -> mentions entered, TASK sent, arguments let go -> PLACED.
+ *             WAITING for what is being made on one node -> TASK sent there at once -> EARLY -> made -> PLACED.
  * Failures:   no room -> stays queued, planned where it wants to go;
  *             infeasible now -> demand, looked at again when a node joins; for ever -> FAILED, with the nearest node.
  *             Both are found out when it enters the queue, as a turn judges nothing while every node is busy.
@@ -20,6 +21,8 @@
 enum {
     PLACE_VALUE_BYTES_MAX = 4 << 20, /* of values in one TASK; the node asks for the others */
     PLACE_ARGS_MANY = 1024,          /* a TASK of more arguments names fewer holders of each */
+    FOLLOW_INPUTS_MAX = 8,           /* of a task that follows another one; of more there is mostly one elsewhere */
+    FOLLOW_LOOKS_MAX = 8,            /* at tasks that wait for one result, until one of them follows */
     FETCH_BYTES = 64,                /* a line of memory */
     FETCH_INPUTS_MAX = 8             /* of a task; more are more than a processor fetches at once */
 };
@@ -231,6 +234,93 @@ static void send_task(struct head *head, struct task *task, uint32_t node, enum 
     }
 }
 
+/* ------------------------------------------------------------------------------------------------ following */
+
+/* Of those that make on one node all that the task misses, one that nobody follows yet; NULL: there is none, or they are
+ * on several nodes. */
+static struct task *leader_of(const struct task *task)
+{
+    struct task *leader = NULL;
+    uint32_t node = HEAD_NOBODY;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        if (input->is_ready) {
+            continue;
+        }
+        struct task *maker = input->object->more == NULL ? NULL : input->object->more->producer;
+        if (maker == NULL || maker->node == HEAD_NOBODY || (node != HEAD_NOBODY && node != maker->node)) {
+            return NULL;
+        }
+        node = maker->node;
+        leader = leader == NULL && !maker->is_followed ? maker : leader;
+    }
+    return leader;
+}
+
+/* What it reads and exists lies there, or is next to nothing. */
+static bool others_are_near(const struct task *task, uint32_t node)
+{
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct object *object = task->inputs[i].object;
+        bool is_read = task->inputs[i].is_ready && task->inputs[i].kind != ROOST_IN_HANDLE;
+        if (is_read && !has_value(object) && object->size > ROOST_SMALL_BYTES && !head_object_is_at(object, node)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool gathers(const struct task *task)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        any = any || task->inputs[i].kind == ROOST_IN_GATHER;
+    }
+    return any;
+}
+
+/* It goes where its inputs are being made, in the place of one that makes them: so of a chain the head hears at the ends
+ * only, and a node has no more to do at once than before. Not one that may run only once: it may have run there when the
+ * node dies, and nobody here could know. */
+static bool follow(struct head *head, struct task *task)
+{
+    if (task->inputs_count > FOLLOW_INPUTS_MAX || gathers(task)) {
+        return false;
+    }
+    struct task *leader = leader_of(task);
+    const struct spec spec = kept_spec_header(task->spec);
+    bool may = leader != NULL && (spec.flags & SPEC_SPREAD) == 0 && spec.max_retries != 0;
+    if (!may || !others_are_near(task, leader->node)) {
+        return false;
+    }
+    struct placement_request request = wish_of(head, task);
+    if (!placement_follow(head->placement, &request, leader->node, &task->booking)) {
+        return false;
+    }
+    leader->is_followed = true;
+    send_task(head, task, leader->node, TASK_EARLY);
+    return true;
+}
+
+/* Who waits for what it makes may follow it, and who waits for them: a line, no recursion. */
+static void bring_followers(struct head *head, struct task *leader)
+{
+    for (; leader != NULL; leader = line_take(&head->place_leaders)) {
+        for (uint32_t i = 0; i < leader->returns_count; i++) {
+            const struct object *object = head_task_return_at(leader, i);
+            struct input *at = object == NULL ? NULL : object->inputs;
+            for (int looks = 0; at != NULL && !leader->is_followed && looks < FOLLOW_LOOKS_MAX; looks++) {
+                struct task *task = at->task;
+                at = head_object_next_input(object, at);
+                bool waits = task->state == TASK_WAITING && task->missing > 0 && task->job != NULL;
+                if (waits && head_has_room(head) && follow(head, task)) {
+                    line_add(&head->place_leaders, task);
+                }
+            }
+        }
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------ the turn */
 
 void place_describe_lack(struct head *head, const struct task *task, char *text_out, size_t size)
@@ -310,6 +400,7 @@ static bool judge(struct head *head, struct task *task)
     switch (choice.verdict) {
     case PLACEMENT_CHOSEN:
         send_task(head, task, choice.node, TASK_PLACED);
+        bring_followers(head, task);
         return true;
     case PLACEMENT_QUEUED:
         return true;
@@ -420,14 +511,14 @@ static bool is_worth_it(struct head *head, const struct task *task)
 
 void place_early(struct head *head, struct task *task)
 {
-    if (task->job == NULL || !is_worth_it(head, task) || !head_has_room(head)) {
+    if (task->job == NULL || !head_has_room(head)) {
         return;
     }
-    bool gathers = false;
-    for (uint32_t i = 0; i < task->inputs_count; i++) {
-        gathers = gathers || task->inputs[i].kind == ROOST_IN_GATHER;
+    if (follow(head, task)) {
+        bring_followers(head, task);
+        return;
     }
-    if (!gathers && task->missing > 1) {
+    if (!is_worth_it(head, task) || (!gathers(task) && task->missing > 1)) {
         return; /* without a look at every input */
     }
     struct placement_request request = place_request(head, task);
@@ -435,6 +526,7 @@ void place_early(struct head *head, struct task *task)
     if (placement_choose_early(head->placement, &request, &choice) == 0 && choice.verdict == PLACEMENT_CHOSEN) {
         placement_assign_early(head->placement, &request, choice.node, &task->booking);
         send_task(head, task, choice.node, TASK_EARLY);
+        bring_followers(head, task);
     }
 }
 
@@ -447,10 +539,11 @@ void place_early_ready(struct head *head, struct task *task)
     head_task_release_inputs(head, task);
 }
 
-void place_listed(struct head *head, struct task *task, struct member *member)
+/* What only waits there is not booked: it may follow others that wait here for the room that it would take. */
+void place_listed(struct head *head, struct task *task, struct member *member, bool runs)
 {
     struct placement_request request = place_request(head, task);
-    if (placement_fits(head->placement, &request, member->number)) { /* else it runs there without being booked */
+    if (runs && placement_fits(head->placement, &request, member->number)) { /* else it runs there all the same */
         ROOST_INVARIANT(placement_assign(head->placement, &request, member->number, &task->booking) == 0);
     }
     task->node = (uint16_t)member->number;

@@ -182,6 +182,7 @@ struct placement_booking {
     enum placement_state state : 8;
     bool is_bound : 1;  /* planned, and wishes for that node */
     bool is_spread : 1; /* its wish to be spread was heard */
+    bool follows : 1;   /* EARLY, by placement_follow() */
 };
 
 /* Judge, and change nothing. The verdict is CHOSEN, QUEUED or one of the infeasible two.
@@ -267,6 +268,12 @@ int placement_choose_early(struct placement *placement, const struct placement_r
  * copies, that mostly ends at the same node. */
 void placement_assign_early(struct placement *placement, const struct placement_request *request, uint32_t node,
                             struct placement_booking *booking);
+
+/* A task misses only what is being made on `node`, and follows whoever makes it there: softly assigned as above, but
+ * counted apart. False, and nothing has changed: the node is absent or suspect, the task is too big for it or wishes for
+ * another one, or those that follow there are many, or are work for long. */
+bool placement_follow(struct placement *placement, const struct placement_request *request, uint32_t node,
+                      struct placement_booking *booking);
 
 /* ------------------------------------------------------------------------------------------------ why not */
 

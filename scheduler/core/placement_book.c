@@ -5,7 +5,7 @@
  *     NONE --enqueue--> NEW --plan--> PLANNED --plan--> ASSIGNED      (placement_turn.c)
  *     NONE --assign--> ASSIGNED --started--> STARTED --completed, release--> NONE
  *                      ASSIGNED --completed, release--> NONE        (a start may go unreported)
- *     NONE --assign_early--> EARLY --release--> NONE
+ *     NONE --assign_early, follow--> EARLY --release--> NONE
  *
  * Happy path: assign books CPU, memory, bytes into the node and out of each source; bytes go as they arrive, the rest
  *             of them at the start, CPU and memory at the end.
@@ -68,7 +68,9 @@ static void booking_change(struct placement *placement, const struct placement_b
     if (node == NULL) {
         return;
     }
-    if (booking->state == PLACEMENT_EARLY) {
+    if (booking->follows) {
+        load_change(&node->following, window_charge(booking->cpus), booking->estimate_ns, more);
+    } else if (booking->state == PLACEMENT_EARLY) {
         load_change(&node->early, booking->cpus, booking->estimate_ns, more);
     } else {
         load_change(&node->cpus, booking->cpus, booking->estimate_ns, more);
@@ -173,7 +175,7 @@ int booking_make(struct placement *placement, const struct placement_request *re
                  enum placement_state state, struct placement_booking *booking)
 {
     ROOST_PRE(booking->state == PLACEMENT_NONE);
-    struct placement_booking made = { .state = state, .age = booking->age };
+    struct placement_booking made = { .state = state, .age = booking->age, .follows = booking->follows };
     fill(placement, request, node, &made);
     if (state != PLACEMENT_EARLY) {
         uint64_t missing_bytes = inputs_missing_at(placement, request, node);
@@ -279,6 +281,29 @@ void placement_assign_early(struct placement *placement, const struct placement_
     record(placement, 'e', booking);
 }
 
+/* Work and tasks of those that follow on the node, with one more. */
+static bool may_follow(const struct placement *placement, const struct node *node,
+                       const struct placement_request *request)
+{
+    struct load following = node->following;
+    load_add(&following, window_charge(request->cpus),
+             durations_estimate_ns(&placement->durations, function_of(request->kind)));
+    return following.used <= node->cpus.capacity * PLACEMENT_FOLLOWERS_PER_CPU &&
+           following.work <= (unsigned __int128)node->cpus.capacity * PLACEMENT_FOLLOW_NS;
+}
+
+bool placement_follow(struct placement *placement, const struct placement_request *request, uint32_t number,
+                      struct placement_booking *booking)
+{
+    const struct node *node = node_at(placement, number);
+    if (node == NULL || !may_go(placement, request, number) || !may_follow(placement, node, request)) {
+        return false;
+    }
+    booking->follows = true;
+    placement_assign_early(placement, request, number, booking);
+    return true;
+}
+
 /* ------------------------------------------------------------------------------------------------ taking off */
 
 static void arrived(struct placement *placement, const struct placement_booking *booking, struct placement_share *share,
@@ -363,7 +388,7 @@ void placement_release(struct placement *placement, struct placement_booking *bo
 /* ------------------------------------------------------------------------------------------------ the paired check */
 
 struct sums {
-    struct load cpus, memory, early;
+    struct load cpus, memory, early, following;
     struct plan plan;
     uint64_t committed, bytes_in, bytes_out;
 };
@@ -383,7 +408,8 @@ static void sum_up(struct sums *sums, const struct placement *placement, const s
     }
     struct sums *at = &sums[booking->node];
     if (booking->state == PLACEMENT_EARLY) {
-        load_add(&at->early, booking->cpus, booking->estimate_ns);
+        booking->follows ? load_add(&at->following, window_charge(booking->cpus), booking->estimate_ns)
+                         : load_add(&at->early, booking->cpus, booking->estimate_ns);
         return;
     }
     load_add(&at->cpus, booking->cpus, booking->estimate_ns);
@@ -425,9 +451,9 @@ static bool agrees(const struct placement *placement, uint32_t number, struct su
     load_add(&sums->cpus, node->local_cpus, node->local_ns);
     load_add(&sums->memory, node->local_memory_kib, node->local_ns);
     return loads_are_equal(&node->cpus, &sums->cpus) && loads_are_equal(&node->memory, &sums->memory) &&
-           loads_are_equal(&node->early, &sums->early) && plans_are_equal(&node->plan, &sums->plan) &&
-           node->committed == sums->committed && node->bytes_in == sums->bytes_in &&
-           node->bytes_out == sums->bytes_out && (active || node->plan.count == 0);
+           loads_are_equal(&node->early, &sums->early) && loads_are_equal(&node->following, &sums->following) &&
+           plans_are_equal(&node->plan, &sums->plan) && node->committed == sums->committed &&
+           node->bytes_in == sums->bytes_in && node->bytes_out == sums->bytes_out && (active || node->plan.count == 0);
 }
 
 /* A plan is in order of age. */

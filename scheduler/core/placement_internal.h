@@ -25,6 +25,7 @@ struct node {
 
     uint64_t share_stamp, share_bytes; /* scratch as above: of what would be pulled from here */
     struct load early;                 /* CPUs that soft assignments will want */
+    struct load following;             /* the same of tasks that wait there for what is being made there */
     uint64_t blocked;                  /* hundredths, by which the window is larger */
     uint64_t front_age;                /* of the first that is planned, as the ranking of fronts knows it; 0: none */
 

@@ -299,25 +299,35 @@ static void placed_reason(struct head *head, const struct task *task, char *text
     }
 }
 
+/* Of one that was placed early: where it waits. */
+static void waiting_reason(struct head *head, const struct task *task, char *text_out, size_t size)
+{
+    char id[ID_TEXT_BYTES], where[32] = "";
+    if (task->state == TASK_EARLY) {
+        snprintf(where, sizeof where, ", on node %u", task->node);
+    }
+    for (uint32_t i = 0; i < task->inputs_count; i++) {
+        const struct input *input = &task->inputs[i];
+        if (!input->is_ready) {
+            const struct object *object = input->object;
+            const struct task *maker = object->more == NULL ? NULL : object->more->producer;
+            snprintf(text_out, size, "waits for object %s, made by %s, and %u others%s",
+                     object_id_print(object->id, id),
+                     maker == NULL || maker->spec == NULL ? "its owner" : spec_name(head_task_spec(head, maker)),
+                     task->missing - 1, where);
+            return;
+        }
+    }
+}
+
 /* Every task that waits has one reason. */
 static void reason_of(struct head *head, const struct task *task, char *text_out, size_t size)
 {
-    char id[ID_TEXT_BYTES];
     text_out[0] = '\0';
     switch (task->state) {
     case TASK_WAITING:
-        for (uint32_t i = 0; i < task->inputs_count; i++) {
-            const struct input *input = &task->inputs[i];
-            if (!input->is_ready) {
-                const struct object *object = input->object;
-                const struct task *maker = object->more == NULL ? NULL : object->more->producer;
-                snprintf(text_out, size, "waits for object %s, made by %s, and %u others",
-                         object_id_print(object->id, id),
-                         maker == NULL || maker->spec == NULL ? "its owner" : spec_name(head_task_spec(head, maker)),
-                         task->missing - 1);
-                return;
-            }
-        }
+    case TASK_EARLY:
+        waiting_reason(head, task, text_out, size);
         break;
     case TASK_QUEUED:
         if (task->is_demand) {
@@ -325,9 +335,6 @@ static void reason_of(struct head *head, const struct task *task, char *text_out
         } else {
             snprintf(text_out, size, "waits for room: every node that would do has its share of tasks");
         }
-        break;
-    case TASK_EARLY:
-        snprintf(text_out, size, "placed early on node %u, waits there for %u inputs", task->node, task->missing);
         break;
     case TASK_PLACED:
         placed_reason(head, task, text_out, size);

@@ -344,6 +344,7 @@ void head_task_enter(struct head *head, struct task *task)
         head_task_set_state(head, task, TASK_WAITING);
     }
     count_spec(head, task, true);
+    task->is_followed = false;
     struct object_id gone;
     if (task->job == NULL && !head_in_census(head)) {
         head_task_fail(head, task, failure_make(ROOST_ECANCELED, "", "its job has ended"));

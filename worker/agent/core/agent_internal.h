@@ -411,6 +411,13 @@ void task_escape(struct agent *agent, struct client *client, const struct wire_e
 void task_settle(struct agent *agent, struct client *client, const struct wire_settle *settle);
 /* The holder is dead, and nothing runs that it had called: calls that others know of are the agent's. */
 void tasks_holder_gone(struct agent *agent, struct client *client);
+/* The call that makes it runs on this node, or waits to: nobody else need be asked for it. */
+static inline bool task_is_made_here(const struct object *object)
+{
+    const struct task *producer = object->producer;
+    return producer != NULL &&
+           (producer->state == TASK_WAITING || producer->state == TASK_READY || producer->state == TASK_RUNNING);
+}
 /* A result of an escaped call has got its value. */
 void task_settled(struct agent *agent, struct task *task);
 /* The object that `input` waits for has a value, or never will. */

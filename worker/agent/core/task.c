@@ -195,11 +195,23 @@ static bool is_forgotten(const struct task *task)
     return false;
 }
 
+/* It is not made here any more: for those here who wait for what it makes, and have not asked, the head is asked. */
+static void ask_head_for_results(struct agent *agent, const struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *result = task->results[i];
+        if (result != NULL && result->is_public && link_is_awaited(result)) {
+            link_want(agent, result);
+        }
+    }
+}
+
 void task_give_up(struct agent *agent, struct task *task)
 {
     task->is_from_head = false;
     if (task->is_home) {
         task_set_state(agent, task, TASK_AWAY);
+        ask_head_for_results(agent, task);
         task_inputs_release(agent, task);
         if (task->job->has_ended) { /* nobody would say what became of it */
             task_cancel(agent, task);
@@ -208,6 +220,7 @@ void task_give_up(struct agent *agent, struct task *task)
         }
         return;
     }
+    ask_head_for_results(agent, task);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
         if (result != NULL) {
@@ -246,6 +259,7 @@ static void leave(struct agent *agent, struct task *task)
     task->is_leaving = false;
     list_remove(&task->leaving);
     task->was_submitted = true;
+    ask_head_for_results(agent, task); /* what becomes known only now is held, and its hold asks */
     link_submit(agent, task);
     task_set_state(agent, task, TASK_AWAY);
     task_inputs_release(agent, task);

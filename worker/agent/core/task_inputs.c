@@ -94,7 +94,7 @@ static void look_at(struct agent *agent, struct input *input)
     case OBJECT_UNKNOWN:
     case OBJECT_PENDING:
         wait_for(input, object);
-        if (object->is_public) {
+        if (object->is_public && !task_is_made_here(object)) {
             link_want(agent, object);
         }
         return;

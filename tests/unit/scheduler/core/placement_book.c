@@ -224,3 +224,55 @@ TEST(placement_book, the_sums_agree_with_the_bookings_through_a_random_life)
     CHECK(placement_is_valid(placement));
     placement_destroy(placement);
 }
+
+TEST(placement_book, those_that_follow_on_a_node_are_bounded_by_number_and_by_work_and_take_no_cpu)
+{
+    enum { CPUS = 2, MANY = CPUS * PLACEMENT_FOLLOWERS_PER_CPU };
+    struct placement *placement = cluster_of(2, CPUS);
+    struct placement_request unknown = task_of(1, NULL, 0), fast = task_of(2, NULL, 0);
+    struct placement_booking first = { 0 }, slow[CPUS + 1] = { 0 };
+    static struct placement_booking followers[MANY + 1];
+    for (int i = 0; i <= CPUS; i++) { /* ten milliseconds each, as far as is known */
+        CHECK_EQ(placement_follow(placement, &unknown, 0, &slow[i]), i < CPUS);
+    }
+    CHECK(placement_is_valid(placement));
+    for (int i = 0; i < CPUS; i++) {
+        placement_release(placement, &slow[i]);
+    }
+    CHECK_EQ(placement_assign(placement, &fast, 0, &first), 0);
+    placement_completed(placement, &first, 1000);
+    for (int i = 0; i <= MANY; i++) {
+        CHECK_EQ(placement_follow(placement, &fast, 0, &followers[i]), i < MANY);
+    }
+    struct placement_node_view view;
+    CHECK(placement_node_get(placement, 0, &view));
+    CHECK(view.cpus_committed == 0 && view.wait_ns == 0);
+    CHECK(placement_is_valid(placement));
+    for (int i = 0; i < MANY; i++) {
+        placement_release(placement, &followers[i]);
+    }
+    CHECK(placement_is_valid(placement));
+    placement_destroy(placement);
+}
+
+TEST(placement_book, nobody_follows_to_a_node_that_is_absent_suspect_too_small_or_not_wished_for)
+{
+    struct placement *placement = cluster_of(2, 2);
+    struct placement_request request = task_of(1, NULL, 0), large = request, bound = request;
+    struct placement_booking booking = { 0 };
+    large.cpus = 300;
+    bound.wish = PLACEMENT_HARD;
+    bound.node = 1;
+    CHECK(!placement_follow(placement, &request, 7, &booking));
+    CHECK(!placement_follow(placement, &large, 0, &booking));
+    CHECK(!placement_follow(placement, &bound, 0, &booking));
+    placement_node_suspend(placement, 0);
+    CHECK(!placement_follow(placement, &request, 0, &booking));
+    CHECK_EQ(booking.state, PLACEMENT_NONE);
+    CHECK(!booking.follows);
+    placement_node_resume(placement, 0);
+    CHECK(placement_follow(placement, &request, 0, &booking));
+    placement_release(placement, &booking);
+    CHECK(placement_is_valid(placement));
+    placement_destroy(placement);
+}
