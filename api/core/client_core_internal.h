@@ -72,6 +72,7 @@ struct client_name {
     uint32_t holds, ties;
     bool is_registered;           /* the agent counts our scope among its holders */
     bool is_doomed;               /* on core->doomed */
+    bool is_made_here;            /* small, by this process: on this node, or about to be */
     struct client_object *object; /* while private, or announced with views */
     struct own_result *result;    /* of a call through a lease, while it is this process's own */
 };
@@ -250,7 +251,7 @@ void call_leave(struct client_core *core, struct client_call *call);
  * none. */
 struct client_call *need_below(struct client_core *core, struct client_call *call);
 /* The names of a new call's arguments, its needs in place; nothing is tied. ROOST_EEXIST: one may go before the call is
- * done, or is not to be given along; ROOST_ENOENT: an input is no result of this process's own, and others are not here. */
+ * done, or is not to be given along; ROOST_ENOENT: an input was not made here, as far as is known, and others are not here. */
 int needs_find(const struct client_scope *scope, struct client_call *call, bool others_are_here);
 /* Its arguments are tied; it waits, or needs_settle() finds it. */
 void needs_begin(struct client_core *core, struct client_call *call);

@@ -42,7 +42,8 @@ int needs_find(const struct client_scope *scope, struct client_call *call, bool 
         if (!stays(need->name, &args[i])) {
             return ROOST_EEXIST;
         }
-        if (need->name->result == NULL && !others_are_here && spec_arg_is_input(&args[i])) {
+        bool is_here = need->name->result != NULL || need->name->is_made_here || others_are_here;
+        if (!is_here && spec_arg_is_input(&args[i])) {
             return ROOST_ENOENT;
         }
         need++;

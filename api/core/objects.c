@@ -137,6 +137,7 @@ struct client_object *object_adopt(struct client_core *core, const struct wire_o
     struct client_object *object = object_new(core, wire, NULL, in_slab);
     if (object != NULL) {
         name->object = object;
+        name->is_made_here = in_slab;
         object->name = name;
         object->run = name->scope->number;
     }
@@ -165,6 +166,7 @@ int client_object_add(struct client_core *core, uint64_t number, const struct wi
     ROOST_PRE(name->object == NULL && name->holds == 0);
     name->holds = 1;
     name->object = object;
+    name->is_made_here = in_slab;
     object->name = name;
     object->run = number;
     core_note(core, 20, wire->id.lo);

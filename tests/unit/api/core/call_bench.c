@@ -1,5 +1,6 @@
 #include "tests/unit/api/core/call_bench.h"
 #include "common/hash.h"
+#include "objectstore/table.h"
 #include "tests/lib/test.h"
 
 #include <string.h>
@@ -68,6 +69,19 @@ struct object_id call(struct spec_draft draft)
     CHECK_EQ(client_call_add(core, 0, spec, true, 1), 0);
     free(spec);
     return id;
+}
+
+struct object_id put(bool in_slab)
+{
+    struct wire_object wire = { .size = 100, .format = TABLE_RAW, .place = { 0, 65536, 0, 0 } };
+    uint64_t wanted;
+    if (in_slab) {
+        CHECK_EQ(client_slab_add(core, &wire.place, 0), 0);
+        CHECK_EQ(client_slab_take(core, wire.size, 0, &wire.place, &wanted), 0);
+    }
+    CHECK_EQ(client_scope_id(core, 0, &wire.id), 0);
+    CHECK_EQ(client_object_add(core, 0, &wire, NULL, in_slab), 0);
+    return wire.id;
 }
 
 uint64_t push(void)

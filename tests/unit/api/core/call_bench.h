@@ -19,6 +19,8 @@ struct spec *spec_of(struct spec_draft draft);
 struct object_id call(struct spec_draft draft);
 /* The same, of a call that needs that result. */
 struct object_id call_on(struct object_id id);
+/* Puts an object of 100 bytes, in a slab or as a large one lies. */
+struct object_id put(bool in_slab);
 /* Pushes all that goes; how many. */
 uint64_t push(void);
 /* The call in front of the ring is done. */

@@ -209,17 +209,11 @@ TEST(calls, a_lease_that_is_broken_takes_no_more_and_the_agent_is_told_once)
 TEST(calls, a_freed_argument_waits_for_the_call)
 {
     start();
-    const struct wire_place place = { 0, 65536, 0, 0 };
-    CHECK_EQ(client_slab_add(core, &place, 0), 0);
-    struct wire_object wire = { .size = 100, .format = TABLE_RAW };
-    uint64_t wanted;
-    CHECK_EQ(client_slab_take(core, 100, 0, &wire.place, &wanted), 0);
-    CHECK_EQ(client_scope_id(core, 0, &wire.id), 0);
-    CHECK_EQ(client_object_add(core, 0, &wire, NULL, true), 0);
-    const roost_in arg = roost_in_ref(object_ref(wire.id));
+    const struct object_id arg_id = put(true);
+    const roost_in arg = roost_in_ref(object_ref(arg_id));
     struct object_id id = call((struct spec_draft){ .args = &arg, .args_count = 1 });
     push();
-    CHECK_EQ(client_free(core, 0, wire.id), 0);
+    CHECK_EQ(client_free(core, 0, arg_id), 0);
     CHECK_TEXT(said(), "ANNOUNCE");
     complete(1, false);
     CHECK_TEXT(said(), "FREE");

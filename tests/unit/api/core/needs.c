@@ -23,6 +23,23 @@ TEST(calls, of_an_input_that_is_no_result_of_its_own_the_host_says_first_that_it
     finish();
 }
 
+TEST(calls, what_this_process_has_put_is_here_though_the_agent_may_not_have_read_of_it)
+{
+    start();
+    const struct object_id small = put(true), large = put(false);
+    const roost_in args[] = { roost_in_ref(object_ref(small)), roost_in_ref(object_ref(large)) };
+    for (int is_said = 0; is_said < 2; is_said++) {
+        struct spec *reads_small = spec_of((struct spec_draft){ .args = args, .args_count = 1 });
+        struct spec *reads_both = spec_of((struct spec_draft){ .args = args, .args_count = 2 });
+        CHECK_EQ(client_call_add(core, 0, reads_small, false, 1), 0);
+        CHECK_EQ(client_call_add(core, 0, reads_both, false, 1), ROOST_ENOENT);
+        CHECK_TEXT(said(), is_said ? "" : "ANNOUNCE");
+        free(reads_small);
+        free(reads_both);
+    }
+    finish();
+}
+
 /* The value that the call in front of the ring takes along. */
 static uint64_t value_that_goes_along(void)
 {
