@@ -35,6 +35,8 @@ enum {
     PATIENCE_NS = 20000000,
     BACKLOG_NS = 200000, /* more than that for each lease, and another one is worth asking for */
     BACKLOG_NS_MAX = 100000000,
+    LOOK_CALLS =
+        16, /* a look at what came takes lines from the worker: one for so many calls, if nobody waits for it */
     PATIENT_LEFT = 64, /* a thread that waits for more than so many results may get them together */
     IMPATIENT_MAX = 16 /* at each look: a flood at the agent would ask the leases back that it should go through */
 };
@@ -268,7 +270,9 @@ bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spe
     }
     pthread_mutex_lock(&link->lock);
     client_call_foresee(link->core, scope, spec);
-    link_drain_locked(link);
+    if (client_calls_are_urgent(link->core) || link->calls_made++ % LOOK_CALLS == 0) {
+        link_drain_locked(link);
+    }
     bool is_denied = link->lease_is_denied && link->leases_count == 0;
     if (is_denied || !wait_for_room_locked(link, scope)) {
         pthread_mutex_unlock(&link->lock);

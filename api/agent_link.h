@@ -73,6 +73,7 @@ struct agent_link {
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;
     uint64_t completions; /* taken in */
+    uint32_t calls_made;  /* that went, or may have gone, to a lease */
     uint32_t others;      /* nodes that live beside this one, as the agent said since the last ask */
     uint32_t lead;        /* as in `bells`: who takes completions in */
     struct client_ask lease_ask;

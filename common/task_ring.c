@@ -29,11 +29,12 @@
 #include "common/task_ring.h"
 #include "common/contract.h"
 #include "common/error.h"
+#include "common/prefetch.h"
 #include "common/thread_hooks.h"
 
 #include <string.h>
 
-enum { TASK_RING_MAGIC = 0x6b736154, TASK_RING_LAYOUT = 1, TAKER_SHIFT = 2, TICKET_SHIFT = 16 };
+enum { TASK_RING_MAGIC = 0x6b736154, TASK_RING_LAYOUT = 1, TAKER_SHIFT = 2, TICKET_SHIFT = 16, PREFETCH_BYTES = 256 };
 #define TICKET_END (UINT64_MAX >> TICKET_SHIFT)
 
 struct task_slot {
@@ -189,6 +190,7 @@ uint64_t task_ring_publish(struct task_ring *ring, uint64_t lease, uint32_t atte
      */
     atomic_store_explicit(&slot->word, word_of(ring->next, 0, TASK_SLOT_QUEUED), memory_order_release);
     ROOST_YIELD_POINT();
+    prefetch_lines(slot_of(ring, ring->next + 1), PREFETCH_BYTES); /* its taker had it last */
     return ring->next++;
 }
 
