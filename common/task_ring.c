@@ -190,7 +190,8 @@ uint64_t task_ring_publish(struct task_ring *ring, uint64_t lease, uint32_t atte
      */
     atomic_store_explicit(&slot->word, word_of(ring->next, 0, TASK_SLOT_QUEUED), memory_order_release);
     ROOST_YIELD_POINT();
-    prefetch_lines(slot_of(ring, ring->next + 1), PREFETCH_BYTES); /* its taker had it last */
+    /* its taker had it last; the one before it, a taker may look at all the time */
+    prefetch_lines(slot_of(ring, ring->next + 2), PREFETCH_BYTES);
     return ring->next++;
 }
 
