@@ -21,7 +21,7 @@ enum { LOOK_AHEAD = 8 }; /* so many searches further on, memory is asked for */
 
 /* ---- memory: names come and go with every call ---- */
 
-enum { NAMES_SPARE_MAX = 4096 };
+enum { NAMES_SPARE_MAX = 16384 };
 
 void names_init(struct client_core *core) { list_init(&core->names_spare); }
 
