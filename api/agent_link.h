@@ -68,7 +68,7 @@ struct agent_link {
     uint64_t leased_runs, leased_stale; /* counted: the last number of a run; tasks of leases that were over */
     uint64_t leased_unrung_ns;          /* since when a sleeping holder was not rung for what was completed; or 0 */
 
-    /* leases that this client holds (agent_lease.c) */
+    /* leases that this client holds (agent_lease.h) */
     struct list_node leases, leases_closed; /* struct link_lease */
     struct list_node own_waits;             /* struct own_wait: the first one leads */
     uint32_t leases_count;
@@ -179,7 +179,7 @@ void link_bell_give(struct agent_link *link, int bell);
 /* Print what workers said. The library's thread. */
 void link_print_outputs(struct agent_link *link);
 
-/* ---- agent_lease.c ---- */
+/* ---- agent_push.c, agent_completions.c, agent_lease.c ---- */
 
 /* True: the call goes through a lease, or failed with *status_out. */
 bool leases_take(struct agent_link *link, uint64_t scope, const struct spec *spec, int *status_out);
