@@ -42,7 +42,6 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
     }
     slab_book_init(&core->slabs);
     calls_init(core);
-    names_init(core);
     core->pins_free = PIN_NONE;
     scope_init(core, &core->root, CLIENT_SCOPE, setup->root, setup->prefix);
     *core_out = core;

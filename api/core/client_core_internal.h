@@ -66,7 +66,10 @@ struct client_object {
 };
 
 struct client_name {
-    struct list_node node; /* in scope->names */
+    union {
+        struct list_node node;          /* in scope->names */
+        struct client_name *next_spare; /* in core->names_spare */
+    };
     struct client_scope *scope;
     struct object_id id;
     uint32_t holds, ties;
@@ -161,7 +164,7 @@ struct client_core {
     uint64_t calls_queued_ns;
     struct pace paces[PACES];
     struct list_node scopes, objects, flights, sayings, doomed;
-    struct list_node names_spare; /* at most NAMES_SPARE_MAX, to be used again */
+    struct client_name *names_spare; /* at most NAMES_SPARE_MAX, to be used again; owned */
     uint32_t names_spare_count;
     struct client_scope root;
     struct client_scope *spare_run; /* of a run that ended without a word, with its `untold`; or NULL; owned */
@@ -192,7 +195,6 @@ struct client_name *name_need(struct client_core *core, struct client_scope *sco
 void name_untie(struct client_core *core, struct client_name *name);
 /* What is neither held nor tied goes, and what only it kept. */
 void name_settle(struct client_core *core, struct client_name *name);
-void names_init(struct client_core *core);
 void names_fini(struct client_core *core);
 void scope_drop_names(struct client_core *core, struct client_scope *scope);
 

@@ -23,22 +23,22 @@ enum { LOOK_AHEAD = 8 }; /* so many searches further on, memory is asked for */
 
 enum { NAMES_SPARE_MAX = 16384 };
 
-void names_init(struct client_core *core) { list_init(&core->names_spare); }
-
 void names_fini(struct client_core *core)
 {
-    LIST_EACH_SAFE (at, &core->names_spare) {
-        free(CONTAINER_OF(at, struct client_name, node));
+    while (core->names_spare != NULL) {
+        struct client_name *name = core->names_spare;
+        core->names_spare = name->next_spare;
+        free(name);
     }
 }
 
 static struct client_name *name_new(struct client_core *core)
 {
-    if (core->names_spare_count == 0) {
-        return malloc(sizeof(struct client_name));
+    struct client_name *name = core->names_spare;
+    if (name == NULL) {
+        return malloc(sizeof *name);
     }
-    struct client_name *name = CONTAINER_OF(core->names_spare.next, struct client_name, node);
-    list_remove(&name->node);
+    core->names_spare = name->next_spare;
     core->names_spare_count--;
     return name;
 }
@@ -49,7 +49,8 @@ static void name_drop(struct client_core *core, struct client_name *name)
         free(name);
         return;
     }
-    list_prepend(&core->names_spare, &name->node);
+    name->next_spare = core->names_spare;
+    core->names_spare = name;
     core->names_spare_count++;
 }
 
@@ -94,6 +95,10 @@ static void name_end(struct client_core *core, struct client_name *name)
 void name_settle(struct client_core *core, struct client_name *name)
 {
     if (name->holds + name->ties > 0 || name->is_doomed) {
+        return;
+    }
+    if (name->object == NULL && name->result == NULL) { /* it only stood for what others have */
+        name_end(core, name);
         return;
     }
     bool is_first = list_is_empty(&core->doomed);
@@ -165,7 +170,8 @@ static int keep(struct client_core *core, struct client_scope *scope, struct obj
 }
 
 /* Their places in the map, then their names, then what those stand for: each step reads what the one before asked for. */
-static void foresee(const struct client_scope *scope, const roost_ref *refs, size_t i, size_t count)
+static void foresee(const struct client_core *core, const struct client_scope *scope, const roost_ref *refs, size_t i,
+                    size_t count)
 {
     if (i + LOOK_AHEAD < count) {
         id_map_prefetch(&scope->names, object_id_key(object_id_of(refs[i + LOOK_AHEAD])));
@@ -173,9 +179,8 @@ static void foresee(const struct client_scope *scope, const roost_ref *refs, siz
     if (i + LOOK_AHEAD / 2 < count) {
         __builtin_prefetch(name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 2])), 1);
     }
-    const struct client_name *name = i + LOOK_AHEAD / 4 < count
-                                         ? name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 4]))
-                                         : NULL;
+    bool any = i + LOOK_AHEAD / 4 < count && core->owned_count > 0;
+    const struct client_name *name = any ? name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 4])) : NULL;
     if (name != NULL && name->result != NULL) {
         prefetch_lines(name->result, sizeof *name->result);
         __builtin_prefetch(name->result->call, 1);
@@ -185,7 +190,7 @@ static void foresee(const struct client_scope *scope, const roost_ref *refs, siz
 void client_foresee(const struct client_core *core, const roost_ref *refs, size_t i, size_t count)
 {
     LIST_EACH (at, &core->scopes) {
-        foresee(CONTAINER_OF(at, struct client_scope, node), refs, i, count);
+        foresee(core, CONTAINER_OF(at, struct client_scope, node), refs, i, count);
     }
 }
 
@@ -206,7 +211,7 @@ size_t client_free_many(struct client_core *core, uint64_t number, const roost_r
     struct client_scope *scope = core_scope(core, number);
     for (size_t i = 0; i < count; i++) {
         if (scope != NULL) {
-            foresee(scope, refs, i, count);
+            foresee(core, scope, refs, i, count);
         }
         if (scope == NULL || !give_up(core, scope, object_id_of(refs[i]))) {
             return i;
@@ -220,7 +225,7 @@ int client_keep_many(struct client_core *core, uint64_t number, const roost_ref 
     struct client_scope *scope = core_scope(core, number);
     int status = scope == NULL ? ROOST_ESTATE : 0;
     for (size_t i = 0; i < count && status == 0; i++) {
-        foresee(scope, refs, i, count);
+        foresee(core, scope, refs, i, count);
         status = keep(core, scope, object_id_of(refs[i]));
         if (status != 0) {
             client_free_many(core, number, refs, i);
