@@ -236,11 +236,12 @@ void segment_destroy(struct segment *segment)
     *segment = (struct segment){ .rw = -1, .ro = -1 };
 }
 
-int memory_populate(int fd, unsigned char *memory, uint64_t offset, uint64_t bytes)
+/* `bytes` is in the text of a failure. */
+static int populate(const struct segment *segment, uint64_t offset, uint64_t bytes)
 {
-    while (madvise(memory + offset, bytes, MADV_POPULATE_WRITE) != 0) {
+    while (madvise(segment->memory + offset, bytes, MADV_POPULATE_WRITE) != 0) {
         if (errno == EINVAL) { /* before Linux 5.14: allocate in the file, the mapping follows by faults */
-            return fallocate(fd, 0, (off_t)offset, (off_t)bytes) == 0
+            return fallocate(segment->rw, 0, (off_t)offset, (off_t)bytes) == 0
                        ? 0
                        : error_from_errno("fallocate of %" PRIu64 " bytes of the store", bytes);
         }
@@ -260,7 +261,7 @@ int segment_populate(struct segment *segment, uint64_t bytes)
     if (step == 0) {
         return 0;
     }
-    int status = memory_populate(segment->rw, segment->memory, segment->populated, step);
+    int status = populate(segment, segment->populated, step);
     if (status == 0) {
         segment->populated += step;
     }
@@ -282,5 +283,5 @@ int segment_refill(struct segment *segment, uint64_t offset, uint64_t bytes)
 {
     ROOST_PRE(offset % SEGMENT_HUGE_BYTES == 0 && bytes % SEGMENT_HUGE_BYTES == 0);
     ROOST_PRE(range_is_inside(offset, bytes, segment->bytes));
-    return bytes == 0 ? 0 : memory_populate(segment->rw, segment->memory, offset, bytes);
+    return bytes == 0 ? 0 : populate(segment, offset, bytes);
 }

@@ -33,10 +33,6 @@ int segment_create(struct segment *segment, uint64_t bytes, enum segment_pages p
 /* What readers have mapped lives on with them. A zeroed segment is fine. */
 void segment_destroy(struct segment *segment);
 
-/* Back these bytes of a shared file's mapping with memory; `bytes` is in the text of a failure. ROOST_ENOMEM, ROOST_EIO. Any
- * thread. */
-int memory_populate(int fd, unsigned char *memory, uint64_t offset, uint64_t bytes);
-
 /* Back up to `bytes` further bytes with memory; segment->populated is the progress. For a helper thread, or in turns of
  * a loop: 8 MiB take about 3 ms with 4 KiB pages. ROOST_ENOMEM when the system refuses (the OOM killer does not ask:
  * size the store by segment_size_default). */

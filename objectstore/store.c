@@ -57,23 +57,6 @@ static int create_shared(const char *name, size_t bytes, void **memory_out)
     return fd;
 }
 
-static int open_table(struct store *store, uint32_t capacity)
-{
-    char path[64];
-    store->table_bytes = table_bytes(capacity);
-    store->table_rw = create_shared("roost-table", store->table_bytes, &store->table_memory);
-    if (store->table_rw < 0) {
-        return ROOST_EIO;
-    }
-    snprintf(path, sizeof path, "/proc/self/fd/%d", store->table_rw);
-    store->table_ro = open(path, O_RDONLY | O_CLOEXEC);
-    if (store->table_ro < 0) {
-        return error_from_errno("opening the table to read");
-    }
-    table_format(&store->table, store->table_memory, capacity);
-    return 0;
-}
-
 static int open_segments(struct store *store, const struct store_options *options)
 {
     uint32_t wanted = options->segments == 0 ? 1 : options->segments;
@@ -90,6 +73,27 @@ static int open_segments(struct store *store, const struct store_options *option
     return 0;
 }
 
+/* One that is large beside its store takes memory as it is used, so little at a time. */
+static bool is_table_filled_ahead(const struct store *store, uint32_t capacity)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < store->segments_count; i++) {
+        all += store->segments[i].bytes;
+    }
+    return table_bytes(capacity) <= all / STORE_TABLE_SHARE;
+}
+
+/* Each look is at a line that nobody met: in small pages the walk to it costs more than the line. */
+static int open_table(struct store *store, uint32_t capacity, enum segment_pages pages)
+{
+    int status = segment_create(&store->table_memory, table_bytes(capacity),
+                                is_table_filled_ahead(store, capacity) ? pages : SEGMENT_SMALL);
+    if (status == 0) {
+        table_format(&store->table, store->table_memory.memory, capacity);
+    }
+    return status;
+}
+
 int store_open(struct store **store_out, const struct store_options *options)
 {
     uint32_t entries = options->entries != 0 ? options->entries : table_capacity_for(options->bytes);
@@ -101,9 +105,8 @@ int store_open(struct store **store_out, const struct store_options *options)
     if (store == NULL) {
         return ROOST_ENOMEM;
     }
-    store->table_rw = store->table_ro = -1;
     int status = open_segments(store, options);
-    if (status != 0 || (status = open_table(store, entries)) != 0) {
+    if (status != 0 || (status = open_table(store, entries, options->pages)) != 0) {
         store_close(store);
         return status;
     }
@@ -113,15 +116,9 @@ int store_open(struct store **store_out, const struct store_options *options)
 
 int store_populate(struct store *store, uint64_t bytes)
 {
-    uint64_t left = store->table_bytes - store->table_populated, all = 0;
-    for (uint32_t i = 0; i < store->segments_count; i++) {
-        all += store->segments[i].bytes;
-    }
-    if (left > 0 &&
-        store->table_bytes <= all / STORE_TABLE_SHARE) { /* first: each new object is a line that nobody met */
-        uint64_t step = bytes < left ? align_up(bytes, STORE_PAGE_BYTES) : left;
-        int status = memory_populate(store->table_rw, store->table_memory, store->table_populated, step);
-        store->table_populated += status == 0 ? step : 0;
+    if (store->table_memory.populated < store->table_memory.bytes &&
+        is_table_filled_ahead(store, store->table.capacity)) {
+        int status = segment_populate(&store->table_memory, bytes);
         return status == 0 ? 1 : status;
     }
     for (uint32_t i = 0; i < store->segments_count; i++) {
@@ -145,23 +142,15 @@ void store_close(struct store *store)
     for (uint32_t i = 0; i < store->segments_count; i++) {
         segment_destroy(&store->segments[i]);
     }
-    if (store->table_memory != NULL) {
-        munmap(store->table_memory, store->table_bytes);
-    }
-    if (store->table_rw >= 0) {
-        close(store->table_rw);
-    }
-    if (store->table_ro >= 0) {
-        close(store->table_ro);
-    }
+    segment_destroy(&store->table_memory);
     free(store->waiting);
     free(store);
 }
 
 void store_fds(const struct store *store, struct store_fds *fds_out)
 {
-    struct store_fds fds = { .table = store->table_ro,
-                             .table_bytes = store->table_bytes,
+    struct store_fds fds = { .table = store->table_memory.ro,
+                             .table_bytes = table_bytes(store->table.capacity),
                              .segments_count = store->segments_count };
     for (uint32_t i = 0; i < store->segments_count; i++) {
         const struct segment *segment = &store->segments[i];

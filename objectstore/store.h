@@ -27,10 +27,8 @@ struct store_waiting { /* retired, perhaps pinned */
 struct store {
     struct segment segments[STORE_SEGMENTS_MAX];
     uint32_t segments_count;
+    struct segment table_memory;
     struct table table;
-    void *table_memory;
-    uint64_t table_bytes, table_populated;
-    int table_rw, table_ro;
     struct store_client *clients; /* owned */
     uint32_t clients_count;
     struct store_waiting *waiting; /* owned */
@@ -39,7 +37,7 @@ struct store {
     uint32_t pins_seen;    /* by the last scan */
 };
 
-/* Make segments and table; nothing is populated. Errors: ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
+/* Make segments, and a table in pages of the same kind unless it is large beside them; nothing is populated. Errors: ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
 int store_open(struct store **store_out, const struct store_options *options);
 
 /* Back about `bytes` further bytes of the table, unless that is large beside its store, or of a segment with memory. 1: there

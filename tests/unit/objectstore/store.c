@@ -61,7 +61,8 @@ TEST(store, is_filled_with_memory_piece_by_piece_and_its_table_only_when_that_is
         }
         CHECK_EQ(pieces, is_large ? 2 : 3);
         CHECK_EQ(store->segments[0].populated, store->segments[0].bytes);
-        CHECK_EQ(store->table_populated, is_large ? 0 : store->table_bytes);
+        CHECK_EQ(store->table_memory.populated, is_large ? 0 : store->table_memory.bytes);
+        CHECK_EQ(store->table_memory.is_huge, store->segments[0].is_huge && !is_large);
         store_close(store);
     }
 }
