@@ -190,6 +190,14 @@ int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_
 
 /* ---- many ---- */
 
+void agent_look_soon(struct roost *rt, roost_ref ref)
+{
+    struct agent_link *link = link_of(rt);
+    if (!may_be_private(link, ref)) {
+        table_prefetch(&link->map.table, object_id_of(ref));
+    }
+}
+
 void agent_peek_run(struct roost *rt, const roost_ref *refs, size_t count, enum peek *answers_out)
 {
     static const enum peek answers[] = {

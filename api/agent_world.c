@@ -119,6 +119,7 @@ const struct world world_agent = {
     .look = agent_look,
     .release = agent_release,
     .peek_run = agent_peek_run,
+    .look_soon = agent_look_soon,
     .look_run = agent_look_run,
     .release_many = agent_release_many,
     .wait = agent_wait,

@@ -25,6 +25,7 @@ int agent_result(struct roost_task *task, uint32_t index, const struct room *roo
 void agent_release(struct roost *rt, uint64_t pin);
 void agent_release_many(struct roost *rt, const uint64_t *pins, size_t count);
 void agent_peek_run(struct roost *rt, const roost_ref *refs, size_t count, enum peek *answers_out);
+void agent_look_soon(struct roost *rt, roost_ref ref);
 size_t agent_look_run(struct roost *rt, const roost_ref *refs, size_t count, struct store_view *views_out);
 int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
 

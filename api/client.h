@@ -68,7 +68,7 @@ enum look_how {
 };
 
 enum peek { PEEK_UNKNOWN, PEEK_PENDING, PEEK_READY };
-enum { PEEKS_AT_ONCE = 64 };
+enum { PEEKS_AT_ONCE = 64, LOOKS_AHEAD = 16 };
 
 /* What lies behind a connection. Scopes are those of objectstore/wire.h. */
 struct world {
@@ -86,6 +86,8 @@ struct world {
     /* Answers as store_map_get() does, without waiting. What it pins (pin != 0) is released with release(). */
     int (*look)(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out);
     void (*release)(struct roost *rt, uint64_t pin);
+    /* A look at it follows soon: what that reads is asked for. NULL: it costs nothing. */
+    void (*look_soon)(struct roost *rt, roost_ref ref);
     /* What this process knows by itself of results of its own calls, of at most PEEKS_AT_ONCE refs. NULL: nothing. */
     void (*peek_run)(struct roost *rt, const roost_ref *refs, size_t count, enum peek *answers_out);
     /* Lasting looks at the first of `count` refs, a few at once, as long as the answer is 0; returns how many were
@@ -179,6 +181,13 @@ void room_write_trailer(const struct room *room, const struct object_draft *draf
 
 /* ---- get.c ---- */
 
+/* Of `count` refs the one at `at` is looked at now, and the others in turn. */
+static inline void client_look_ahead(struct roost *rt, const roost_ref *refs, size_t at, size_t count)
+{
+    if (at + LOOKS_AHEAD < count && rt->world->look_soon != NULL) {
+        rt->world->look_soon(rt, refs[at + LOOKS_AHEAD]);
+    }
+}
 /* A view of what `ref` names, forwards followed; the pin is world->release()'s. The code and text of a failed task. */
 int client_view(struct roost *rt, roost_ref ref, enum look_how how, uint64_t deadline, struct store_view *view_out);
 /* The answer of look(), with nothing pinned afterwards. Of STORE_GET_FORWARD, *forward_out (or NULL) is where it

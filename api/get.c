@@ -341,6 +341,7 @@ static int see_missing(struct roost *rt, struct missing *missing, size_t total, 
     for (size_t i = 0; i < missing->count; i++) {
         size_t which = missing->which[i];
         roost_ref ref = missing->refs[i];
+        client_look_ahead(rt, missing->refs, i, missing->count);
         struct store_view view;
         int seen = missing->ready[i] < 0 ? refused(rt, ref, missing->ready[i], why.index == i ? why.text : "")
                                          : look_through(rt, &ref, LOOK_LASTING, &view);
@@ -367,6 +368,7 @@ static int see_one(struct roost *rt, const roost_ref *refs, size_t count, size_t
 {
     roost_ref ref = refs[which];
     struct store_view view;
+    client_look_ahead(rt, refs, which, count);
     int seen = look_through(rt, &ref, LOOK_LASTING, &view);
     if (seen == 0) {
         *view_out = view_of(&view);

@@ -121,6 +121,7 @@ static int open_items(struct roost_task *task, const roost_ref *items, size_t co
 {
     int status = need_room(task, count);
     for (size_t i = 0; i < count && status == 0; i++) {
+        client_look_ahead(task->rt, items, i, count);
         if (items[i].offset != 0 || items[i].size != ROOST_WHOLE) {
             status = error_set(ROOST_ERANGE, "a column of a part of an object");
         } else {
@@ -185,10 +186,20 @@ static int open_arg(struct roost_task *task, uint32_t index)
     return 0;
 }
 
+static void look_ahead(struct roost_task *task, uint32_t index)
+{
+    uint32_t ahead = index + LOOKS_AHEAD;
+    const struct spec_arg *in = ahead < task->spec->args_count ? &spec_args(task->spec)[ahead] : NULL;
+    if (in != NULL && in->kind == ROOST_IN_REF && task->rt->world->look_soon != NULL) {
+        task->rt->world->look_soon(task->rt, in->as.ref);
+    }
+}
+
 int task_args_open(struct roost_task *task)
 {
     int status = need_room(task, task->spec->args_count);
     for (uint32_t i = 0; i < task->spec->args_count && status == 0; i++) {
+        look_ahead(task, i);
         status = open_arg(task, i);
         if (status != 0) {
             return error_prefix(status, "argument %u", i);
