@@ -74,9 +74,9 @@ void agent_destroy(struct agent *agent)
     for (uint32_t i = 0; i < agent->config.segments_count; i++) {
         extent_fini(&agent->segments[i]);
     }
-    struct id_map *maps[] = { &agent->objects_by_id, &agent->objects_by_serial, &agent->leases,
-                              &agent->tasks_by_id,   &agent->attempts_by_run,   &agent->clients_by_key,
-                              &agent->evicted,       &agent->pulls_by_transfer };
+    struct id_map *maps[] = { &agent->objects_by_id,    &agent->leases,         &agent->tasks_by_id,
+                              &agent->attempts_by_run,  &agent->clients_by_key, &agent->evicted,
+                              &agent->pulls_by_transfer };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         id_map_fini(maps[i]);
     }

@@ -44,7 +44,8 @@ enum { OBJECT_VERSION_OWN = 1 << 30 }; /* in the version of what an attempt of t
 struct object {
     struct object_id id;
     enum object_state state;
-    uint64_t serial;          /* of this record: names it in tokens */
+    uint64_t serial;          /* of this record */
+    uint32_t dying_place;     /* of DYING: names it in its token */
     struct list_node all;     /* agent.objects, in order of creation */
     struct wire_object value; /* place and sizes while HERE; sizes also when they are known */
     int32_t status;           /* of FAILED */
@@ -91,6 +92,15 @@ struct object {
     struct list_node waits;     /* struct wait_ref.of_object */
     struct task *producer;      /* whose result it is, while that record lives */
     struct pull *pull;          /* that brings it here */
+};
+
+/* Those that wait for their last readers, each in the place that its token names. */
+struct dying {
+    struct dying_place {
+        struct object *object; /* NULL: free */
+        uint32_t next_free;    /* place + 1, or 0 */
+    } * places;                /* owned */
+    uint32_t capacity, first_free;
 };
 
 /* NULL for what was never heard of, and for what is dying. */
@@ -167,7 +177,7 @@ static inline bool object_is_error(const struct object *object)
 }
 /* The step's end: lets go of what nothing names, and of what that named, and so on; in a loop, not by recursion. */
 void object_sweep(struct agent *agent);
-void object_reclaimed(struct agent *agent, uint64_t serial);
+void object_reclaimed(struct agent *agent, uint64_t place);
 /* Every ring has been read: whoever waits for what is still unknown has named something that is gone. */
 void object_check_unknown(struct agent *agent);
 void objects_fini(struct agent *agent);
@@ -757,7 +767,8 @@ struct agent {
     uint64_t recall_ns;           /* when somebody may be asked to give one back; UINT64_MAX: nobody waits */
     uint64_t deadline_ns;         /* of room requests and workers: the earliest, or earlier */
     uint64_t armed_ns;            /* what the timer of deadlines is armed for */
-    struct id_map objects_by_id, objects_by_serial, leases, tasks_by_id, attempts_by_run, clients_by_key;
+    struct dying dying;
+    struct id_map objects_by_id, leases, tasks_by_id, attempts_by_run, clients_by_key;
     struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
         clients, tasks, ready, jobs, room_requests;
     uint32_t drain;              /* turns so far in which every ring was read */

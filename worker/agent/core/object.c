@@ -27,6 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DYING_FIRST = 64 };
+
 static const uint32_t allowed_moves[] = {
     [OBJECT_UNKNOWN] = 1u << OBJECT_PENDING | 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED |
                        1u << OBJECT_DYING,
@@ -61,14 +63,60 @@ void object_foresee(const struct agent *agent, struct object_id soon, struct obj
     prefetch_lines(id_map_get(&agent->objects_by_id, object_id_key(next)), sizeof(struct object));
 }
 
+/* ------------------------------------------------------------------ those that wait for their last readers */
+
+static void dying_grow(struct dying *dying)
+{
+    uint32_t before = dying->capacity, capacity = before == 0 ? DYING_FIRST : 2 * before;
+    struct dying_place *places = agent_alloc(capacity * sizeof *places);
+    if (before > 0) {
+        memcpy(places, dying->places, before * sizeof *places);
+    }
+    for (uint32_t place = capacity; place-- > before;) {
+        places[place].next_free = dying->first_free;
+        dying->first_free = place + 1;
+    }
+    free(dying->places);
+    dying->places = places;
+    dying->capacity = capacity;
+}
+
+static uint64_t dying_add(struct dying *dying, struct object *object)
+{
+    if (dying->first_free == 0) {
+        dying_grow(dying);
+    }
+    object->dying_place = dying->first_free - 1;
+    struct dying_place *place = &dying->places[object->dying_place];
+    dying->first_free = place->next_free;
+    *place = (struct dying_place){ .object = object };
+    return agent_token(AGENT_TOKEN_RETIRE, object->dying_place);
+}
+
+static struct object *dying_find(const struct dying *dying, uint64_t place)
+{
+    return place < dying->capacity ? dying->places[place].object : NULL;
+}
+
+static void dying_remove(struct dying *dying, const struct object *object)
+{
+    dying->places[object->dying_place] = (struct dying_place){ .next_free = dying->first_free };
+    dying->first_free = object->dying_place + 1;
+}
+
 void agent_foresee_done(const struct agent *agent, uint64_t soon, uint64_t next)
 {
-    if (agent_token_kind(soon) == AGENT_TOKEN_RETIRE && agent_token_kind(next) == AGENT_TOKEN_RETIRE) {
-        id_map_prefetch(&agent->objects_by_serial, serial_key(agent_token_serial(soon)));
-        const struct object *object = id_map_get(&agent->objects_by_serial, serial_key(agent_token_serial(next)));
-        prefetch_lines(object, sizeof *object);
+    if (agent_token_kind(soon) != AGENT_TOKEN_RETIRE || agent_token_kind(next) != AGENT_TOKEN_RETIRE) {
+        return;
+    }
+    prefetch_lines(dying_find(&agent->dying, agent_token_serial(soon)), sizeof(struct object));
+    const struct object *object = dying_find(&agent->dying, agent_token_serial(next));
+    if (object != NULL) {
+        id_map_prefetch(&agent->objects_by_id, object_id_key(object->id));
     }
 }
+
+/* ------------------------------------------------------------------ records */
 
 static struct object *create(struct agent *agent, struct object_id id, enum object_state state)
 {
@@ -386,21 +434,25 @@ bool object_write(struct agent *agent, struct object *object, uint32_t format, c
     uint32_t refs_count = ref == NULL ? 0 : 1;
     uint64_t bytes = wire_object_bytes(size, 0, refs_count);
     bool has_entry = object->has_entry || object_entry_is_left(agent, OBJECT_ENTRIES_ALL);
-    struct lease *lease = has_entry ? room_take(agent, bytes) : NULL;
-    if (lease == NULL) {
+    struct wire_object value = { .id = object->id, .size = size, .refs = refs_count, .format = format };
+    bool needs_room = room_is_needed(&value);
+    struct lease *lease = has_entry && needs_room ? room_take(agent, bytes) : NULL;
+    if (!has_entry || (lease == NULL && needs_room)) {
         return false;
     }
-    struct agent_write *write = core_put(agent->out, CORE_WRITE, 0, 0, sizeof *write);
-    unsigned char *copy = core_alloc(agent->out, bytes);
-    memcpy(copy, data, size);
     roost_ref *refs = NULL;
-    if (ref != NULL) {
-        memcpy(copy + wire_refs_offset(size, 0), ref, sizeof *ref);
-        refs = agent_alloc(sizeof *refs);
-        *refs = *ref;
+    if (needs_room) {
+        struct agent_write *write = core_put(agent->out, CORE_WRITE, 0, 0, sizeof *write);
+        unsigned char *copy = core_alloc(agent->out, bytes);
+        memcpy(copy, data, size);
+        if (ref != NULL) {
+            memcpy(copy + wire_refs_offset(size, 0), ref, sizeof *ref);
+            refs = agent_alloc(sizeof *refs);
+            *refs = *ref;
+        }
+        *write = (struct agent_write){ lease->place, bytes, copy };
+        value.place = lease->place;
     }
-    *write = (struct agent_write){ lease->place, bytes, copy };
-    struct wire_object value = { object->id, lease->place, size, 0, refs_count, format, 0 };
     object_arrive(agent, object, &value, lease, refs);
     return true;
 }
@@ -483,7 +535,6 @@ static void destroy(struct agent *agent, struct object *object)
     if (!object->is_replaced) {
         id_map_remove(&agent->objects_by_id, object_id_key(object->id));
     }
-    id_map_remove(&agent->objects_by_serial, serial_key(object->serial));
     agent->counts.objects--;
     if (object->has_entry && !object->is_replaced) {
         agent->entries--;
@@ -500,7 +551,7 @@ static void retire(struct agent *agent, struct object *object)
 {
     set_state(agent, object, OBJECT_DYING);
     list_remove(&object->idle);
-    ROOST_INVARIANT(id_map_put(&agent->objects_by_serial, serial_key(object->serial), object) == 0);
+    uint64_t token = dying_add(&agent->dying, object);
     if (object->producer != NULL) {
         task_forget_result(agent, object->producer, object);
         object->producer = NULL;
@@ -509,7 +560,7 @@ static void retire(struct agent *agent, struct object *object)
         list_remove(&object->parts);
         object->whole = NULL;
     }
-    put_entry(agent, object, AGENT_ENTRY_RETIRE, agent_token(AGENT_TOKEN_RETIRE, object->serial));
+    put_entry(agent, object, AGENT_ENTRY_RETIRE, token);
 }
 
 /* Its parts are no use without it. */
@@ -637,10 +688,11 @@ void object_sweep(struct agent *agent)
     agent->is_behind = agent->is_behind || !list_is_empty(&agent->unnamed);
 }
 
-void object_reclaimed(struct agent *agent, uint64_t serial)
+void object_reclaimed(struct agent *agent, uint64_t place)
 {
-    struct object *object = id_map_get(&agent->objects_by_serial, serial_key(serial));
+    struct object *object = dying_find(&agent->dying, place);
     ROOST_PRE(object != NULL && object->state == OBJECT_DYING);
+    dying_remove(&agent->dying, object);
     if (object->lease != NULL) {
         room_object_gone(agent, object->lease);
     }
@@ -695,4 +747,5 @@ void objects_fini(struct agent *agent)
         free(object);
     }
     list_init(&agent->objects);
+    free(agent->dying.places);
 }

@@ -53,6 +53,34 @@ TEST(agent_names, a_name_given_again_while_its_bytes_are_read_has_no_value_and_h
     bench_end(&bench, true);
 }
 
+TEST(agent_names, what_readers_keep_for_long_does_not_keep_what_was_given_up_after_it)
+{
+    enum { KEPT = 100, OTHERS = 300 };
+    bench_start(&bench, ROOST_MIB(8), 1);
+    struct core_client driver = bench_driver(&bench);
+    struct object_id kept[KEPT];
+    for (int i = 0; i < KEPT; i++) {
+        kept[i] = bench_put(&bench, driver, 100, NULL, 0);
+        bench_pin(&bench, kept[i]);
+        bench_names(&bench, driver, WIRE_FREE, 0, kept[i]);
+    }
+    uint64_t used = agent_counts(bench.agent).bytes_used;
+    for (int i = 0; i < OTHERS; i++) {
+        struct object_id other = bench_put(&bench, driver, 100, NULL, 0);
+        bench_names(&bench, driver, WIRE_FREE, 0, other);
+        if (i % 3 == 0 && i / 3 < KEPT / 2) {
+            bench_unpin(&bench, kept[i / 3]);
+        }
+    }
+    CHECK_EQ(agent_counts(bench.agent).objects, KEPT / 2);
+    CHECK_EQ(agent_counts(bench.agent).bytes_used, used / 2);
+    for (int i = KEPT / 2; i < KEPT; i++) {
+        bench_unpin(&bench, kept[i]);
+    }
+    CHECK_EQ(agent_counts(bench.agent).bytes_used, 0);
+    bench_end(&bench, true);
+}
+
 TEST(agent_names, a_call_made_again_by_a_later_attempt_makes_the_results_that_are_gone_once_more)
 {
     bench_start(&bench, ROOST_MIB(1), 2);

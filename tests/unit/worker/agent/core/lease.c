@@ -461,18 +461,23 @@ static struct task_id escape(struct core_client client)
     return ((const struct spec *)(const void *)spec)->task;
 }
 
-static void settle(struct core_client client, struct task_id task, uint32_t format)
+static void settle_bytes(struct core_client client, struct task_id task, uint32_t format, uint32_t bytes)
 {
     struct {
         struct wire_settle head;
         unsigned char bytes[sizeof(struct wire_failure)];
     } entry = { .head = { .task = task, .format = format } };
     struct wire_failure failure = { .status = ROOST_EFAILED };
-    entry.head.bytes_count = format == TABLE_ERROR ? sizeof failure : 8;
+    entry.head.bytes_count = bytes;
     memcpy(entry.head.bytes, &failure, entry.head.bytes_count);
     size_t size = (offsetof(struct wire_settle, bytes) + entry.head.bytes_count + 7) / 8 * 8;
     entry.head.head = (struct wire_entry){ WIRE_SETTLE, (uint32_t)size, 0 };
     bench_entry(&bench, client, &entry.head.head);
+}
+
+static void settle(struct core_client client, struct task_id task, uint32_t format)
+{
+    settle_bytes(client, task, format, format == TABLE_ERROR ? sizeof(struct wire_failure) : 8);
 }
 
 TEST(task_lease, an_escaped_call_is_waited_for_until_its_holder_says_the_value)
@@ -491,6 +496,24 @@ TEST(task_lease, an_escaped_call_is_waited_for_until_its_holder_says_the_value)
     settle(driver, task, TABLE_RAW); /* twice: the first stands */
     CHECK_EQ(bench.closed_count, 0);
     bench_names(&bench, driver, WIRE_FREE, 0, ids[0]);
+    bench_end(&bench, true);
+}
+
+TEST(task_lease, the_value_of_an_escaped_call_that_gave_nothing_takes_no_room)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    lease(driver);
+    struct task_id nothing = escape(driver), something = escape(driver);
+    settle_bytes(driver, nothing, TABLE_RAW, 0);
+    const struct agent_entry *entry = bench_find(&bench, result_id(nothing, 0));
+    CHECK(entry != NULL && entry->status == 0 && entry->object.size == 0);
+    CHECK_EQ(agent_counts(bench.agent).bytes_used, 0);
+    settle_bytes(driver, something, TABLE_RAW, 8);
+    CHECK_EQ(agent_counts(bench.agent).bytes_used, STORE_ALIGNMENT);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(nothing, 0));
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(something, 0));
+    CHECK_EQ(agent_counts(bench.agent).bytes_used, 0);
     bench_end(&bench, true);
 }
 
