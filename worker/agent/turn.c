@@ -16,25 +16,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TURN_ENTRIES_MAX = 100000, TURN_SCAN_MAX = 4096, SCAN_AHEAD = 8, TURN_LOOK_NS_MAX = 80000000 };
+enum {
+    TURN_ENTRIES_MAX = 100000,
+    TURN_SCAN_MAX = 4096,
+    SCAN_AHEAD = 8,
+    COMMANDS_AHEAD = 8,
+    STEPS_A_LOOK = 16,
+    TURN_LOOK_NS_MAX = 80000000
+};
 
-void daemon_step(struct daemon *daemon, struct core_event *event)
+/* What it will look at is asked for. The one behind it. */
+static const struct core_command *foresee_command(struct daemon *daemon, const struct core_command *command)
 {
-    event->now_ns = loop_now_ns();
+    if (command->kind == CORE_TABLE) {
+        table_prefetch(&daemon->store->table, ((const struct agent_entry *)core_body(command))->object.id);
+    }
+    return core_next(&daemon->out, command);
+}
+
+static void step_at(struct daemon *daemon, struct core_event *event, uint64_t now_ns)
+{
+    event->now_ns = now_ns;
     if (daemon->record != NULL) {
         record_event(daemon->record, event, agent_core.hash(daemon->core));
     }
     core_out_clear(&daemon->out);
     agent_core.step(daemon->core, event, &daemon->out);
-    const struct core_command *next;
-    for (const struct core_command *c = core_next(&daemon->out, NULL); c != NULL; c = next) {
-        next = core_next(&daemon->out, c);
-        if (next != NULL && next->kind == CORE_TABLE) {
-            table_prefetch(&daemon->store->table, ((const struct agent_entry *)core_body(next))->object.id);
-        }
+    const struct core_command *ahead = core_next(&daemon->out, NULL);
+    for (int i = 0; i < COMMANDS_AHEAD && ahead != NULL; i++) {
+        ahead = foresee_command(daemon, ahead);
+    }
+    for (const struct core_command *c = NULL; (c = core_next(&daemon->out, c)) != NULL;) {
+        ahead = ahead == NULL ? NULL : foresee_command(daemon, ahead);
         daemon_run_command(daemon, c);
     }
 }
+
+void daemon_step(struct daemon *daemon, struct core_event *event) { step_at(daemon, event, loop_now_ns()); }
 
 static void nothing(void *arg) { (void)arg; }
 
@@ -45,10 +63,10 @@ void daemon_again(struct daemon *daemon)
     loop_post(daemon->loop, &daemon->again);
 }
 
-static void to_core(struct guest *guest, const struct wire_entry *entry)
+static void to_core(struct guest *guest, const struct wire_entry *entry, uint64_t now_ns)
 {
     struct core_event event = { .kind = CORE_RING_ENTRY, .u.ring = { guest->key, entry } };
-    daemon_step(guest->daemon, &event);
+    step_at(guest->daemon, &event, now_ns);
 }
 
 static void refuse(struct guest *guest, const char *ring)
@@ -87,6 +105,7 @@ static void look_ahead(struct guest *guest, const struct ring_consumer *ring)
 static bool drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t place, bool is_completes)
 {
     unsigned char *entry = guest->daemon->entry;
+    uint64_t now_ns = 0;
     bool is_read = false;
     for (int i = 0; i < TURN_ENTRIES_MAX && may_read(guest); i++) {
         size_t size;
@@ -101,7 +120,8 @@ static bool drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t
             return false;
         }
         look_ahead(guest, ring);
-        to_core(guest, head);
+        now_ns = i % STEPS_A_LOOK == 0 ? loop_now_ns() : now_ns;
+        to_core(guest, head, now_ns);
     }
     ring_consumed(ring);
     return is_read;
@@ -160,7 +180,7 @@ static void drain_submits(struct guest *guest, uint32_t count)
         if (!submit.is_inline) {
             entry.place = submit.u.place;
         }
-        to_core(guest, &entry.head);
+        to_core(guest, &entry.head, loop_now_ns());
         free((void *)(uintptr_t)spec);
     }
 }
@@ -207,16 +227,16 @@ void guest_is_over(struct guest *guest)
     guest_destroy(guest);
 }
 
-static void is_done(struct daemon *daemon, uint64_t token)
+static void is_done(struct daemon *daemon, uint64_t token, uint64_t now_ns)
 {
     struct core_event event = { .kind = CORE_DONE, .u.done.token = token };
-    daemon_step(daemon, &event);
+    step_at(daemon, &event, now_ns);
 }
 
 static void tell_what_is_done(struct daemon *daemon)
 {
     while (daemon->done_count > 0) {
-        is_done(daemon, daemon->done[--daemon->done_count]);
+        is_done(daemon, daemon->done[--daemon->done_count], loop_now_ns());
     }
 }
 
@@ -228,6 +248,7 @@ static void scan(struct daemon *daemon)
     store_set_room_wanted(daemon->store, agent_wants_room(daemon->core));
     static uint64_t tokens[TURN_SCAN_MAX];
     bool is_due = daemon->store->waiting_count > 0 && (daemon->scan_is_due || store_scan_is_due(daemon->store));
+    uint64_t now_ns = 0;
     int found = 0;
     for (int taken = 0; is_due && taken >= 0; is_due = daemon->store->waiting_next != 0) {
         taken = store_scan(daemon->store, tokens, TURN_SCAN_MAX);
@@ -235,7 +256,8 @@ static void scan(struct daemon *daemon)
             if (i + SCAN_AHEAD < taken) {
                 agent_foresee_done(daemon->core, tokens[i + SCAN_AHEAD], tokens[i + SCAN_AHEAD / 2]);
             }
-            is_done(daemon, tokens[i]);
+            now_ns = i % STEPS_A_LOOK == 0 ? loop_now_ns() : now_ns;
+            is_done(daemon, tokens[i], now_ns);
         }
         found += taken > 0;
     }

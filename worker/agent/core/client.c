@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAMES_AHEAD = 4 }; /* of a list are fetched while one is worked off */
+enum { NAMES_AHEAD = 8 }; /* of a list are fetched while one is worked off */
 
 static struct id_key client_key(struct core_client key) { return (struct id_key){ 2, core_client_key(key) }; }
 
@@ -49,13 +49,15 @@ void scope_init(struct scope *scope, struct client *client, uint64_t number)
 
 void scope_hold(struct agent *agent, struct scope *scope, struct object *object)
 {
-    if (id_map_get(&scope->held, object_id_key(object->id)) != NULL) {
+    void **at = id_map_at(&scope->held, object_id_key(object->id));
+    ROOST_INVARIANT(at != NULL);
+    if (*at != NULL) {
         return; /* the client counts; the agent only knows that it holds */
     }
     struct hold *hold = agent_alloc(sizeof *hold);
     hold->object = object;
     list_append(&scope->holds, &hold->of_scope);
-    ROOST_INVARIANT(id_map_put(&scope->held, object_id_key(object->id), hold) == 0);
+    *at = hold;
     object_name(agent, object, &object->scopes);
 }
 
@@ -232,9 +234,10 @@ static void on_names(struct agent *agent, struct client *client, const struct wi
     }
     for (uint32_t i = 0; i < names->count; i++) {
         if (i + NAMES_AHEAD < names->count) {
-            struct id_key ahead = object_id_key(names->ids[i + NAMES_AHEAD]);
-            id_map_prefetch(&scope->held, ahead);
-            id_map_prefetch(&agent->objects_by_id, ahead);
+            struct object_id soon = names->ids[i + NAMES_AHEAD], next = names->ids[i + NAMES_AHEAD / 2];
+            id_map_prefetch(&scope->held, object_id_key(soon));
+            __builtin_prefetch(id_map_get(&scope->held, object_id_key(next)), 1);
+            object_foresee(agent, soon, next);
         }
         if (object_id_is_none(names->ids[i])) {
             client_broken(agent, client, "HOLD or FREE of nothing");

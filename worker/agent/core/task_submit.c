@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ARGS_AHEAD = 8 };
+enum { ARGS_AHEAD = 8, RESULTS_AHEAD = 8 };
 
 static void foresee_args(const struct agent *agent, const struct spec *spec, uint32_t i)
 {
@@ -69,6 +69,14 @@ static void hold_args(struct agent *agent, struct task *task)
     }
 }
 
+static void foresee_result(const struct agent *agent, const struct scope *scope, struct object_id soon)
+{
+    id_map_prefetch(&agent->objects_by_id, object_id_key(soon));
+    if (scope != NULL) {
+        id_map_prefetch(&scope->held, object_id_key(soon));
+    }
+}
+
 /* A name may be here before the task that makes what it names: UNKNOWN when somebody asked, PENDING when the head has
  * told. */
 bool task_expect_results(struct agent *agent, struct task *task, struct scope *scope)
@@ -76,6 +84,9 @@ bool task_expect_results(struct agent *agent, struct task *task, struct scope *s
     const struct spec *spec = task->spec;
     bool are_all_new = true;
     for (uint32_t i = 0; i < spec->returns; i++) {
+        if (i + RESULTS_AHEAD < spec->returns) {
+            foresee_result(agent, scope, result_id(task->id, i + RESULTS_AHEAD));
+        }
         if (task->results[i] != NULL) {
             continue;
         }

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_REFS_MAX = 1 << 20, WAIT_READY_PER_ENTRY = 16384 };
+enum { WAIT_REFS_MAX = 1 << 20, WAIT_READY_PER_ENTRY = 16384, REFS_AHEAD = 8 };
 
 static struct wait *find(struct client *client, uint64_t token)
 {
@@ -310,6 +310,10 @@ void wait_entry(struct agent *agent, struct client *client, const struct wire_wa
         return;
     }
     for (uint32_t i = 0; i < entry->count; i++) {
+        if (i + REFS_AHEAD < entry->count) {
+            object_foresee(agent, object_id_of(entry->refs[i + REFS_AHEAD]),
+                           object_id_of(entry->refs[i + REFS_AHEAD / 2]));
+        }
         add_ref(agent, wait, entry->refs[i]);
     }
     if (wait->arrived < wait->total) {
