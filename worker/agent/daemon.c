@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POPULATE_BYTES = 2 << 20, POPULATE_PAUSE_NS = 20000000, DAEMON_WORKERS_EXPECTED = 8 };
+enum {
+    HEAP_KEPT_BYTES = 16 << 20,
+    POPULATE_BYTES = 2 << 20,
+    POPULATE_PAUSE_NS = 20000000,
+    DAEMON_WORKERS_EXPECTED = 8
+};
 
 /* ------------------------------------------------------------------ what a node has */
 
@@ -402,6 +408,15 @@ static void end(struct daemon *daemon)
     free(daemon->entry);
 }
 
+/* What a burst of many records has used is for the next one to use, instead of being given back to the system, and taken
+ * from it again page by page, each time: of 10,000 arguments that was a tenth of the time. A little of it alone stays for
+ * good when it is not. */
+static void keep_some_heap(void)
+{
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+    mallopt(M_MMAP_THRESHOLD, HEAP_KEPT_BYTES / 2);
+}
+
 int agent_run(const struct agent_options *options)
 {
     static struct daemon daemon; /* one per process */
@@ -410,6 +425,7 @@ int agent_run(const struct agent_options *options)
     list_init(&daemon.guests);
     list_init(&daemon.programs);
     list_init(&daemon.processes);
+    keep_some_heap();
     int status = start(&daemon);
     if (status == 0) {
         log_info("event=started folder=%s store_bytes=%llu huge=%d cpus=%u", options->folder,
