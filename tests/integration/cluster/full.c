@@ -86,9 +86,9 @@ TEST(full, what_a_task_made_makes_room_as_soon_as_it_is_released_and_freed)
     pthread_t thread;
     OK(roost_call(rt, make_big, &made));
     OK(roost_get(rt, made, &view, LONG_MS));
-    roost_free(rt, made); /* the view keeps the bytes */
+    OK(roost_put(rt, bytes, 1000, &put)); /* now: it would not overtake the one that waits */
+    roost_free(rt, made);                 /* the view keeps the bytes */
     CHECK_EQ(pthread_create(&thread, NULL, put_big, &putting), 0);
-    OK(roost_put(rt, bytes, 1000, &put));
     CHECK(!atomic_load(&putting.is_done));
     int64_t before = now_ms();
     roost_release(rt, &view);
