@@ -1,6 +1,7 @@
 #include "common/id_map.h"
 #include "common/contract.h"
 #include "common/hash.h"
+#include "common/large_pages.h"
 
 #include <stdlib.h>
 
@@ -54,6 +55,7 @@ static int grow(struct id_map *map)
     if (bigger.slots == NULL) {
         return ROOST_ENOMEM;
     }
+    large_pages_ask(bigger.slots, capacity * sizeof *bigger.slots);
     for (uint32_t i = 0; i < map->capacity; i++) {
         if (!is_free(&map->slots[i])) {
             *slot_of(&bigger, map->slots[i].key) = map->slots[i];

@@ -56,6 +56,7 @@ static int pin_slot_take(struct client_core *core, struct client_object *object)
     struct pin_slot *slot = &core->pins[object->pin_index];
     core->pins_free = slot->next_free;
     slot->object = object;
+    object->pin_generation = slot->generation;
     return 0;
 }
 
@@ -194,7 +195,8 @@ bool client_object_is_private(const struct client_core *core, struct object_id i
 static uint64_t object_view(struct client_core *core, struct client_object *object)
 {
     object->views++;
-    return PIN_PRIVATE | (uint64_t)core->pins[object->pin_index].generation << 32 | object->pin_index;
+    __builtin_prefetch(&core->pins[object->pin_index]); /* for the release */
+    return PIN_PRIVATE | (uint64_t)object->pin_generation << 32 | object->pin_index;
 }
 
 bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out)
