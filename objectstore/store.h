@@ -37,7 +37,8 @@ struct store {
     uint32_t pins_seen;    /* by the last scan */
 };
 
-/* Make segments, and a table in pages of the same kind unless it is large beside them; nothing is populated. Errors: ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
+/* Make segments, and a table in pages of the same kind unless it is large beside them; nothing is populated. Errors:
+ * ROOST_EINVAL, ROOST_ENOMEM, ROOST_EIO. */
 int store_open(struct store **store_out, const struct store_options *options);
 
 /* Back about `bytes` further bytes of the table, unless that is large beside its store, or of a segment with memory. 1: there
