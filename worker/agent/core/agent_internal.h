@@ -702,6 +702,8 @@ struct proto_objects link_say_edges(struct agent *agent, const struct object *ob
 struct proto_content link_content(const struct object *object);
 struct proto_bytes link_spec_bytes(const struct task *task);
 /* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */
+void link_listed(struct agent *agent, struct object *object);
+/* The same by the message said last, which makes the object known: a FREE that has not seen it is void. */
 void link_noted(struct agent *agent, struct object *object);
 /* It has no value yet, and a task or a wait of this node is for one. */
 bool link_is_awaited(const struct object *object);

@@ -108,17 +108,23 @@ static void say_name(struct agent *agent, const struct object *object)
     }
 }
 
-/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. A hold that nobody has here
- * is dropped at once; so nothing stays at the head when the value and the end of an object cross. */
-void link_noted(struct agent *agent, struct object *object)
+/* A hold that nobody has here is dropped at once; so nothing stays at the head when the value and the end of an object
+ * cross. */
+void link_listed(struct agent *agent, struct object *object)
 {
     object->is_registered = true;
     object->is_freed = false;
-    object->said = agent->said_mark;
     list_remove(&object->told);
     if (!object_is_held(object)) {
         list_append(&agent->drops, &object->told);
     }
+}
+
+/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. */
+void link_noted(struct agent *agent, struct object *object)
+{
+    object->said = agent->said_mark;
+    link_listed(agent, object);
 }
 
 static void say_all_of(struct agent *agent, struct object *object)

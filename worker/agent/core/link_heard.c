@@ -236,7 +236,7 @@ static void take_mentions(struct agent *agent, const struct spec *spec, bool beg
         }
         link_is_known(agent, object);
         list_remove(&object->unknown);
-        link_noted(agent, object);
+        link_listed(agent, object); /* by the head's word: no word of ours crosses what it says next */
     }
 }
 

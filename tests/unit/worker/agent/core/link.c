@@ -445,6 +445,30 @@ TEST(agent_link, a_result_that_is_refused_while_a_task_reads_it_makes_way_after_
     bench_end(&bench, false);
 }
 
+TEST(agent_link, a_result_that_the_head_refuses_goes_although_a_task_has_named_it_meanwhile)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    struct object_id argument = { 77, 1 };
+    struct object_id result = result_id(place(argument, 0), 0);
+    give_argument(0);
+    struct bench_task task = bench_take(&bench);
+    bench_result(&bench, &task, 0, 100);
+    bench_result(&bench, &task, 1, 100);
+    bench_complete(&bench, &task, 0, "");
+    uint32_t completed = bench.head_mark;
+    bench_tick(&bench); /* the argument is dropped, of which the head does not know yet */
+    CHECK(bench.head_mark > completed);
+    bench.head_mark = completed;
+    place(result, 50); /* whose value is another attempt's */
+    struct bench_task reader = bench_take(&bench);
+    bench.head_mark = completed;
+    names(PROTO_FREE, result);
+    bench_complete(&bench, &reader, ROOST_EFAILED, "");
+    CHECK(bench_find(&bench, result) == NULL); /* the head will not free it once more */
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, what_is_named_by_a_copy_from_elsewhere_and_lies_here_for_this_node_alone_is_for_the_head_to_judge)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
