@@ -165,6 +165,10 @@ static void look_at(struct head *head, struct object *object)
         head_object_fail(
             head, object, OBJECT_LOST,
             failure_make(ROOST_ELOST, "", "no node that came back after the head's restart has its bytes"));
+    } else if (head_object_is_orphan(object)) {
+        head_object_fail(
+            head, object, OBJECT_LOST,
+            failure_make(ROOST_ENODE, "", "the node that was to make it died before the head had heard of all others"));
     }
 }
 

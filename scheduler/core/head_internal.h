@@ -232,6 +232,8 @@ void head_object_set_value(struct object *object, const struct proto_bytes *valu
 void head_object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure);
 /* Tell those who want it, and with `all` those who hold it. */
 void head_object_changed(struct head *head, struct object *object, bool all);
+/* Nobody is to make it: its home is dead, and its call is not known here. In a census somebody else may still list it. */
+bool head_object_is_orphan(const struct object *object);
 
 uint32_t head_object_holders_count(const struct object *object);
 struct holder head_object_holder(const struct object *object, uint32_t i);

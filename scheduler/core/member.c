@@ -580,15 +580,13 @@ static void leave_objects(struct head *head, struct member *member)
             numbers_remove(&object->more->wants, member->number);
             numbers_remove(&object->more->coming, member->number);
         }
-        bool is_orphan = object->home == member->number && object->state == OBJECT_PENDING &&
-                         (object->more == NULL || object->more->producer == NULL);
-        if (is_orphan && (!head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS))) {
+        object->home = object->home == member->number ? HEAD_NOBODY : object->home;
+        if (head_object_is_orphan(object) && (!head_in_census(head) || !head_keeps(head, HEAD_RULE_CENSUS))) {
             head_object_fail(head, object, OBJECT_LOST,
                              failure_make(ROOST_ENODE, member_name(head, member->number),
                                           "node %u (%s), which was to make it, died", member->number,
                                           member_name(head, member->number)));
         }
-        object->home = object->home == member->number ? HEAD_NOBODY : object->home;
     }
 }
 

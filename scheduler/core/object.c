@@ -203,6 +203,12 @@ void head_object_fail(struct head *head, struct object *object, enum object_stat
     head_object_changed(head, object, true);
 }
 
+bool head_object_is_orphan(const struct object *object)
+{
+    return object->state == OBJECT_PENDING && object->home == HEAD_NOBODY &&
+           (object->more == NULL || object->more->producer == NULL);
+}
+
 void head_object_changed(struct head *head, struct object *object, bool all)
 {
     object->flags |= all ? OBJECT_TOLD_ALL : 0;

@@ -211,7 +211,7 @@ void publish_entry(struct head *head, struct member *member, const struct proto_
     if (is_new) {
         object = head_object_make(head, publish->object, is_sealed ? OBJECT_UNKNOWN : OBJECT_PENDING);
     }
-    if (is_new || object->state == OBJECT_UNKNOWN) {
+    if (is_new || object->state == OBJECT_UNKNOWN || head_object_is_orphan(object)) {
         object->home = (uint16_t)member->number;
     }
     head_object_hold(head, object, member->number, 0); /* who publishes a name has it, or drops it next */

@@ -309,6 +309,31 @@ TEST(head_objects, a_member_of_the_ledger_that_never_comes_back_dies_and_ends_th
     bench_end(&bench);
 }
 
+TEST(head_objects, what_a_node_was_to_make_that_dies_in_a_census_is_lost_when_that_has_ended)
+{
+    start(2);
+    bench_restart(&bench);
+    bench_agent_again(&bench, 0);
+    bench_list(&bench, 0, NULL, 0);
+    bench_agent(&bench, 2, 4);
+    bench_list(&bench, 2, NULL, 0);
+    struct object_id pending = bench_pending(&bench, 2), again = bench_pending(&bench, 2);
+    bench_names(&bench, 0, PROTO_HOLD, pending);
+    bench_agent(&bench, 2, 4); /* another process: its first life is over */
+    bench_list(&bench, 2, NULL, 0);
+    struct proto_message makes = { .kind = PROTO_PUBLISH, .u.publish = { .object = again, .state = PROTO_PENDING } };
+    bench_say(&bench, 0, &makes);
+    bench_forget(&bench);
+    bench_agent_again(&bench, 1);
+    bench_list(&bench, 1, NULL, 0);
+    CHECK_EQ(head_counts(bench.head).lists_missing, 0);
+    CHECK_EQ(bench_said_count(&bench, 0, PROTO_FOUND), 1);
+    CHECK(object_id_eq(bench_last(&bench, 0, PROTO_FOUND)->object, pending));
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_ENODE);
+    bench_end(&bench);
+}
+
 TEST(head_objects, what_was_lost_with_a_member_of_the_ledger_is_found_when_that_comes_after_all)
 {
     start(3);
