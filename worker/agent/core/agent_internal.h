@@ -660,6 +660,7 @@ enum {
 struct member {           /* another node, as the head describes it */
     struct list_node all; /* agent.members, in the order heard of */
     uint32_t number, incarnation;
+    uint32_t named_in; /* this node's incarnation when the head described it last */
     struct node_id id;
     bool is_alive;
     struct proto_node info; /* its texts are NULL */

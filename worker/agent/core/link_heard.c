@@ -41,6 +41,15 @@ static void on_welcome(struct agent *agent, const struct proto_welcome *welcome)
     core_arm(agent->out, agent_token(AGENT_TIMER, AGENT_TIMER_LIST), agent->now_ns);
 }
 
+/* A new life is told of all that live, and of no death before it: whom it does not hear of is dead. */
+static void forget_unnamed(struct agent *agent)
+{
+    LIST_EACH (at, &agent->members) {
+        struct member *member = CONTAINER_OF(at, struct member, all);
+        member->is_alive = member->is_alive && member->named_in == agent->self.incarnation;
+    }
+}
+
 static void on_nodes(struct agent *agent, const struct proto_nodes *nodes)
 {
     for (size_t i = 0; i < nodes->count; i++) {
@@ -54,11 +63,15 @@ static void on_nodes(struct agent *agent, const struct proto_nodes *nodes)
         }
         member->id = node->id;
         member->incarnation = node->incarnation;
+        member->named_in = agent->self.incarnation;
         member->is_alive = node->state != PROTO_NODE_DEAD;
         member->info = *node;
         member->info.host = member->info.address = member->info.labels = NULL;
         snprintf(member->host, sizeof member->host, "%s", node->host);
         snprintf(member->labels, sizeof member->labels, "%s", node->labels);
+    }
+    if (nodes->news != 0) { /* all parts of it have come */
+        forget_unnamed(agent);
     }
     leases_tell_of_others(agent);
     agent->dispatch_due = true;

@@ -508,6 +508,45 @@ TEST(agent_link, the_death_of_a_later_life_is_that_of_all_before)
     bench_end(&bench, false);
 }
 
+/* The head has declared this node dead: it begins a life in which these are all that live. */
+static void begin_another_life(struct proto_node *living, size_t count)
+{
+    bench_session(&bench, head, false);
+    bench_session(&bench, head, true);
+    struct proto_message welcome = {
+        .kind = PROTO_WELCOME, .u.welcome = { .cluster = { 1, 1 }, .epoch = 1, .number = BENCH_NODE, .incarnation = 2 }
+    };
+    bench.head_mark = 0;
+    bench_message(&bench, head, &welcome);
+    struct proto_message nodes = { .kind = PROTO_NODES, .u.nodes = { living, count, 7 } };
+    bench_message(&bench, head, &nodes);
+    bench_tick(&bench);
+}
+
+TEST(agent_link, whom_the_head_does_not_name_to_a_new_life_has_died_before_it)
+{
+    struct proto_node living[] = {
+        { .id = { 7, 7 }, .number = BENCH_NODE, .incarnation = 2, .state = PROTO_NODE_ALIVE, .host = "", .labels = "" },
+        { .id = { 8, 8 }, .number = BENCH_OTHER, .incarnation = 1, .state = PROTO_NODE_ALIVE, .host = "", .labels = "" }
+    };
+    for (size_t count = 1; count <= 2; count++) {
+        bench_start(&bench, ROOST_MIB(1), 1);
+        struct core_client driver = bench_driver(&bench);
+        bench_head_comes(&bench);
+        struct object_id id = bench_put(&bench, driver, 100, NULL, 0);
+        give_away(id);
+        bench_message(&bench, head, NULL); /* it has seen that: the name leaves */
+        CHECK(bench_sent(&bench, PROTO_NAMES) != NULL);
+        bench_names(&bench, driver, WIRE_FREE, 0, id);
+        begin_another_life(living, count);
+        bench_session(&bench, (struct core_peer){ BENCH_OTHER, 1 }, false);
+        bench_time(&bench, bench.now_ns + 1000000000);
+        bench_tick(&bench);
+        CHECK(bench_sent_names(&bench, PROTO_DROP, id) == (count == 1));
+        bench_end(&bench, false);
+    }
+}
+
 TEST(agent_link, a_name_in_the_list_that_is_neither_here_nor_to_be_made_here_may_be_gone)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
