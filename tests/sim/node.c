@@ -160,17 +160,47 @@ static void keep_waiting(struct way *way, const struct proto_message *message)
     }
 }
 
+struct unreachable {
+    struct list_node all; /* node.unreachable */
+    struct core_peer peer;
+};
+
+/* At the latest before a session with the peer begins: later it would be taken for the end of that. */
+static void tell_unreachable(struct world *world, struct node *node, struct core_peer peer)
+{
+    LIST_EACH_SAFE (at, &node->unreachable) {
+        struct unreachable *unreachable = CONTAINER_OF(at, struct unreachable, all);
+        if (core_peer_key(unreachable->peer) == core_peer_key(peer)) {
+            list_remove(&unreachable->all);
+            free(unreachable);
+            struct core_event event = { .kind = CORE_SESSION_LOST, .u.session.peer = peer };
+            node_step(world, node, &event);
+        }
+    }
+}
+
+static void forget_unreachable(struct node *node)
+{
+    LIST_EACH_SAFE (at, &node->unreachable) {
+        list_remove(at);
+        free(CONTAINER_OF(at, struct unreachable, all));
+    }
+}
+
 static void on_unreachable(struct world *world, const struct occurrence *what)
 {
     struct node *node = world->nodes[what->place];
     if (node_is_there(world, node, what->life)) {
-        struct core_event event = { .kind = CORE_SESSION_LOST, .u.session.peer = core_peer_of(what->number) };
-        node_step(world, node, &event);
+        tell_unreachable(world, node, core_peer_of(what->number));
     }
 }
 
 static void unreachable_soon(struct world *world, struct node *node, struct core_peer peer)
 {
+    struct unreachable *unreachable = calloc(1, sizeof *unreachable);
+    ROOST_INVARIANT(unreachable != NULL);
+    unreachable->peer = peer;
+    list_append(&node->unreachable, &unreachable->all);
     struct occurrence what = {
         .run = on_unreachable, .place = node->place, .life = node->life, .number = core_peer_key(peer)
     };
@@ -321,6 +351,7 @@ static void agent_up(struct world *world, struct node *node, uint32_t other, boo
     }
     way->peer = peer;
     way->tries = 0;
+    tell_unreachable(world, node, peer);
     struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .peer = peer, .resumed = resumed } };
     node_step(world, node, &event);
     for (uint32_t i = 0; i < way->waiting_count; i++) {
@@ -428,6 +459,7 @@ void node_create(struct world *world, uint32_t place)
     node->place = place;
     node->id = (struct node_id){ hash_mix(world->options.seed, place) | 1, place };
     list_init(&node->clients);
+    list_init(&node->unreachable);
     world->nodes[place] = node;
 }
 
@@ -469,6 +501,7 @@ void node_end(struct world *world, uint32_t place, bool silent)
     node->life = 0;
     network_end(world, place, silent);
     reset_ways(node);
+    forget_unreachable(node);
     marks_fini(&node->marks);
     agent_destroy(node->core);
     node->core = NULL;
@@ -482,6 +515,7 @@ void node_destroy(struct world *world, struct node *node)
         agent_destroy(node->core);
         marks_fini(&node->marks);
         reset_ways(node);
+        forget_unreachable(node);
         store_fini(node);
     }
     free(node);

@@ -29,7 +29,8 @@ struct node {
     uint64_t armed[NODE_TIMERS], arming;
     struct core_peer neighbours[SIM_PLACES]; /* number 0: not heard of */
     struct way ways[SIM_PLACES];
-    struct marks marks; /* of the session with the head */
+    struct list_node unreachable; /* struct unreachable: to be told in a later turn */
+    struct marks marks;           /* of the session with the head */
 
     unsigned char *memory;
     uint64_t memory_bytes;

@@ -400,6 +400,7 @@ static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct
     }
     peer_set_key(peer, core_peer_key(name)); /* again, when a session was lost in between */
     way->tries = 0;
+    tell_unreachable(network); /* later it would be taken for the end of this session */
     struct core_event event = { .kind = CORE_SESSION_UP, .u.session = { .peer = name, .resumed = resumed } };
     to_core(network, &event);
     while (!list_is_empty(&way->waiting)) {
