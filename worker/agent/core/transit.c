@@ -107,23 +107,25 @@ static void settle_arrived(struct agent *agent, struct transit *transit)
     }
 }
 
-static bool has_come_already(const struct agent *agent, struct core_peer peer, uint64_t message)
+static struct transit *find_arrived(struct agent *agent, struct core_peer peer, uint64_t message)
 {
     LIST_EACH (at, &agent->arrived) {
-        const struct transit *transit = CONTAINER_OF(at, const struct transit, all);
+        struct transit *transit = CONTAINER_OF(at, struct transit, all);
         if (transit->message == message && core_peer_key(transit->peer) == core_peer_key(peer)) {
-            return true;
+            return transit;
         }
     }
-    return false;
+    return NULL;
 }
 
 static void on_names(struct agent *agent, struct core_peer peer, const struct proto_transit *names)
 {
-    if (has_come_already(agent, peer, names->message)) {
-        return; /* said again, as the session between us is another one */
+    struct transit *transit = find_arrived(agent, peer, names->message);
+    if (transit != NULL) { /* said again, as the session between us is another one: so is its acknowledgement */
+        transit->is_acknowledged = false;
+        return;
     }
-    struct transit *transit = make(agent, &agent->arrived, peer, names->objects.ids, names->objects.count);
+    transit = make(agent, &agent->arrived, peer, names->objects.ids, names->objects.count);
     transit->message = names->message;
     struct agent_names *body = core_put(agent->out, CORE_WAKE, 0, agent_token(AGENT_TOKEN_NAMES, transit->serial),
                                         sizeof *body + transit->count * sizeof body->ids[0]);

@@ -564,3 +564,23 @@ TEST(agent_link, a_name_in_the_list_that_is_neither_here_nor_to_be_made_here_may
     CHECK_EQ(bench_find(&bench, id)->status, ROOST_EFREED);
     bench_end(&bench, false);
 }
+
+TEST(agent_link, names_that_are_said_again_are_acknowledged_again_as_the_first_word_of_it_may_have_been_lost)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct core_peer peer = { BENCH_OTHER, 1 };
+    struct object_id id = { 77, 1 };
+    struct proto_message names = { .kind = PROTO_NAMES, .u.names = { 5, { &id, 1 } } };
+    bench_session(&bench, peer, true);
+    bench_message(&bench, peer, &names);
+    CHECK(bench_sent(&bench, PROTO_NAMES_ACK) == NULL); /* the head has not seen the hold */
+    bench_message(&bench, head, NULL);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_NAMES_ACK), 1);
+    bench_session(&bench, peer, false);
+    bench_session(&bench, peer, true);
+    bench_message(&bench, peer, &names);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_NAMES_ACK), 2);
+    bench_end(&bench, false);
+}
