@@ -180,6 +180,32 @@ TEST(agent_link, a_call_that_is_asked_for_again_and_is_over_is_taken_back)
     bench_end(&bench, true);
 }
 
+TEST(agent_link, a_call_that_a_head_had_refused_ends_with_the_word_of_the_next_head_on_its_result)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
+    bench_message(&bench, head, &back);
+    bench_session(&bench, head, false);
+    bench_session(&bench, head, true);
+    struct proto_message welcome = {
+        .kind = PROTO_WELCOME, .u.welcome = { .cluster = { 1, 1 }, .epoch = 2, .number = BENCH_NODE, .incarnation = 1 }
+    };
+    bench.head_mark = 0;
+    bench_message(&bench, head, &welcome);
+    bench_tick(&bench); /* the list, with the spec */
+    struct proto_failure failure = { .status = ROOST_ENODE, .function = "f", .node = "n", .text = "the node died" };
+    struct proto_message found = {
+        .kind = PROTO_FOUND, .u.found = { .object = result_id(id, 0), .state = PROTO_FAILED, .failure = &failure }
+    };
+    bench_message(&bench, head, &found);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
+    bench_end(&bench, true);
+}
+
 TEST(agent_link, a_held_result_that_is_gone_after_it_was_found_is_asked_for_by_its_call_once_more)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
