@@ -569,6 +569,7 @@ struct head {
     struct list_node hearing;
     uint64_t news;            /* of the last change of a node that others are told */
     bool news_are_due;        /* not all have been told */
+    bool is_changing_lives;   /* a node has died that lives again by the end of this step */
     struct news news_of_step; /* who lacks the same shares it */
     struct death *deaths;     /* in order; deaths[0] is the deaths_first-th ever */
     uint64_t deaths_first;

@@ -485,6 +485,7 @@ static void agent_up(struct head *head, struct core_peer handle, const struct pr
     bool is_same_life = member_lives(member) && hello->number == member->number &&
                         hello->incarnation == member->incarnation;
     if (!is_same_life && member_lives(member)) {
+        head->is_changing_lives = true;
         member_die(head, member, "was started again");
     }
     struct proto_node said = { .host = hello->host,
@@ -503,6 +504,7 @@ static void agent_up(struct head *head, struct core_peer handle, const struct pr
         commit(head, member);
     }
     begin_session(head, member, handle, is_same_life ? hello->news : 0);
+    head->is_changing_lives = false;
     place_member(head, member);
     tell_deaths(head, member);
     if (member->state == PROTO_NODE_DRAINING) {

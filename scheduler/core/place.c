@@ -353,7 +353,7 @@ static void set_demand(struct head *head, struct task *task)
 
 static void infeasible(struct head *head, struct task *task)
 {
-    if (head_in_census(head)) {
+    if (head_in_census(head) || head->is_changing_lives) {
         set_demand(head, task); /* who is missing may be what it needs */
         return;
     }

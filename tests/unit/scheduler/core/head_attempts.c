@@ -106,6 +106,21 @@ TEST(head_tasks, an_attempt_that_a_list_does_not_name_is_made_again)
     bench_end(&bench);
 }
 
+TEST(head_tasks, what_may_run_on_one_node_alone_waits_for_the_next_life_of_an_agent_that_was_started_again)
+{
+    start(2, 4);
+    struct bench_call call = { .returns = 1, .max_retries = 1, .node = bench.agents[1].id, .flags = SPEC_NODE_ONLY };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    CHECK_EQ(bench_placed(&bench, task), 1);
+    bench_agent(&bench, 1, 4);
+    bench_list(&bench, 1, NULL, 0);
+    bench_turn(&bench);
+    CHECK_EQ(head_counts(bench.head).failed, 0);
+    CHECK_EQ(bench_attempt(&bench, task), 2);
+    CHECK_EQ(bench_placed(&bench, task), 1);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_result_that_was_freed_and_is_listed_as_pending_is_made_once_more)
 {
     start(2, 4);
