@@ -182,6 +182,9 @@ static void run(struct bench *bench, const struct core_command *command)
             sent->failure_status = sent->message.u.complete.failure->status;
             snprintf(sent->failure_text, sizeof sent->failure_text, "%s", sent->message.u.complete.failure->text);
         }
+        if (kind == PROTO_LIST_TASKS && sent->message.u.list_tasks.count > 0) {
+            sent->spec_bytes = sent->message.u.list_tasks.items[0].spec.size;
+        }
         if (kind == PROTO_LOAD) {
             size_t count = sent->message.u.load.pulled_count;
             count = count < ROOST_COUNT_OF(sent->pulled) ? count : ROOST_COUNT_OF(sent->pulled);

@@ -38,6 +38,7 @@ struct bench_sent { /* one message to a peer; what it points to is gone, but for
     struct object_id ids[8];             /* of a list of names */
     size_t ids_count;
     struct proto_pulled pulled[4]; /* of a LOAD */
+    size_t spec_bytes;             /* of a LIST_TASKS: with its first task */
     int32_t failure_status;        /* of a COMPLETE; 0: none */
     char failure_text[256];
 };

@@ -785,10 +785,11 @@ struct agent {
     bool is_behind;        /* marks are left, for want of room for what comes of them: a step for them is armed */
     struct core_peer self; /* as the head numbers this node; 0: not yet */
     bool head_is_up;       /* WELCOME has come, and the session stands */
-    bool head_is_new;      /* it has begun since this node was last welcomed: it knows nothing */
+    bool head_is_new;      /* it has begun since this node was last welcomed, and has seen no list: it knows nothing */
     bool has_listed;       /* to this head, in this session */
     uint64_t head_epoch;
     uint32_t said_mark, head_seen; /* marks of what was said to the head in this session, and of what it has applied */
+    uint32_t listed_mark;          /* of the end of the last list */
     struct list_node given, arrived; /* struct transit.all */
     uint32_t nodes_count;            /* members, this node included */
     uint32_t list_number;            /* of the list to say next */

@@ -21,7 +21,7 @@ static void on_welcome(struct agent *agent, const struct proto_welcome *welcome)
     bool is_new_life = agent->self.incarnation != 0 && agent->self.incarnation != welcome->incarnation;
     agent->self = (struct core_peer){ welcome->number, welcome->incarnation };
     agent->head_is_up = true;
-    agent->head_is_new = agent->head_epoch != 0 && agent->head_epoch != welcome->epoch;
+    agent->head_is_new = agent->head_is_new || (agent->head_epoch != 0 && agent->head_epoch != welcome->epoch);
     agent->head_epoch = welcome->epoch;
     agent->list_number = 1;
     agent->said_mark = agent->head_seen = 0;
@@ -446,6 +446,9 @@ void link_message(struct agent *agent, const struct core_event *event)
         return;
     }
     agent->head_seen = event->u.message.seen > agent->head_seen ? event->u.message.seen : agent->head_seen;
+    if (agent->has_listed && agent->head_seen >= agent->listed_mark) {
+        agent->head_is_new = false;
+    }
     if (message == NULL) {
         return;
     }

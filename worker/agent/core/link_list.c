@@ -138,6 +138,7 @@ void link_list(struct agent *agent)
     list_tasks(agent, true);
     link_say(agent, PROTO_LIST_END)->u.list_end.list = number;
     agent->has_listed = true;
+    agent->listed_mark = agent->said_mark;
     LIST_EACH (at, &agent->objects) { /* what was asked for is asked for again */
         struct object *object = CONTAINER_OF(at, struct object, all);
         if (object->is_public && link_is_awaited(object)) {

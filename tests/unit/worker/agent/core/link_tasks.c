@@ -180,6 +180,34 @@ TEST(agent_link, a_call_that_is_asked_for_again_and_is_over_is_taken_back)
     bench_end(&bench, true);
 }
 
+/* A session with a head that has begun since the last one, or its next one; the node lists. */
+static void another_head_comes(void)
+{
+    bench_session(&bench, head, false);
+    bench_session(&bench, head, true);
+    struct proto_message welcome = {
+        .kind = PROTO_WELCOME, .u.welcome = { .cluster = { 1, 1 }, .epoch = 2, .number = BENCH_NODE, .incarnation = 1 }
+    };
+    bench.head_mark = 0;
+    bench_message(&bench, head, &welcome);
+    bench_tick(&bench);
+}
+
+TEST(agent_link, the_specs_of_what_was_placed_here_are_listed_until_a_head_that_cannot_know_them_has_seen_that)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    bench_head_comes(&bench);
+    place((struct object_id){ 77, 1 }, 500);
+    another_head_comes();
+    CHECK(bench_sent(&bench, PROTO_LIST_TASKS)->spec_bytes > 0);
+    another_head_comes(); /* the first list was lost */
+    CHECK(bench_sent(&bench, PROTO_LIST_TASKS)->spec_bytes > 0);
+    bench_message(&bench, head, NULL); /* it has seen this one */
+    another_head_comes();
+    CHECK_EQ(bench_sent(&bench, PROTO_LIST_TASKS)->spec_bytes, 0);
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_call_that_a_head_had_refused_ends_with_the_word_of_the_next_head_on_its_result)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -189,14 +217,7 @@ TEST(agent_link, a_call_that_a_head_had_refused_ends_with_the_word_of_the_next_h
     struct task_id id = bench_submit(&bench, driver, 0, &draft);
     struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
     bench_message(&bench, head, &back);
-    bench_session(&bench, head, false);
-    bench_session(&bench, head, true);
-    struct proto_message welcome = {
-        .kind = PROTO_WELCOME, .u.welcome = { .cluster = { 1, 1 }, .epoch = 2, .number = BENCH_NODE, .incarnation = 1 }
-    };
-    bench.head_mark = 0;
-    bench_message(&bench, head, &welcome);
-    bench_tick(&bench); /* the list, with the spec */
+    another_head_comes(); /* and hears of the spec */
     struct proto_failure failure = { .status = ROOST_ENODE, .function = "f", .node = "n", .text = "the node died" };
     struct proto_message found = {
         .kind = PROTO_FOUND, .u.found = { .object = result_id(id, 0), .state = PROTO_FAILED, .failure = &failure }
