@@ -370,14 +370,36 @@ TEST(agent_link, a_free_that_has_not_seen_that_the_object_was_made_known_again_i
     bench_message(&bench, head, &dead);
     bench_tick(&bench);
     CHECK(bench_sent_names(&bench, PROTO_DROP, id));
-    uint32_t now = bench.head_mark;
     bench.head_mark = 0;
     names(PROTO_FREE, id); /* of what had this name before */
     CHECK(bench_find(&bench, id) != NULL);
-    bench.head_mark = now;
-    names(PROTO_FREE, id);
+    names(PROTO_FREE, id); /* it has seen all that was said since */
     CHECK(bench_find(&bench, id) == NULL);
     bench_end(&bench, true);
+}
+
+TEST(agent_link, bytes_whose_name_alone_was_said_again_when_a_free_crossed_that_are_told_to_the_head)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    struct object_id result = result_id(id, 0);
+    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
+    bench_message(&bench, head, &back);
+    bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    found(result, 50, 0); /* another attempt of the caller had it made */
+    give_argument(50);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1);
+    uint32_t before = bench.head_mark;
+    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
+    bench_message(&bench, head, &back); /* a SUBMIT, which is a word on the name */
+    bench.head_mark = before;
+    names(PROTO_FREE, result);
+    CHECK(bench_find(&bench, result) != NULL);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 2);
+    bench_end(&bench, false);
 }
 
 TEST(agent_link, a_copy_that_the_head_refuses_is_for_those_here_who_hold_the_object_and_goes_with_them)
