@@ -143,10 +143,8 @@ TEST(agent_link, a_name_that_is_gone_and_was_said_once_more_meanwhile_is_dropped
     struct task_id id = leave_unheld(driver);
     bench_tick(&bench);
     CHECK_EQ(bench_sent_count(&bench, PROTO_DROP), 1);
-    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
-    bench_message(&bench, head, &back);
-    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
-    bench_message(&bench, head, &back);
+    hand_back(id, PROTO_HANDBACK_ROOM);
+    hand_back(id, PROTO_HANDBACK_AGAIN);
     CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 2); /* which names the result */
     names(PROTO_GONE, result_id(id, 0));
     bench_tick(&bench);
@@ -383,18 +381,15 @@ TEST(agent_link, bytes_whose_name_alone_was_said_again_when_a_free_crossed_that_
     bench_start(&bench, ROOST_MIB(1), 1);
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
-    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    struct task_id id = call_elsewhere(driver);
     struct object_id result = result_id(id, 0);
-    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
-    bench_message(&bench, head, &back);
+    hand_back(id, PROTO_HANDBACK_ROOM);
     bench_wait(&bench, driver, 0, WIRE_WAIT_FETCH, 1, &result, 1);
     found(result, 50, 0); /* another attempt of the caller had it made */
     give_argument(50);
     CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1);
     uint32_t before = bench.head_mark;
-    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
-    bench_message(&bench, head, &back); /* a SUBMIT, which is a word on the name */
+    hand_back(id, PROTO_HANDBACK_AGAIN); /* a SUBMIT, which is a word on the name */
     bench.head_mark = before;
     names(PROTO_FREE, result);
     CHECK(bench_find(&bench, result) != NULL);

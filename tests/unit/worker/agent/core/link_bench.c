@@ -91,3 +91,15 @@ struct task_id place_attempt(struct object_id argument, uint64_t size, uint32_t 
 }
 
 struct task_id place(struct object_id argument, uint64_t size) { return place_attempt(argument, size, 0); }
+
+struct task_id call_elsewhere(struct core_client driver)
+{
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
+    return bench_submit(&bench, driver, 0, &draft);
+}
+
+void hand_back(struct task_id task, enum proto_handback_reason reason)
+{
+    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = task, .reason = reason } };
+    bench_message(&bench, head, &back);
+}

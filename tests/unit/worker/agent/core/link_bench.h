@@ -12,6 +12,10 @@ extern unsigned char placed[1024]; /* the spec of the task that was placed last;
 void names(enum proto_kind kind, struct object_id id);
 /* It answers that the object is sealed, and that the other node has it. */
 void found(struct object_id id, uint64_t size, uint32_t columns);
+/* A call of one result, which another node alone may run. */
+struct task_id call_elsewhere(struct core_client driver);
+/* The head gives a task back to its home. */
+void hand_back(struct task_id task, enum proto_handback_reason reason);
 /* Calls, until one leaves: its SUBMIT, or NULL. */
 const struct bench_sent *busy_until_it_leaves(struct core_client driver, struct task_id *id_out);
 /* The id that a task placed by place() will have. */

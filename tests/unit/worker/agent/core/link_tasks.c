@@ -26,8 +26,7 @@ TEST(agent_link, a_call_leaves_for_a_new_session_after_the_list_that_opens_its_j
     bench_head_comes(&bench);
     bench_session(&bench, head, false);
     bench_head_welcomes(&bench);
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
-    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    struct task_id id = call_elsewhere(driver);
     bench_tick(&bench);
     CHECK_EQ(bench_sent_count(&bench, PROTO_JOB_OPEN), 2); /* the first may be lost with its session */
     const struct bench_sent *submit = bench_sent(&bench, PROTO_SUBMIT);
@@ -170,12 +169,9 @@ TEST(agent_link, a_call_that_is_asked_for_again_and_is_over_is_taken_back)
     bench_start(&bench, ROOST_MIB(1), 1);
     bench_head_comes(&bench);
     struct task_id over = { 12, 34 };
-    struct proto_message back = { .kind = PROTO_HANDBACK,
-                                  .u.handback = { .task = over, .reason = PROTO_HANDBACK_ROOM } };
-    bench_message(&bench, head, &back);
+    hand_back(over, PROTO_HANDBACK_ROOM);
     CHECK(bench_sent(&bench, PROTO_CANCEL) == NULL);
-    back.u.handback.reason = PROTO_HANDBACK_AGAIN;
-    bench_message(&bench, head, &back);
+    hand_back(over, PROTO_HANDBACK_AGAIN);
     CHECK(task_id_eq(bench_sent(&bench, PROTO_CANCEL)->message.u.cancel.task, over));
     bench_end(&bench, true);
 }
@@ -213,10 +209,8 @@ TEST(agent_link, a_call_that_a_head_had_refused_ends_with_the_word_of_the_next_h
     bench_start(&bench, ROOST_MIB(1), 1);
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
-    struct task_id id = bench_submit(&bench, driver, 0, &draft);
-    struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = id, .reason = PROTO_HANDBACK_ROOM } };
-    bench_message(&bench, head, &back);
+    struct task_id id = call_elsewhere(driver);
+    hand_back(id, PROTO_HANDBACK_ROOM);
     another_head_comes(); /* and hears of the spec */
     struct proto_failure failure = { .status = ROOST_ENODE, .function = "f", .node = "n", .text = "the node died" };
     struct proto_message found = {
@@ -232,8 +226,7 @@ TEST(agent_link, a_held_result_that_is_gone_after_it_was_found_is_asked_for_by_i
     bench_start(&bench, ROOST_MIB(1), 1);
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY };
-    struct object_id result = result_id(bench_submit(&bench, driver, 0, &draft), 0);
+    struct object_id result = result_id(call_elsewhere(driver), 0);
     found(result, 100, 0); /* a word on what an earlier attempt of the caller had let go of */
     names(PROTO_GONE, result);
     CHECK_EQ(bench_sent_count(&bench, PROTO_SUBMIT), 2);
