@@ -12,8 +12,6 @@
  */
 #include "api/agent_lease.h"
 
-#include <stdlib.h>
-
 enum {
     PATIENCE_NS = 20000000,
     BACKLOG_NS = 200000, /* more than that for each lease, and another one is worth asking for */

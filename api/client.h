@@ -181,11 +181,17 @@ void room_write_trailer(const struct room *room, const struct object_draft *draf
 
 /* ---- get.c ---- */
 
+static inline void client_look_soon(struct roost *rt, roost_ref ref)
+{
+    if (rt->world->look_soon != NULL) {
+        rt->world->look_soon(rt, ref);
+    }
+}
 /* Of `count` refs the one at `at` is looked at now, and the others in turn. */
 static inline void client_look_ahead(struct roost *rt, const roost_ref *refs, size_t at, size_t count)
 {
-    if (at + LOOKS_AHEAD < count && rt->world->look_soon != NULL) {
-        rt->world->look_soon(rt, refs[at + LOOKS_AHEAD]);
+    if (at + LOOKS_AHEAD < count) {
+        client_look_soon(rt, refs[at + LOOKS_AHEAD]);
     }
 }
 /* A view of what `ref` names, forwards followed; the pin is world->release()'s. The code and text of a failed task. */

@@ -230,8 +230,7 @@ void client_call_foresee(const struct client_core *core, uint64_t scope, const s
  * own results are held by the scope, pending, this process's own. ROOST_EEXIST: it has to go the agent's way (a call
  * made again, an argument that the scope does not hold, a handle of such a result, too many that wait). ROOST_ENOENT: it
  * reads what is neither a result of this process's own nor small and put by it: the host is to see first that it is here;
- * then `others_are_here`.
- * ROOST_ESTATE, ROOST_ENOMEM. Nothing has changed then. */
+ * then `others_are_here`. ROOST_ESTATE, ROOST_ENOMEM. Nothing has changed then. */
 int client_call_add(struct client_core *core, uint64_t scope, const struct spec *spec, bool others_are_here,
                     uint64_t now_ns);
 /* The next call to push, and into which ring; NULL: none waits, or no ring should have more. Then one of the two

@@ -132,15 +132,20 @@ void object_untie_refs(struct client_core *core, struct client_object *object, s
     }
 }
 
+static void give_name(struct client_object *object, struct client_name *name)
+{
+    name->object = object;
+    name->is_made_here = object->in_slab;
+    object->name = name;
+    object->run = name->scope->number;
+}
+
 struct client_object *object_adopt(struct client_core *core, const struct wire_object *wire, bool in_slab,
                                    struct client_name *name)
 {
     struct client_object *object = object_new(core, wire, NULL, in_slab);
     if (object != NULL) {
-        name->object = object;
-        name->is_made_here = in_slab;
-        object->name = name;
-        object->run = name->scope->number;
+        give_name(object, name);
     }
     return object;
 }
@@ -166,10 +171,7 @@ int client_object_add(struct client_core *core, uint64_t number, const struct wi
     }
     ROOST_PRE(name->object == NULL && name->holds == 0);
     name->holds = 1;
-    name->object = object;
-    name->is_made_here = in_slab;
-    object->name = name;
-    object->run = number;
+    give_name(object, name);
     core_note(core, 20, wire->id.lo);
     return 0;
 }

@@ -52,6 +52,12 @@ static void step_at(struct daemon *daemon, struct core_event *event, uint64_t no
     }
 }
 
+/* Of one step after the other: the clock is read once for some of them. */
+static uint64_t now_of_step(int step, uint64_t before_ns)
+{
+    return step % STEPS_A_LOOK == 0 ? loop_now_ns() : before_ns;
+}
+
 void daemon_step(struct daemon *daemon, struct core_event *event) { step_at(daemon, event, loop_now_ns()); }
 
 static void nothing(void *arg) { (void)arg; }
@@ -120,7 +126,7 @@ static bool drain_ring(struct guest *guest, struct ring_consumer *ring, uint64_t
             return false;
         }
         look_ahead(guest, ring);
-        now_ns = i % STEPS_A_LOOK == 0 ? loop_now_ns() : now_ns;
+        now_ns = now_of_step(i, now_ns);
         to_core(guest, head, now_ns);
     }
     ring_consumed(ring);
@@ -256,7 +262,7 @@ static void scan(struct daemon *daemon)
             if (i + SCAN_AHEAD < taken) {
                 agent_foresee_done(daemon->core, tokens[i + SCAN_AHEAD], tokens[i + SCAN_AHEAD / 2]);
             }
-            now_ns = i % STEPS_A_LOOK == 0 ? loop_now_ns() : now_ns;
+            now_ns = now_of_step(i, now_ns);
             is_done(daemon, tokens[i], now_ns);
         }
         found += taken > 0;

@@ -190,8 +190,8 @@ static void look_ahead(struct roost_task *task, uint32_t index)
 {
     uint32_t ahead = index + LOOKS_AHEAD;
     const struct spec_arg *in = ahead < task->spec->args_count ? &spec_args(task->spec)[ahead] : NULL;
-    if (in != NULL && in->kind == ROOST_IN_REF && task->rt->world->look_soon != NULL) {
-        task->rt->world->look_soon(task->rt, in->as.ref);
+    if (in != NULL && in->kind == ROOST_IN_REF) {
+        client_look_soon(task->rt, in->as.ref);
     }
 }
 

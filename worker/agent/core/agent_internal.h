@@ -44,7 +44,7 @@ enum { OBJECT_VERSION_OWN = 1 << 30 }; /* in the version of what an attempt of t
 struct object {
     struct object_id id;
     enum object_state state;
-    uint64_t serial;          /* of this record */
+    uint64_t serial;          /* of this record: makes the version of what this node has made by its own word */
     uint32_t dying_place;     /* of DYING: names it in its token */
     struct list_node all;     /* agent.objects, in order of creation */
     struct wire_object value; /* place and sizes while HERE; sizes also when they are known */

@@ -30,10 +30,10 @@ static void on_welcome(struct agent *agent, const struct proto_welcome *welcome)
     }
     agent->has_listed = false;
     transit_head_lost(agent);
-    LIST_EACH (at,
-               &agent->tasks) { /* a head that has begun since is told of the spec, and refuses it anew if it must */
-        struct task *task = CONTAINER_OF(at, struct task, all);
-        task->is_refused = task->is_refused && !agent->head_is_new;
+    if (agent->head_is_new) { /* it is told of the specs, and refuses anew what it must */
+        LIST_EACH (at, &agent->tasks) {
+            CONTAINER_OF(at, struct task, all)->is_refused = false;
+        }
     }
     if (is_new_life) { /* it was declared dead: what the head had placed here runs elsewhere by now */
         LIST_EACH_SAFE (at, &agent->tasks) {
