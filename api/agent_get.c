@@ -27,10 +27,10 @@ static bool may_be_private(struct agent_link *link, roost_ref ref)
 }
 
 /* What the pin, which stays the caller's, keeps in its place. */
-static int show_private(const struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
+static int show_private(const struct agent_link *link, roost_ref ref, const struct client_sight *object, uint64_t pin,
                         struct store_view *view_out)
 {
-    const unsigned char *data = link->map.segments[object->place.segment].view + object->place.offset;
+    const unsigned char *data = link->map.segments[object->segment].view + object->offset;
     const void *ends = data + wire_columns_offset(object->size);
     const void *refs = data + wire_refs_offset(object->size, object->columns);
     uint64_t begin, size;
@@ -47,7 +47,7 @@ static int show_private(const struct agent_link *link, roost_ref ref, const stru
 }
 
 /* Takes the pin. Without the lock. */
-static int view_private(struct agent_link *link, roost_ref ref, const struct wire_object *object, uint64_t pin,
+static int view_private(struct agent_link *link, roost_ref ref, const struct client_sight *object, uint64_t pin,
                         struct store_view *view_out)
 {
     int status = show_private(link, ref, object, pin, view_out);
@@ -85,6 +85,7 @@ static int look_in_store(struct agent_link *link, roost_ref ref, uint32_t bytes,
     struct object_id id = object_id_of(ref);
     struct client_own_value value;
     struct wire_object object;
+    struct client_sight sight;
     struct room room;
     uint64_t pin = 0;
     ROOST_TRY(agent_room(link->rt, client_scope(link->rt), bytes, &room));
@@ -98,7 +99,7 @@ static int look_in_store(struct agent_link *link, roost_ref ref, uint32_t bytes,
         object = agent_seal_room(link, &room, &draft);
         object.id = id;
         status = client_own_settle(link->core, &object, room.in_slab);
-        is_private = status == 0 && client_object_view(link->core, id, &object, &pin);
+        is_private = status == 0 && client_object_view(link->core, id, &sight, &pin);
         link_note_own_locked(link);
     }
     pthread_mutex_unlock(&link->lock);
@@ -106,7 +107,7 @@ static int look_in_store(struct agent_link *link, roost_ref ref, uint32_t bytes,
         agent_room_drop(link->rt, &room);
     }
     if (status == 0) {
-        status = is_private ? view_private(link, ref, &object, pin, view_out)
+        status = is_private ? view_private(link, ref, &sight, pin, view_out)
                             : look_at_own(link, ref, LOOK_LASTING, view_out);
     }
     return status;
@@ -157,7 +158,7 @@ enum { NOT_OWN = STORE_GET_FORWARD + 1 };
 static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how, struct store_view *view_out)
 {
     struct client_own_value value;
-    struct wire_object object;
+    struct client_sight object;
     uint64_t pin;
     pthread_mutex_lock(&link->lock);
     enum client_own own = client_own_look(link->core, object_id_of(ref), &value);
@@ -179,6 +180,7 @@ static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how
 int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out)
 {
     struct agent_link *link = link_of(rt);
+    agent_look_soon(rt, ref);
     int answer = may_be_private(link, ref) ? look_at_own(link, ref, how, view_out) : NOT_OWN;
     if (answer != NOT_OWN) {
         return answer;
@@ -193,7 +195,10 @@ int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_
 void agent_look_soon(struct roost *rt, roost_ref ref)
 {
     struct agent_link *link = link_of(rt);
-    if (!may_be_private(link, ref)) {
+    if (ref.id.hi == link->prefix) {
+        const void *sights = atomic_load_explicit(&link->sights, memory_order_relaxed);
+        client_foresee_look(sights, ref.id.lo);
+    } else if (!may_be_private(link, ref)) {
         table_prefetch(&link->map.table, object_id_of(ref));
     }
 }
@@ -226,7 +231,7 @@ void agent_peek_run(struct roost *rt, const roost_ref *refs, size_t count, enum 
 static size_t look_at_private(struct agent_link *link, const roost_ref *refs, size_t count,
                               struct store_view *views_out)
 {
-    const struct wire_object *objects[CLIENT_VIEWS_AT_ONCE];
+    const struct client_sight *objects[CLIENT_VIEWS_AT_ONCE];
     uint64_t pins[CLIENT_VIEWS_AT_ONCE];
     size_t seen = 0;
     pthread_mutex_lock(&link->lock);

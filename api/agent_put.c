@@ -154,6 +154,7 @@ int agent_seal(struct roost *rt, uint64_t scope, const struct room *room, const 
         struct wire_object object = agent_seal_room(link, room, draft);
         object.id = *id_out;
         status = client_object_add(link->core, scope, &object, draft->refs, room->in_slab);
+        atomic_store_explicit(&link->sights, client_sights(link->core), memory_order_relaxed);
     }
     pthread_mutex_unlock(&link->lock);
     return status == 0 ? 0 : agent_ended_attempt(status);

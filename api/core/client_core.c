@@ -1,7 +1,7 @@
 /* client_core.c - scopes, and what the agent says
  *
- * Owns the core as a whole and its scopes. names.c keeps who names what, objects.c private bytes, flights.c calls,
- * asks.c questions, slabs.c room for small objects, outbox.c what is to be said.
+ * Owns the core as a whole and its scopes. names.c keeps who names what, objects.c private bytes, sights.c how looks find
+ * these, flights.c calls, asks.c questions, slabs.c room for small objects, outbox.c what is to be said.
  *
  * Happy path: scope begins -> (put | call | free | ask)* -> scope ends.
  * Failures:   no memory -> the call that needed it fails and nothing has changed; the agent's entries never fail.
@@ -42,7 +42,6 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
     }
     slab_book_init(&core->slabs);
     calls_init(core);
-    core->pins_free = PIN_NONE;
     scope_init(core, &core->root, CLIENT_SCOPE, setup->root, setup->prefix);
     *core_out = core;
     return 0;
@@ -70,7 +69,7 @@ void client_core_destroy(struct client_core *core)
     scope_free(core->spare_run);
     slab_book_fini(&core->slabs);
     id_map_fini(&core->asks_by_token);
-    free(core->pins);
+    sights_fini(core);
     free(core);
 }
 
@@ -206,8 +205,9 @@ int client_scope_id(struct client_core *core, uint64_t number, struct object_id 
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    *id_out = (struct object_id){ scope->prefix, ++scope->puts };
-    core_note(core, 4, scope->puts);
+    id_out->hi = scope->prefix;
+    ROOST_TRY(sight_next(core, &id_out->lo));
+    core_note(core, 4, id_out->lo);
     return 0;
 }
 

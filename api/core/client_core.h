@@ -62,7 +62,7 @@ void client_scope_end(struct client_core *core, uint64_t scope);
 /* The number of the scope's next call, and on whose behalf it calls. ROOST_ESTATE: no such scope (any more). */
 int client_scope_call(struct client_core *core, uint64_t scope, struct task_id *parent_out, uint64_t *call_out);
 
-/* A new id for something that the scope puts. ROOST_ESTATE. */
+/* The id of what the scope puts next: what is added next, by whatever scope, is this. ROOST_ESTATE, ROOST_ENOMEM. */
 int client_scope_id(struct client_core *core, uint64_t scope, struct object_id *id_out);
 
 /* ---- room for small objects: slabs leased from the agent ---- */
@@ -83,20 +83,34 @@ void client_room_drop(struct client_core *core, const struct wire_place *place, 
 
 enum { CLIENT_VIEWS_AT_ONCE = 16 };
 
-/* `wire` is sealed and belongs to the scope, which holds it once. Its memory is in a slab, or a lease of its own.
+/* Where the bytes lie, and what they are. */
+struct client_sight {
+    uint64_t offset, size; /* of the payload */
+    uint32_t segment, columns, refs;
+    uint32_t format; /* enum table_format */
+};
+
+/* `wire` is sealed and belongs to the scope, which holds it once; its id is of client_scope_id(). Its memory is in a slab,
+ * or a lease of its own.
  * `refs` (wire->refs of them) are copied, and tied for as long as the object is private. ROOST_ESTATE, ROOST_ENOMEM:
  * nothing has changed, the memory is still the caller's. */
 int client_object_add(struct client_core *core, uint64_t scope, const struct wire_object *wire, const roost_ref *refs,
                       bool in_slab);
 
 /* A look at a private object: its bytes stay where they are until client_object_unview(). False: it is not private. */
-bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out);
+bool client_object_view(struct client_core *core, struct object_id id, struct client_sight *sight_out,
+                        uint64_t *pin_out);
 void client_object_unview(struct client_core *core, uint64_t pin);
-/* Such a look at each of the first of `count` refs, at most CLIENT_VIEWS_AT_ONCE, until one is not private, as far as
- * one search tells; returns how many. What all these looks read comes from the memory at the same time. The objects are
- * to be read under the host's lock. */
+/* Where the sights lie now. */
+const void *client_sights(const struct client_core *core);
+/* What a look at the put of this id.lo will read there, or the end of a look of this pin, is asked for. Needs no lock: of
+ * sights that have moved since, nothing is read. */
+void client_foresee_look(const void *sights, uint64_t number);
+/* Such a look at each of the first of `count` refs, at most CLIENT_VIEWS_AT_ONCE, until one is not private; returns how
+ * many. What all these looks read comes from the memory at the same time. The sights are to be read under the host's
+ * lock. */
 size_t client_objects_view(struct client_core *core, const roost_ref *refs, size_t count,
-                           const struct wire_object *objects_out[], uint64_t pins_out[]);
+                           const struct client_sight *sights_out[], uint64_t pins_out[]);
 /* The ends of as many looks; of a pin that is none of a private object, nothing happens. */
 void client_objects_unview(struct client_core *core, const uint64_t *pins, size_t count);
 bool client_object_is_private(const struct client_core *core, struct object_id id);

@@ -56,8 +56,7 @@ struct client_object {
     bool in_slab;             /* else a lease of its own */
     roost_ref *refs;          /* wire.refs of them; owned, gone once said */
     uint32_t refs_visited;    /* while LEAVING: looked below; while SAID: said */
-    uint32_t views;
-    uint32_t pin_index, pin_generation;
+    uint32_t sight;           /* its slot in core->sights */
     bool is_result;
     uint64_t run;        /* the scope that announces it; for a result, its attempt */
     struct task_id task; /* whose result `index` it is, of a call through a lease; else none */
@@ -82,7 +81,7 @@ struct client_name {
 
 struct client_scope {
     struct list_node node, names_list;
-    uint64_t number, prefix, puts, calls;
+    uint64_t number, prefix, calls;
     struct task_id task;
     struct id_map names;
     struct say_entry *untold; /* its WIRE_RUN, until something is said under it; else NULL; owned */
@@ -99,11 +98,14 @@ struct client_flight {
     struct object_id ties[];
 };
 
-#define PIN_NONE UINT32_MAX
-
-struct pin_slot {
-    struct client_object *object;
-    uint32_t generation, next_free;
+/* sights.c */
+struct sight_slot {
+    struct client_sight sight;
+    struct client_object *object; /* NULL: free */
+    uint64_t number;              /* its place among the slots, and how often it was used before */
+    uint64_t prefix;              /* id.hi of what a scope put, while it is private: its id.lo is `number`; else 0 */
+    uint32_t views;
+    uint32_t next_free; /* while free; 0: it is the last */
 };
 
 /* own_results.c */
@@ -170,8 +172,8 @@ struct client_core {
     struct client_scope *spare_run; /* of a run that ended without a word, with its `untold`; or NULL; owned */
     struct id_map asks_by_token;
     struct slab_book slabs;
-    struct pin_slot *pins;
-    uint32_t pins_count, pins_free;
+    struct sight_slot *sights;
+    uint32_t sights_count, sights_free; /* 0: none is free */
     uint64_t tokens;
     uint64_t waited; /* refs in the waits that are open */
     int ended;
@@ -198,11 +200,32 @@ void name_settle(struct client_core *core, struct client_name *name);
 void names_fini(struct client_core *core);
 void scope_drop_names(struct client_core *core, struct client_scope *scope);
 
+/* sights.c */
+void sights_fini(struct client_core *core);
+/* The slot of an object. It may move when another one is taken. */
+struct sight_slot *sight_of(const struct client_core *core, const struct client_object *object);
+/* The number that the next slot will have. ROOST_ENOMEM. */
+int sight_next(struct client_core *core, uint64_t *number_out);
+/* A slot for a new object, which its id does not find yet. ROOST_ENOMEM. */
+int sight_take(struct client_core *core, struct client_object *object);
+void sight_give(struct client_core *core, const struct client_object *object);
+/* What a scope puts, under an id of its prefix and the slot's number, is found by its id from here on; or not any more. */
+void sight_show(struct client_core *core, const struct client_object *object);
+void sight_hide(struct client_core *core, const struct client_object *object);
+/* Is it the id of something that a scope puts, or has put? Then it is no result's. */
+bool core_puts(const struct client_core *core, struct object_id id);
+/* NULL: there is no private object of this id. */
+struct sight_slot *sight_of_private(const struct client_core *core, struct object_id id);
+/* One more look; the pin names it until its end. */
+uint64_t sight_look(struct sight_slot *slot);
+/* NULL: it names no look at a private object, or at one that is gone. */
+struct sight_slot *sight_find(const struct client_core *core, uint64_t pin);
+
 /* objects.c */
 void object_untie_refs(struct client_core *core, struct client_object *object, struct client_scope *scope);
 /* Looks at what the scope made end with it. */
 void objects_unview_scope(struct client_core *core, uint64_t scope);
-struct client_object *object_find_private(const struct client_core *core, struct object_id id);
+struct client_object *object_find_private(const struct client_core *core, struct object_id id); /* or NULL */
 /* Everything private below these names and they themselves: say them, in order. Cannot fail. */
 void object_announce(struct client_core *core, struct client_object *object);
 /* Its last name is gone. */

@@ -18,9 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIN_PRIVATE (UINT64_C(1) << 63)
-enum { PIN_GENERATIONS = 0x7fffffff, PINS_FIRST = 64 };
-
 static void object_set_state(struct client_core *core, struct client_object *object, enum object_state state)
 {
     static const uint8_t allowed[] = {
@@ -31,42 +28,11 @@ static void object_set_state(struct client_core *core, struct client_object *obj
         [OBJECT_DEAD] = 0,
     };
     ROOST_INVARIANT((allowed[object->state] >> state & 1) != 0);
+    if (object->state == OBJECT_PRIVATE) {
+        sight_hide(core, object);
+    }
     object->state = state;
     core_note(core, 20 + state, object->wire.id.lo);
-}
-
-/* ---- pins: how a look at a private object is named outside ---- */
-
-static int pin_slot_take(struct client_core *core, struct client_object *object)
-{
-    if (core->pins_free == PIN_NONE) {
-        uint32_t count = core->pins_count == 0 ? PINS_FIRST : core->pins_count * 2;
-        struct pin_slot *pins = realloc(core->pins, count * sizeof *pins);
-        if (pins == NULL) {
-            return ROOST_ENOMEM;
-        }
-        for (uint32_t i = core->pins_count; i < count; i++) {
-            pins[i] = (struct pin_slot){ NULL, 1, i + 1 < count ? i + 1 : PIN_NONE };
-        }
-        core->pins_free = core->pins_count;
-        core->pins_count = count;
-        core->pins = pins;
-    }
-    object->pin_index = core->pins_free;
-    struct pin_slot *slot = &core->pins[object->pin_index];
-    core->pins_free = slot->next_free;
-    slot->object = object;
-    object->pin_generation = slot->generation;
-    return 0;
-}
-
-static void pin_slot_give(struct client_core *core, struct client_object *object)
-{
-    struct pin_slot *slot = &core->pins[object->pin_index];
-    slot->object = NULL;
-    slot->generation = slot->generation % PIN_GENERATIONS + 1;
-    slot->next_free = core->pins_free;
-    core->pins_free = object->pin_index;
 }
 
 /* ---- making ---- */
@@ -84,7 +50,7 @@ static struct client_object *object_new(struct client_core *core, const struct w
     if (wire->refs > 0) {
         object->refs = malloc(wire->refs * sizeof *refs);
     }
-    if ((wire->refs > 0 && object->refs == NULL) || pin_slot_take(core, object) != 0) {
+    if ((wire->refs > 0 && object->refs == NULL) || sight_take(core, object) != 0) {
         free(object->refs);
         free(object);
         return NULL;
@@ -99,7 +65,7 @@ static struct client_object *object_new(struct client_core *core, const struct w
 
 void object_destroy(struct client_core *core, struct client_object *object)
 {
-    pin_slot_give(core, object);
+    sight_give(core, object);
     list_remove(&object->node);
     list_remove(&object->say.node);
     core->owned_count -= !task_id_is_none(object->task);
@@ -169,9 +135,10 @@ int client_object_add(struct client_core *core, uint64_t number, const struct wi
         }
         return ROOST_ENOMEM;
     }
-    ROOST_PRE(name->object == NULL && name->holds == 0);
+    ROOST_PRE(name->object == NULL && name->holds == 0 && wire->id.hi == scope->prefix);
     name->holds = 1;
     give_name(object, name);
+    sight_show(core, object);
     core_note(core, 20, wire->id.lo);
     return 0;
 }
@@ -180,108 +147,60 @@ int client_object_add(struct client_core *core, uint64_t number, const struct wi
 
 struct client_object *object_find_private(const struct client_core *core, struct object_id id)
 {
-    LIST_EACH (at, &core->scopes) {
-        const struct client_name *name = name_find(CONTAINER_OF(at, struct client_scope, node), id);
-        if (name != NULL && name->object != NULL && name->object->state == OBJECT_PRIVATE) {
-            return name->object;
-        }
-    }
-    return NULL;
+    const struct sight_slot *slot = sight_of_private(core, id);
+    return slot == NULL ? NULL : slot->object;
 }
 
 bool client_object_is_private(const struct client_core *core, struct object_id id)
 {
-    return object_find_private(core, id) != NULL;
+    return sight_of_private(core, id) != NULL;
 }
 
-static uint64_t object_view(struct client_core *core, struct client_object *object)
+bool client_object_view(struct client_core *core, struct object_id id, struct client_sight *sight_out,
+                        uint64_t *pin_out)
 {
-    object->views++;
-    __builtin_prefetch(&core->pins[object->pin_index]); /* for the release */
-    return PIN_PRIVATE | (uint64_t)object->pin_generation << 32 | object->pin_index;
-}
-
-bool client_object_view(struct client_core *core, struct object_id id, struct wire_object *wire_out, uint64_t *pin_out)
-{
-    struct client_object *object = object_find_private(core, id);
-    if (object == NULL) {
+    struct sight_slot *slot = sight_of_private(core, id);
+    if (slot == NULL) {
         return false;
     }
-    *pin_out = object_view(core, object);
-    *wire_out = object->wire;
+    *pin_out = sight_look(slot);
+    *sight_out = slot->sight;
     return true;
 }
 
-/* ---- looking at many: each step asks for what the next one reads ---- */
-
-static void prefetch_slots(const struct client_core *core, const roost_ref *refs, size_t count)
+size_t client_objects_view(struct client_core *core, const roost_ref *refs, size_t count,
+                           const struct client_sight *sights_out[], uint64_t pins_out[])
 {
-    LIST_EACH (at, &core->scopes) {
-        for (size_t i = 0; i < count; i++) {
-            id_map_prefetch(&CONTAINER_OF(at, struct client_scope, node)->names, object_id_key(object_id_of(refs[i])));
+    count = count < CLIENT_VIEWS_AT_ONCE ? count : CLIENT_VIEWS_AT_ONCE;
+    for (size_t i = 0; i < count; i++) {
+        if (core_puts(core, object_id_of(refs[i]))) {
+            client_foresee_look(core->sights, refs[i].id.lo);
         }
     }
-}
-
-/* Until one has no name in any scope. */
-static size_t find_names(const struct client_core *core, const roost_ref *refs, size_t count,
-                         struct client_name *names_out[CLIENT_VIEWS_AT_ONCE])
-{
     for (size_t i = 0; i < count; i++) {
-        struct client_name *name = NULL;
-        for (struct list_node *at = core->scopes.next; name == NULL && at != &core->scopes; at = at->next) {
-            name = name_find(CONTAINER_OF(at, struct client_scope, node), object_id_of(refs[i]));
-        }
-        if (name == NULL) {
+        struct sight_slot *slot = sight_of_private(core, object_id_of(refs[i]));
+        if (slot == NULL) {
             return i;
         }
-        __builtin_prefetch(&name->object);
-        names_out[i] = name;
+        sights_out[i] = &slot->sight;
+        pins_out[i] = sight_look(slot);
     }
     return count;
-}
-
-size_t client_objects_view(struct client_core *core, const roost_ref *refs, size_t count,
-                           const struct wire_object *objects_out[], uint64_t pins_out[])
-{
-    struct client_name *names[CLIENT_VIEWS_AT_ONCE];
-    size_t seen = 0;
-    count = count < CLIENT_VIEWS_AT_ONCE ? count : CLIENT_VIEWS_AT_ONCE;
-    prefetch_slots(core, refs, count);
-    count = find_names(core, refs, count, names);
-    for (size_t i = 0; i < count && names[i]->object != NULL; i++) {
-        prefetch_lines(names[i]->object, sizeof *names[i]->object);
-        seen++;
-    }
-    for (size_t i = 0; i < seen; i++) {
-        __builtin_prefetch(&core->pins[names[i]->object->pin_index]);
-    }
-    for (size_t i = 0; i < seen; i++) {
-        if (names[i]->object->state != OBJECT_PRIVATE) {
-            return i;
-        }
-        objects_out[i] = &names[i]->object->wire;
-        pins_out[i] = object_view(core, names[i]->object);
-    }
-    return seen;
 }
 
 void client_objects_unview(struct client_core *core, const uint64_t *pins, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        __builtin_prefetch(&core->pins[(uint32_t)pins[i] < core->pins_count ? (uint32_t)pins[i] : 0]);
+        client_foresee_look(core->sights, pins[i]);
     }
     for (size_t i = 0; i < count; i++) {
-        bool is_known = (pins[i] & PIN_PRIVATE) != 0 && (uint32_t)pins[i] < core->pins_count;
-        if (is_known && core->pins[(uint32_t)pins[i]].object != NULL) {
-            prefetch_lines(core->pins[(uint32_t)pins[i]].object, sizeof(struct client_object));
-        }
+        client_object_unview(core, pins[i]);
     }
-    for (size_t i = 0; i < count; i++) {
-        if ((pins[i] & PIN_PRIVATE) != 0) {
-            client_object_unview(core, pins[i]);
-        }
-    }
+}
+
+static uint32_t *views_of(struct client_core *core, const struct client_object *object)
+{
+    return &sight_of(core, object)->views;
 }
 
 /* The agent may now free or move what it was told stays. */
@@ -303,15 +222,14 @@ static void object_give_back(struct client_core *core, struct client_object *obj
 
 void client_object_unview(struct client_core *core, uint64_t pin)
 {
-    uint32_t index = (uint32_t)pin, generation = (uint32_t)(pin >> 32) & PIN_GENERATIONS;
-    if (index >= core->pins_count || core->pins[index].generation != generation || core->pins[index].object == NULL ||
-        core->pins[index].object->views == 0) {
+    struct sight_slot *slot = sight_find(core, pin);
+    if (slot == NULL || slot->views == 0) {
         return; /* released twice, through a copy of the view */
     }
-    struct client_object *object = core->pins[index].object;
-    if (--object->views > 0) {
+    if (--slot->views > 0 || slot->prefix != 0) { /* others look; it is private and has a name */
         return;
     }
+    struct client_object *object = slot->object;
     if (object->state == OBJECT_DEAD) {
         object_give_back(core, object);
     } else if (object->state == OBJECT_ANNOUNCED) {
@@ -326,10 +244,10 @@ void objects_unview_scope(struct client_core *core, uint64_t scope)
 {
     LIST_EACH_SAFE (at, &core->objects) {
         struct client_object *object = CONTAINER_OF(at, struct client_object, node);
-        if (object->run != scope || object->views == 0) {
+        if (object->run != scope || *views_of(core, object) == 0) {
             continue;
         }
-        object->views = 0;
+        *views_of(core, object) = 0;
         if (object->state == OBJECT_DEAD) {
             object_give_back(core, object);
         } else if (object->state != OBJECT_PRIVATE) {
@@ -362,7 +280,7 @@ static void object_leave(struct client_core *core, struct client_object *object)
 {
     struct client_name *name = object->name;
     scope_tell(core, name->scope);
-    object->wire.stays = object->views > 0;
+    object->wire.stays = *views_of(core, object) > 0;
     object->refs_visited = 0;
     say(core, &object->say, SAY_OBJECT);
     if (object->in_slab) { /* after it: the slab may go back by this */
@@ -371,7 +289,7 @@ static void object_leave(struct client_core *core, struct client_object *object)
     object_untie_refs(core, object, name->scope); /* before the state changes; what that frees is said after it */
     object_set_state(core, object, OBJECT_SAID);
     name->is_registered = true;
-    if (object->views > 0) {
+    if (*views_of(core, object) > 0) {
         name->ties++;
     } else {
         object->name = NULL;
@@ -414,7 +332,7 @@ void object_orphan(struct client_core *core, struct client_object *object)
 {
     ROOST_PRE(object->state == OBJECT_PRIVATE);
     object->name = NULL;
-    if (object->views > 0) {
+    if (*views_of(core, object) > 0) {
         object_set_state(core, object, OBJECT_DEAD);
     } else {
         object_give_back(core, object);

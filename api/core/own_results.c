@@ -78,6 +78,9 @@ void own_results_fini(struct client_call *call)
 
 struct own_result *own_find(const struct client_core *core, struct object_id id)
 {
+    if (core_puts(core, id)) {
+        return NULL;
+    }
     LIST_EACH (at, &core->scopes) {
         const struct client_name *name = name_find(CONTAINER_OF(at, struct client_scope, node), id);
         if (name != NULL && name->result != NULL) {

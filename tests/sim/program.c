@@ -213,11 +213,16 @@ static void check_bytes(struct client *client, roost_ref ref, const struct wire_
 
 static bool look_private(struct client *client, roost_ref ref, struct seen *seen)
 {
-    struct wire_object object;
+    struct client_sight sight;
     uint64_t pin;
-    if (!client_object_view(client->core, object_id_of(ref), &object, &pin)) {
+    if (!client_object_view(client->core, object_id_of(ref), &sight, &pin)) {
         return false;
     }
+    const struct wire_object object = { .place = { .offset = sight.offset, .segment = sight.segment },
+                                        .size = sight.size,
+                                        .columns = sight.columns,
+                                        .refs = sight.refs,
+                                        .format = sight.format };
     uint64_t bytes = wire_object_bytes(object.size, object.columns, object.refs);
     const unsigned char *data = store_at(client->world, client->node, &object.place, bytes);
     roost_ref whole = object_ref(object_id_of(ref));

@@ -194,12 +194,13 @@ TEST(client_core, bytes_that_somebody_looks_at_outlive_their_name)
 {
     start();
     const struct wire_place lease = { 4096, 8192, 0, 0 };
-    struct wire_object wire = { .id = { 77, 1000 }, .place = lease, .size = 8000 };
+    struct wire_object wire = { .place = lease, .size = 8000 };
+    CHECK_EQ(client_scope_id(core, 0, &wire.id), 0);
     CHECK_EQ(client_object_add(core, 0, &wire, NULL, false), 0);
-    struct wire_object seen;
+    struct client_sight seen;
     uint64_t pin;
     CHECK(client_object_view(core, wire.id, &seen, &pin));
-    CHECK_EQ(seen.place.offset, 4096);
+    CHECK_EQ(seen.offset, 4096);
     CHECK_EQ(client_free(core, 0, wire.id), 0);
     CHECK_TEXT(said(), "");
     client_object_unview(core, pin);
@@ -209,23 +210,72 @@ TEST(client_core, bytes_that_somebody_looks_at_outlive_their_name)
     finish();
 }
 
+TEST(client_core, an_object_in_the_place_of_one_that_is_gone_has_another_id_and_its_own_looks)
+{
+    start();
+    add_slab(0, 65536);
+    struct client_sight seen;
+    uint64_t old_pin, pin;
+    struct object_id old = put(0, 100, NULL, 0);
+    CHECK(client_object_view(core, old, &seen, &old_pin));
+    CHECK_EQ(client_free(core, 0, old), 0);
+    client_object_unview(core, old_pin);
+    struct object_id id = put(0, 200, NULL, 0);
+    CHECK(!object_id_eq(id, old));
+    CHECK(!client_object_is_private(core, old));
+    CHECK(!client_object_is_private(core, (struct object_id){ 78, id.lo })); /* nobody puts under this prefix */
+    CHECK(!client_object_is_private(core, (struct object_id){ 77, UINT64_MAX }));
+    CHECK(client_object_view(core, id, &seen, &pin));
+    CHECK_EQ(seen.size, 200);
+    client_object_unview(core, old_pin); /* a copy of the view of what was there before */
+    CHECK_EQ(client_free(core, 0, id), 0);
+    CHECK_EQ(client_core_count(core).objects, 1); /* still looked at */
+    client_object_unview(core, pin);
+    CHECK_EQ(client_core_count(core).objects, 0);
+    finish();
+}
+
+TEST(client_core, looks_go_on_while_more_and_more_is_put)
+{
+    enum { MANY = 5000 };
+    static struct object_id ids[MANY];
+    static uint64_t pins[MANY];
+    start();
+    add_slab(0, 1 << 20);
+    struct client_sight seen;
+    for (size_t i = 0; i < MANY; i++) {
+        ids[i] = put(0, i % 100, NULL, 0);
+        CHECK(client_object_view(core, ids[i], &seen, &pins[i]));
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        CHECK_EQ(client_free(core, 0, ids[i]), 0);
+    }
+    CHECK_EQ(client_core_count(core).objects, MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        client_object_unview(core, pins[i]);
+    }
+    CHECK_EQ(client_core_count(core).objects, 0);
+    said();
+    finish();
+}
+
 TEST(client_core, looks_at_many_end_where_one_is_not_private)
 {
     start();
     add_slab(0, 65536);
     CHECK_EQ(client_scope_begin(core, 42, (struct task_id){ 1, 2 }, 88), 0);
     roost_ref refs[2 * CLIENT_VIEWS_AT_ONCE];
-    const struct wire_object *objects[2 * CLIENT_VIEWS_AT_ONCE];
+    const struct client_sight *sights[2 * CLIENT_VIEWS_AT_ONCE];
     uint64_t pins[2 * CLIENT_VIEWS_AT_ONCE];
     for (size_t i = 0; i < ROOST_COUNT_OF(refs); i++) {
         refs[i] = object_ref(put(i % 2 == 0 ? 0 : 42, 100 + i, NULL, 0)); /* names of two scopes */
     }
-    CHECK_EQ(client_objects_view(core, refs, ROOST_COUNT_OF(refs), objects, pins), CLIENT_VIEWS_AT_ONCE);
+    CHECK_EQ(client_objects_view(core, refs, ROOST_COUNT_OF(refs), sights, pins), CLIENT_VIEWS_AT_ONCE);
     for (size_t i = 0; i < CLIENT_VIEWS_AT_ONCE; i++) {
-        CHECK_EQ(objects[i]->size, 100 + i);
+        CHECK_EQ(sights[i]->size, 100 + i);
     }
     CHECK_EQ(client_free(core, 0, object_id_of(refs[0])), 0);
-    struct wire_object seen;
+    struct client_sight seen;
     uint64_t pin;
     CHECK(!client_object_view(core, object_id_of(refs[0]), &seen, &pin));
     CHECK_EQ(client_core_count(core).objects, ROOST_COUNT_OF(refs)); /* it is looked at */
@@ -236,10 +286,10 @@ TEST(client_core, looks_at_many_end_where_one_is_not_private)
     CHECK_EQ(client_core_count(core).objects, ROOST_COUNT_OF(refs) - 1);
 
     CHECK_EQ(client_keep(core, 0, object_id_of(refs[5])), 0); /* of the other scope: announced by that */
-    CHECK_EQ(client_objects_view(core, &refs[1], ROOST_COUNT_OF(refs) - 1, objects, pins), 4);
+    CHECK_EQ(client_objects_view(core, &refs[1], ROOST_COUNT_OF(refs) - 1, sights, pins), 4);
     client_objects_unview(core, pins, 4);
-    CHECK_EQ(client_objects_view(core, &refs[5], 1, objects, pins), 0);
-    CHECK_EQ(client_objects_view(core, &refs[0], 2, objects, pins), 0); /* no name at all */
+    CHECK_EQ(client_objects_view(core, &refs[5], 1, sights, pins), 0);
+    CHECK_EQ(client_objects_view(core, &refs[0], 2, sights, pins), 0); /* no name at all */
     client_scope_end(core, 42);
     said();
     finish();
@@ -250,7 +300,7 @@ TEST(client_core, an_object_announced_under_a_look_stays_and_its_free_waits)
     start();
     add_slab(0, 65536);
     struct object_id id = put(0, 100, NULL, 0);
-    struct wire_object seen;
+    struct client_sight seen;
     uint64_t pin;
     CHECK(client_object_view(core, id, &seen, &pin));
     const roost_in arg = roost_in_ref(object_ref(id));
@@ -295,7 +345,7 @@ TEST(client_core, an_attempts_end_says_nothing_and_leaves_nothing)
     CHECK_EQ(client_scope_begin(core, 42, (struct task_id){ 1, 2 }, 88), ROOST_EEXIST);
     struct object_id id = put(42, 100, NULL, 0), looked = put(42, 100, NULL, 0);
     CHECK_EQ(id.hi, 88);
-    struct wire_object seen;
+    struct client_sight seen;
     uint64_t pin;
     CHECK(client_object_view(core, looked, &seen, &pin));
     const struct wire_place spec_place = { 1 << 20, 4096, 0, 0 };
