@@ -413,7 +413,7 @@ static void drop_results(struct inline_world *world, struct inline_attempt *atte
 static struct inline_object *failure_new(struct roost *rt, const struct spec *spec, const struct task_end *end,
                                          uint32_t attempts)
 {
-    struct room room;
+    struct room room = { .data = NULL };
     struct wire_failure failure = {
         .status = end->status, .app_code = end->app_code, .attempts = (int32_t)attempts, .pid = getpid()
     };

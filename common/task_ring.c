@@ -202,7 +202,7 @@ int task_ring_push(struct task_ring *ring, uint64_t lease, uint32_t attempt, con
         return error_set(ROOST_ETOOBIG, "%zu bytes do not fit in a task slot of %u", bytes,
                          (unsigned)TASK_PAYLOAD_BYTES_MAX);
     }
-    void *place;
+    void *place = NULL;
     ROOST_TRY(task_ring_reserve(ring, &place));
     if (bytes > 0) {
         memcpy(place, payload, bytes);

@@ -103,7 +103,7 @@ int process_mark_parse(const char *line, struct process_mark *mark_out)
 enum process_state process_mark_look(const struct process_mark *mark, int *pidfd_out)
 {
     char boot[MARK_BOOT_BYTES];
-    uint64_t here, start_ticks;
+    uint64_t here = 0, start_ticks;
     if (read_here(&here, boot) != 0) {
         return PROCESS_ELSEWHERE; /* without /proc nobody is declared dead */
     }

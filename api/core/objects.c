@@ -44,19 +44,22 @@ static struct client_object *object_new(struct client_core *core, const struct w
     if (object == NULL) {
         return NULL;
     }
+    ROOST_PRE(refs != NULL || wire->refs == 0);
     object->wire = *wire;
     object->in_slab = in_slab;
     object->state = OBJECT_PRIVATE;
-    if (wire->refs > 0) {
+    if (refs != NULL && wire->refs > 0) {
         object->refs = malloc(wire->refs * sizeof *refs);
+        if (object->refs == NULL) {
+            free(object);
+            return NULL;
+        }
+        memcpy(object->refs, refs, wire->refs * sizeof *refs);
     }
-    if ((wire->refs > 0 && object->refs == NULL) || sight_take(core, object) != 0) {
+    if (sight_take(core, object) != 0) {
         free(object->refs);
         free(object);
         return NULL;
-    }
-    if (wire->refs > 0) {
-        memcpy(object->refs, refs, wire->refs * sizeof *refs);
     }
     list_init(&object->say.node);
     list_append(&core->objects, &object->node);

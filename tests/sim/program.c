@@ -375,7 +375,7 @@ static void driver_calls(struct client *client, struct names *names)
     bool columned = one_in(client, 3);
     roost_in args[ARGS_MAX] = { { ROOST_IN_INT, 0, { .i = (int64_t)below(client, 3) } } };
     uint32_t count = 1;
-    roost_ref list, refs[4];
+    roost_ref list = { .size = 0 }, refs[4];
     if (names->count + 4 > NAMES_MAX) {
         return;
     }

@@ -22,8 +22,8 @@ static uint64_t number_of(roost_ref ref)
 static int tell(const char *path, long number)
 {
     char part[4096];
-    snprintf(part, sizeof part, "%s.part", path);
-    FILE *file = fopen(part, "we");
+    int bytes = snprintf(part, sizeof part, "%s.part", path);
+    FILE *file = bytes < (int)sizeof part ? fopen(part, "we") : NULL;
     if (file == NULL) {
         return ROOST_EIO;
     }
