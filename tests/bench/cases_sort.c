@@ -7,7 +7,8 @@
  *
  * Failures: no examples -> told on stderr, and no lines. A program that fails, or a result that is not sorted -> a
  *           status.
- * Invariants: everything lies in a folder of its own below $TMPDIR, which goes at the end.
+ * Invariants: everything lies in a folder of its own below $TMPDIR. A shell that waits for our end removes it, however we
+ *           end.
  * Thread:     the driver's. */
 #include "common/error.h"
 #include "objectstore/segment.h"
@@ -37,6 +38,8 @@ struct sort {
     struct bench *bench;
     char folder[PATH_MAX], examples[PATH_MAX];
     uint64_t bytes;
+    pid_t remover; /* 0: there is no folder */
+    int lifeline;  /* its standard input */
     char sum[32];
     double cpu_seconds[2]; /* of the last run: the cluster's, GNU sort's */
     struct line wall, cpu;
@@ -121,6 +124,49 @@ static int make_input(struct sort *sort)
     return sort->sum[0] != '\0' ? 0 : error_set(ROOST_EIO, "sortgen told no checksum");
 }
 
+/* In a session of its own: what ends us from a terminal does not end it. What we leave behind may write for a moment. */
+static int make_folder(struct sort *sort)
+{
+    char *const words[] = { (char *)"sh", (char *)"-c",
+                            (char *)"read -r end; for i in 1 2 3 4 5 6 7 8 9; do rm -rf \"$0\" && exit; sleep 1; done",
+                            sort->folder, NULL };
+    int ends[2];
+    if (mkdtemp(sort->folder) == NULL) {
+        return error_from_errno("making %s", sort->folder);
+    }
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        rmdir(sort->folder);
+        return error_from_errno("a pipe");
+    }
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
+    int failed = posix_spawn(&sort->remover, "/bin/sh", &actions, &attributes, words, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    close(ends[0]);
+    if (failed != 0) {
+        close(ends[1]);
+        rmdir(sort->folder);
+        sort->remover = 0;
+        errno = failed;
+        return error_from_errno("starting a shell");
+    }
+    sort->lifeline = ends[1];
+    return 0;
+}
+
+static void remove_folder(struct sort *sort)
+{
+    if (sort->remover > 0) {
+        close(sort->lifeline);
+        waitpid(sort->remover, NULL, 0);
+    }
+}
+
 static int measure(struct sort *sort)
 {
     int runs = bench_runs(sort->bench, RUNS);
@@ -145,7 +191,6 @@ static int measure(struct sort *sort)
 static int sort_bytes(struct bench *bench, const char *examples, uint64_t bytes, const char *wall, const char *cpu)
 {
     const char *temporary = getenv("TMPDIR");
-    double ignored;
     struct sort *sort = calloc(1, sizeof *sort);
     if (sort == NULL) {
         return error_set(ROOST_ENOMEM, "no memory for a sort");
@@ -155,7 +200,8 @@ static int sort_bytes(struct bench *bench, const char *examples, uint64_t bytes,
     };
     snprintf(sort->examples, sizeof sort->examples, "%s", examples);
     snprintf(sort->folder, sizeof sort->folder, "%s/roost-bench-XXXXXX", temporary == NULL ? "/tmp" : temporary);
-    int status = mkdtemp(sort->folder) == NULL ? error_from_errno("making %s", sort->folder) : measure(sort);
+    int status = make_folder(sort);
+    status = status == 0 ? measure(sort) : status;
     session_close(bench);
     if (status == 0) {
         status = report_line(bench, &sort->wall);
@@ -165,7 +211,7 @@ static int sort_bytes(struct bench *bench, const char *examples, uint64_t bytes,
     samples_fini(&sort->wall.limit);
     samples_fini(&sort->cpu.found);
     samples_fini(&sort->cpu.limit);
-    (void)run_format(&ignored, "rm -rf '%s'", sort->folder);
+    remove_folder(sort);
     free(sort);
     return status;
 }

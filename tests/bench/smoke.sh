@@ -54,5 +54,26 @@ grep -q '"task_sync"' "$work/errors" || fail "the nearest case is not named: $(c
 "$roost" bench --bytes 1k >"$work/lines" 2>&1
 [ $? -eq 2 ] || fail "a bad number is not exit status 2"
 
+# within SECONDS COMMAND...: it comes true
+within() {
+    tries=$(($1 * 20))
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+has_input() { [ -n "$(find "$work/ended" -name sum -size +0)" ]; }
+is_empty() { [ -z "$(ls -A "$work/ended")" ]; }
+mkdir "$work/ended"
+TMPDIR="$work/ended" "$roost" bench --bytes 64M sort >"$work/lines" 2>&1 &
+bench=$!
+within 60 has_input || fail "no input of a sort: $(cat "$work/lines")"
+kill -TERM $bench
+wait $bench
+[ $? -eq 143 ] || fail "a bench that a signal ended does not say so"
+within 60 is_empty || fail "a bench that a signal ended left: $(ls -A "$work/ended")"
+
 [ $failed -eq 0 ] && echo "bench_smoke: every case has its lines"
 exit $failed

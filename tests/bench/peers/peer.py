@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -319,6 +320,7 @@ def answer_of(peer, case):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one says when it is to end
     answers, sys.stdout = os.fdopen(os.dup(1), "w", buffering=1), sys.stderr  # what libraries print is no answer
     try:
         peer = PEERS[sys.argv[1]]()
@@ -328,14 +330,17 @@ def main():
     except Exception as error:  # a peer that does not start is a line in the table, whatever its reason
         print(json.dumps({"error": f"did not start: {error!r}"}), file=answers)
         return
-    print("{}", file=answers)
-    for line in sys.stdin:
-        try:
-            answer = answer_of(peer, line.strip())
-        except Exception as error:
-            answer = {"error": repr(error)[:300]}
-        print(json.dumps(answer), file=answers)
-    peer.close()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        print("{}", file=answers)
+        for line in sys.stdin:
+            try:
+                answer = answer_of(peer, line.strip())
+            except Exception as error:
+                answer = {"error": repr(error)[:300]}
+            print(json.dumps(answer), file=answers)
+    finally:
+        peer.close()
 
 
 if __name__ == "__main__":

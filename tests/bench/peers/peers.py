@@ -2,10 +2,12 @@
 """peers.py - the same work on Roost and on what else is installed, in one run
 
 Each peer is a process of its own (peer.py NAME, or the StarPU program) that stays up and is given one case after the other;
-Roost is `roost bench --json`. In each round every case runs once on everybody, in turns, so that a neighbour who comes and
-goes slows all of them. All processes are pinned to the same two cores. Medians go into one table, with the ratio to Roost.
+Roost is `roost bench --json`. A case runs on everybody in turns, round after round, so that a neighbour who comes and goes
+slows all of them; then its medians are a row of the table, with the ratio to Roost. All processes are pinned to the same two
+cores.
 
-What is not installed is a line that says so. A peer that has no such case has an empty place.
+What is not installed is a line that says so. A peer that has no such case has an empty place, and one that failed in it a
+line below the table. Ended by a signal, it ends the peers and removes its folder.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # our case -> (the series of `roost bench`, unit)
@@ -45,6 +48,8 @@ CASES = {
 PEERS = "starpu,ray,dask,vineyard,gnu,duckdb,polars"
 NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 SECONDS_MAX = 600  # for one case, or to start
+CLOSE_SECONDS_MAX = 60
+COLUMN = 28
 
 
 class Peer:
@@ -74,11 +79,13 @@ class Peer:
         self.process.stdin.flush()
         return self.read()
 
-    def close(self):
+    def close(self, is_hurried):
         if self.process.poll() is None:
+            if is_hurried:  # it may be in the middle of a case
+                self.process.terminate()
             self.process.stdin.close()
             try:
-                self.process.wait(60)
+                self.process.wait(CLOSE_SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -101,7 +108,7 @@ class Roost:
                 return {"ns": found["median"] * NS[unit], **more}
         return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no such line"}
 
-    def close(self):
+    def close(self, _):
         pass
 
 
@@ -127,7 +134,7 @@ def start_peers(wanted, folder, environment):
             peer, reason = Peer(name, [sys.executable, os.path.join(HERE, "peer.py"), name], environment), None
         if peer is not None and "error" in peer.hello:
             reason = peer.hello["error"]
-            peer.close()
+            peer.close(False)
         if reason is not None:
             print(f"{name}: {reason}")
         else:
@@ -156,14 +163,79 @@ def cell(answer, ours):
     return text + (f" ({', '.join(notes)})" if notes else "")
 
 
-def print_table(runners, found):
-    print("\n" + "case".ljust(16) + "".join(runner.name.rjust(28) for runner in runners))
-    for case in CASES:
-        medians = {name: median_of(answers) for (name, of), answers in found.items() if of == case}
-        if medians:
-            cells = [cell(medians.get(runner.name), medians.get("roost")) for runner in runners]
-            print(case.ljust(16) + "".join(text.rjust(28) for text in cells))
-    print("\n(N x: so many times Roost's time, in the same rounds. Rows: of METG's graphs. >: no graph used half of the machine)")
+class Progress:
+    """A line on the terminal about what runs now."""
+
+    def __init__(self, total):
+        self.total, self.began, self.is_shown = total, time.monotonic(), sys.stderr.isatty()
+
+    def show(self, done, text):
+        if self.is_shown:
+            minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+            print(f"\r\033[K{minutes}:{seconds:02} case {done + 1} of {self.total}: {text}", end="", file=sys.stderr, flush=True)
+
+    def clear(self):
+        if self.is_shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def run_case(case, runners, rounds, show, failures):
+    """The median of each who has the case, None of who failed in it; why is added to `failures`."""
+    answers, medians = {}, {}
+    for number in range(rounds):
+        for runner in runners:
+            show(f"{case}, round {number + 1} of {rounds}, {runner.name}")
+            answer = runner.run(case)
+            if "ns" in answer:
+                answers.setdefault(runner.name, []).append(answer)
+            elif "error" in answer:
+                cases = failures.setdefault((runner.name, answer["error"]), [])
+                cases += [case] if case not in cases else []
+                medians[runner.name] = None
+    return medians | {name: dict(median_of(of), rounds=len(of)) for name, of in answers.items()}
+
+
+def row_of(case, runners, medians):
+    ours = medians.get("roost")
+    texts = ["failed" if medians.get(runner.name, {}) is None else cell(medians.get(runner.name), ours) for runner in runners]
+    return case.ljust(16) + "".join(text.rjust(COLUMN) for text in texts)
+
+
+def json_of(case, medians):
+    for name, median in medians.items():
+        if median is not None:
+            more = {member: value for member, value in median.items() if member not in ("ns", "rounds")}
+            yield json.dumps({"peer": name, "case": case, "median_ns": median["ns"], "rounds": median["rounds"], **more})
+
+
+def run_cases(cases, runners, options):
+    """Each case is printed when it is done."""
+    failures, progress = {}, Progress(len(cases))
+    if not options.json:
+        print("\n" + "case".ljust(16) + "".join(runner.name.rjust(COLUMN) for runner in runners), flush=True)
+    for done, case in enumerate(cases):
+        medians = run_case(case, runners, options.rounds, lambda text: progress.show(done, text), failures)
+        progress.clear()
+        for line in json_of(case, medians) if options.json else [row_of(case, runners, medians)]:
+            print(line, flush=True)
+    if not options.json:
+        print("\n(N x: so many times Roost's time, in the same rounds. Rows: of METG's graphs. >: no graph used half of the machine)")
+    for (name, error), failed in failures.items():
+        print(f"{name}: {', '.join(failed)}: {error}", file=sys.stderr if options.json else sys.stdout)
+
+
+def end_by_signal(number, _):
+    sys.exit(128 + number)  # the peers are closed on the way out
+
+
+def remove(folder):
+    """What was ended in the middle of a case may still write for a moment."""
+    for _ in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(0.1)
+    print(f"{folder} could not be removed", file=sys.stderr)
 
 
 def main():
@@ -183,49 +255,41 @@ def main():
             parser.error(f"no peer {name}; there are: {PEERS}")
     if options.roost is None:
         parser.error("no roost in PATH; use --roost")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the peers are closed on the way out
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end_by_signal)
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)
-    with tempfile.TemporaryDirectory(prefix="roost-peers-") as folder:
-        environment = dict(os.environ, PEER_FOLDER=folder, PEER_BYTES=str(options.bytes), TMPDIR=folder)
-        environment.setdefault("ROOST_DIR", os.path.join(folder, "roost"))
-        roost = os.path.abspath(options.roost)
-        environment["ROOST_COMMAND"] = roost
-        build = os.path.dirname(os.path.dirname(roost))
-        environment.setdefault("ROOST_EXAMPLES", os.path.join(build, "examples"))
-        environment.setdefault("METG_LIBRARY", os.path.join(build, "tests", "bench", "libbench_metg.so"))
-        # Workers of peers find metg.py, and leave nothing beside it.
-        environment["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [environment.get("PYTHONPATH")])])
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        records = options.bytes // 100
-        made = subprocess.run([os.path.join(environment["ROOST_EXAMPLES"], "sortgen"), str(records), f"{folder}/in"])
-        if made.returncode != 0:
-            print("sort: no input, as sortgen failed")
-        runners = [Roost(roost, options.bytes, environment)]
-        found = {}
-        try:
-            for peer in start_peers(options.peers.split(","), folder, environment):
-                runners.append(peer)
-            for number in range(options.rounds):
-                for case in options.cases or CASES:
-                    for runner in runners:
-                        if sys.stderr.isatty():
-                            print(f"\r\033[Kround {number + 1}: {case} on {runner.name}", end="", file=sys.stderr)
-                        answer = runner.run(case)
-                        if "ns" in answer:
-                            found.setdefault((runner.name, case), []).append(answer)
-                        elif "error" in answer:
-                            print(f"{runner.name}: {case}: {answer['error']}")
-        finally:
-            for runner in runners:
-                runner.close()
-    if options.json:
-        for (name, case), answers in found.items():
-            median = median_of(answers)
-            ns = median.pop("ns")
-            print(json.dumps({"peer": name, "case": case, "median_ns": ns, "rounds": len(answers), **median}))
-    else:
-        print_table(runners, found)
+    folder = tempfile.mkdtemp(prefix="roost-peers-")
+    try:
+        measure(options, folder)
+    finally:
+        remove(folder)
+
+
+def measure(options, folder):
+    environment = dict(os.environ, PEER_FOLDER=folder, PEER_BYTES=str(options.bytes), TMPDIR=folder)
+    environment.setdefault("ROOST_DIR", os.path.join(folder, "roost"))
+    roost = os.path.abspath(options.roost)
+    environment["ROOST_COMMAND"] = roost
+    build = os.path.dirname(os.path.dirname(roost))
+    environment.setdefault("ROOST_EXAMPLES", os.path.join(build, "examples"))
+    environment.setdefault("METG_LIBRARY", os.path.join(build, "tests", "bench", "libbench_metg.so"))
+    # Workers of peers find metg.py, and leave nothing beside it.
+    environment["PYTHONPATH"] = os.pathsep.join([HERE, *filter(None, [environment.get("PYTHONPATH")])])
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    records = options.bytes // 100
+    made = subprocess.run([os.path.join(environment["ROOST_EXAMPLES"], "sortgen"), str(records), f"{folder}/in"])
+    if made.returncode != 0:
+        print("sort: no input, as sortgen failed")
+    runners, is_done = [Roost(roost, options.bytes, environment)], False
+    try:
+        for peer in start_peers(options.peers.split(","), folder, environment):
+            runners.append(peer)
+        run_cases(options.cases or list(CASES), runners, options)
+        is_done = True
+    finally:
+        for runner in runners:
+            runner.close(not is_done)
 
 
 if __name__ == "__main__":

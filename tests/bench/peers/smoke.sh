@@ -82,7 +82,7 @@ has '^metg_stencil_1d +(> )?[0-9.e+]+ [a-z]+ \(1x, 15 rows\) +(> )?[0-9.e+]+ [a-
 
 WRONG=400 PYTHONPATH="$work/stand_in" table --peers dask metg_stencil_1d # in the middle of the second graph
 has '^dask: metg_stencil_1d: ValueError.*input [0-2] of 3 is not the output that it should be'
-has '^metg_stencil_1d +(> )?[0-9.e+]+ [a-z]+ \(1x, 15 rows\) *$'
+has '^metg_stencil_1d +(> )?[0-9.e+]+ [a-z]+ \(1x, 15 rows\) +failed$'
 WRONG=256 PYTHONPATH="$work/stand_in" table --peers dask metg_stencil_1d # the last of the first, which nobody reads
 has '^dask: metg_stencil_1d: ValueError.*a result is not that of its task'
 
@@ -94,6 +94,21 @@ if command -v pkg-config >/dev/null && pkg-config --exists starpu-1.3; then
 else
     echo "peers_smoke: there is no StarPU here (Debian: libstarpu-dev), so its program is not run"
 fi
+
+# Ended by a signal when its first row is there: nothing is left, and rows that were done have been printed.
+mkdir "$work/ended"
+TMPDIR="$work/ended" python3 "$here/peers.py" --roost "$roost" --bytes 1048576 --rounds 1 --peers gnu >"$work/table" 2>&1 &
+table=$!
+tries=600
+until grep -q '^get_1kb ' "$work/table" || [ $tries -eq 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.1
+done
+kill -TERM $table
+wait $table
+[ $? -eq 143 ] || { echo "peers_smoke: a table that a signal ended does not say so"; failed=1; }
+has '^get_1kb +[0-9.e+]+ [a-z]+ \(1x\)'
+[ -z "$(ls -A "$work/ended")" ] || { echo "peers_smoke: a signal left $(ls -A "$work/ended")"; failed=1; }
 
 [ -e "$here/__pycache__" ] && { echo "peers_smoke: $here/__pycache__ was left in the tree"; failed=1; }
 [ $failed -eq 0 ] && echo "peers_smoke: the table says what is there and what is not"
