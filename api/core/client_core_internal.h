@@ -194,6 +194,9 @@ static inline void core_note(struct client_core *core, uint64_t what, uint64_t v
 struct client_name *name_find(const struct client_scope *scope, struct object_id id);
 /* Found or made, with neither hold nor tie when made: name_settle() it if nothing comes of it. NULL: no memory. */
 struct client_name *name_need(struct client_core *core, struct client_scope *scope, struct object_id id);
+/* LOOK_AHEAD steps before a name is needed its place is asked for, half as many (`is_soon`) before, the name itself. */
+enum { LOOK_AHEAD = 8 };
+void name_foresee(const struct client_scope *scope, struct object_id id, bool is_soon);
 void name_untie(struct client_core *core, struct client_name *name);
 /* What is neither held nor tied goes, and what only it kept. */
 void name_settle(struct client_core *core, struct client_name *name);
@@ -226,6 +229,8 @@ void object_untie_refs(struct client_core *core, struct client_object *object, s
 /* Looks at what the scope made end with it. */
 void objects_unview_scope(struct client_core *core, uint64_t scope);
 struct client_object *object_find_private(const struct client_core *core, struct object_id id); /* or NULL */
+/* As name_foresee(), of what object_find_private() finds. */
+void private_foresee(const struct client_core *core, struct object_id id, bool is_soon);
 /* Everything private below these names and they themselves: say them, in order. Cannot fail. */
 void object_announce(struct client_core *core, struct client_object *object);
 /* Its last name is gone. */

@@ -57,6 +57,10 @@ static void untie_first(struct client_core *core, struct client_flight *flight, 
 static int tie_all(struct client_core *core, struct client_flight *flight)
 {
     for (uint32_t i = 0; i < flight->ties_count; i++) {
+        if (i + LOOK_AHEAD < flight->ties_count) {
+            name_foresee(flight->scope, flight->ties[i + LOOK_AHEAD], false);
+            name_foresee(flight->scope, flight->ties[i + LOOK_AHEAD / 2], true);
+        }
         struct client_name *name = name_need(core, flight->scope, flight->ties[i]);
         if (name == NULL) {
             untie_first(core, flight, i);
@@ -85,6 +89,10 @@ int client_submit(struct client_core *core, uint64_t number, const struct spec *
         return ROOST_ENOMEM;
     }
     for (uint32_t i = 0; i < flight->ties_count; i++) {
+        if (i + LOOK_AHEAD < flight->ties_count) {
+            private_foresee(core, flight->ties[i + LOOK_AHEAD], false);
+            private_foresee(core, flight->ties[i + LOOK_AHEAD / 2], true);
+        }
         if (is_result(flight, i)) {
             struct client_name *name = name_find(scope, flight->ties[i]);
             name->holds++;

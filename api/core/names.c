@@ -17,8 +17,6 @@ struct client_name *name_find(const struct client_scope *scope, struct object_id
     return id_map_get(&scope->names, object_id_key(id));
 }
 
-enum { LOOK_AHEAD = 8 }; /* so many searches further on, memory is asked for */
-
 /* ---- memory: names come and go with every call ---- */
 
 enum { NAMES_SPARE_MAX = 16384 };
@@ -169,15 +167,24 @@ static int keep(struct client_core *core, struct client_scope *scope, struct obj
     return 0;
 }
 
+void name_foresee(const struct client_scope *scope, struct object_id id, bool is_soon)
+{
+    if (is_soon) {
+        __builtin_prefetch(name_find(scope, id), 1);
+    } else {
+        id_map_prefetch(&scope->names, object_id_key(id));
+    }
+}
+
 /* Their places in the map, then their names, then what those stand for: each step reads what the one before asked for. */
 static void foresee(const struct client_core *core, const struct client_scope *scope, const roost_ref *refs, size_t i,
                     size_t count)
 {
     if (i + LOOK_AHEAD < count) {
-        id_map_prefetch(&scope->names, object_id_key(object_id_of(refs[i + LOOK_AHEAD])));
+        name_foresee(scope, object_id_of(refs[i + LOOK_AHEAD]), false);
     }
     if (i + LOOK_AHEAD / 2 < count) {
-        __builtin_prefetch(name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 2])), 1);
+        name_foresee(scope, object_id_of(refs[i + LOOK_AHEAD / 2]), true);
     }
     bool any = i + LOOK_AHEAD / 4 < count && core->owned_count > 0;
     const struct client_name *name = any ? name_find(scope, object_id_of(refs[i + LOOK_AHEAD / 4])) : NULL;

@@ -154,6 +154,16 @@ struct client_object *object_find_private(const struct client_core *core, struct
     return slot == NULL ? NULL : slot->object;
 }
 
+void private_foresee(const struct client_core *core, struct object_id id, bool is_soon)
+{
+    const struct client_object *object = is_soon ? object_find_private(core, id) : NULL;
+    if (object != NULL) {
+        prefetch_lines(object, sizeof *object);
+    } else if (!is_soon && core_puts(core, id)) {
+        client_foresee_look(core->sights, id.lo);
+    }
+}
+
 bool client_object_is_private(const struct client_core *core, struct object_id id)
 {
     return sight_of_private(core, id) != NULL;
@@ -176,9 +186,7 @@ size_t client_objects_view(struct client_core *core, const roost_ref *refs, size
 {
     count = count < CLIENT_VIEWS_AT_ONCE ? count : CLIENT_VIEWS_AT_ONCE;
     for (size_t i = 0; i < count; i++) {
-        if (core_puts(core, object_id_of(refs[i]))) {
-            client_foresee_look(core->sights, refs[i].id.lo);
-        }
+        private_foresee(core, object_id_of(refs[i]), false);
     }
     for (size_t i = 0; i < count; i++) {
         struct sight_slot *slot = sight_of_private(core, object_id_of(refs[i]));

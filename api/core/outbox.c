@@ -286,10 +286,14 @@ static bool emit_one(struct client_core *core, struct client_saying *saying, str
     return is_done;
 }
 
+/* So much of what is said next is asked for: an object, as a rule. */
+enum { SAYING_BYTES = sizeof(struct client_object) };
+
 void client_core_emit(struct client_core *core, struct core_out *out)
 {
     ROOST_PRE(core_out_left(out) >= CLIENT_OUT_BYTES_MAX);
     while (!list_is_empty(&core->sayings)) {
+        prefetch_lines(core->sayings.next->next, SAYING_BYTES);
         if (!emit_one(core, CONTAINER_OF(core->sayings.next, struct client_saying, node), out)) {
             return;
         }
