@@ -249,16 +249,16 @@ static bool tell_next(struct head *head)
     if (object == NULL) {
         return false;
     }
-    bool all = (object->flags & OBJECT_TOLD_ALL) != 0;
-    object->flags &= (uint16_t) ~(OBJECT_CHANGED | OBJECT_TOLD_ALL);
+    bool all = (object->flags & OBJECT_TOLD_ALL) != 0, is_led_on = (object->flags & OBJECT_LED_ON) != 0;
+    object->flags &= (uint16_t) ~(OBJECT_CHANGED | OBJECT_TOLD_ALL | OBJECT_LED_ON);
     object->flags |= OBJECT_BUSY;
     publish_tell(head, object, all);
-    if (all) {
+    if (all || is_led_on) {
         for (struct input *at = object->inputs, *next; at != NULL; at = next) {
             next = head_object_next_input(object, at);
             head_task_input_changed(head, at);
         }
-        gather_object_changed(head, object);
+        gather_object_changed(head, object, all);
     }
     object->flags &= (uint16_t)~OBJECT_BUSY;
     head_object_trim(object);

@@ -160,12 +160,13 @@ bool member_is_valid(const struct head *head, const struct member *member);
 enum object_state { OBJECT_UNKNOWN = 1, OBJECT_PENDING, OBJECT_SEALED, OBJECT_FAILED, OBJECT_LOST };
 
 enum object_flag {
-    OBJECT_UNNAMED = 1 << 0,   /* on head.unnamed */
-    OBJECT_CHANGED = 1 << 1,   /* on head.changed */
-    OBJECT_TOLD_ALL = 1 << 2,  /* of the change: holders are told too, not only those who want it */
-    OBJECT_BUSY = 1 << 3,      /* its lists are being walked */
-    OBJECT_MARKED = 1 << 4,    /* cycle.c: something outside names it */
-    OBJECT_WAS_SEALED = 1 << 5 /* size and fingerprint are those of its first seal, also when it is lost */
+    OBJECT_UNNAMED = 1 << 0,    /* on head.unnamed */
+    OBJECT_CHANGED = 1 << 1,    /* on head.changed */
+    OBJECT_TOLD_ALL = 1 << 2,   /* of the change: holders are told too, not only those who want it */
+    OBJECT_BUSY = 1 << 3,       /* its lists are being walked */
+    OBJECT_MARKED = 1 << 4,     /* cycle.c: something outside names it */
+    OBJECT_WAS_SEALED = 1 << 5, /* size and fingerprint are those of its first seal, also when it is lost */
+    OBJECT_LED_ON = 1 << 6      /* on head.changed: what it leads to has changed, so who waits for it looks again */
 };
 
 enum { OBJECT_MANY = 3 }; /* more than two: in struct object_more */
@@ -232,6 +233,12 @@ void head_object_set_value(struct object *object, const struct proto_bytes *valu
 void head_object_fail(struct head *head, struct object *object, enum object_state state, struct failure *failure);
 /* Tell those who want it, and with `all` those who hold it. */
 void head_object_changed(struct head *head, struct object *object, bool all);
+/* It is as it was, but what it leads to is not. */
+void head_object_led_on(struct head *head, struct object *object);
+/* A result that only names another one. */
+bool head_object_is_forward(const struct object *object);
+/* The first that is none, from `object` on; after STORE_FORWARDS_MAX of them the next, as nobody reads on. */
+struct object *head_object_end(struct object *object);
 /* Nobody is to make it: its home is dead, and its call is not known here. In a census somebody else may still list it. */
 bool head_object_is_orphan(const struct object *object);
 
@@ -322,7 +329,7 @@ struct watch {
     struct list_node of_object;
     struct gather *gather;
     struct object *object;
-    bool is_sealed, is_bad;
+    bool is_settled, is_bad; /* it, or what it leads to */
 };
 
 struct gather_sum {
@@ -330,23 +337,32 @@ struct gather_sum {
     uint64_t bytes;
 };
 
-/* What is known of the objects that one list names, once for all tasks that gather them. */
+/* What is known of the objects that one list names, once for all tasks that gather them. A forward is a list of one:
+ * only `list` and the link of its watch are of use then. */
 struct gather {
     struct object *list;
     struct watch *watches;
     uint32_t total, missing, bad;
     struct object *failed; /* one of those that are bad */
-    bool sums_are_valid;
+    bool is_forward, sums_are_valid;
     struct gather_sum *sums; /* bytes of whole objects by node, each at its first location; ascending */
     uint32_t sums_count;
 };
 
 /* The list is sealed. */
 struct gather *gather_of(struct head *head, struct object *list);
+/* Of the list where forwards from `object` on lead to; NULL: it is not sealed. */
+struct gather *gather_behind(struct head *head, struct object *object);
+/* Sealed, and so is what it leads to; if that is not, who waits for `object` looks again when it changes. */
+bool gather_is_settled(struct head *head, struct object *object);
+/* NULL, or one of those that the list names, or what it leads to, that is failed or lost. */
+struct object *gather_failed(const struct gather *gather);
 void gather_free(struct object *list);
-void gather_object_changed(struct head *head, struct object *object);
+/* `itself`, or only what it leads to. */
+void gather_object_changed(struct head *head, struct object *object, bool itself);
 void gather_object_moved(struct object *object);
 void gather_sum_up(struct head *head, struct gather *gather);
+bool gather_is_valid(const struct head *head, const struct gather *gather);
 
 /* ------------------------------------------------------------------ specs (shape.c) */
 

@@ -9,7 +9,9 @@
  *             what nothing names is on head.unnamed.
  * Thread:     the core's.
  */
+#include "common/limits.h"
 #include "common/trace.h"
+#include "objectstore/table.h"
 #include "scheduler/core/head_internal.h"
 
 #include <stdlib.h>
@@ -216,6 +218,26 @@ void head_object_changed(struct head *head, struct object *object, bool all)
         object->flags |= OBJECT_CHANGED;
         line_add(&head->changed, object);
     }
+}
+
+void head_object_led_on(struct head *head, struct object *object)
+{
+    object->flags |= OBJECT_LED_ON;
+    head_object_changed(head, object, false);
+}
+
+bool head_object_is_forward(const struct object *object)
+{
+    return object->state == OBJECT_SEALED && object->format == TABLE_FORWARD && object->more != NULL &&
+           object->more->contained_count == 1;
+}
+
+struct object *head_object_end(struct object *object)
+{
+    for (int hops = 0; hops < STORE_FORWARDS_MAX && head_object_is_forward(object); hops++) {
+        object = object->more->contained[0];
+    }
+    return object;
 }
 
 struct proto_content head_object_content(const struct object *object)
@@ -604,6 +626,9 @@ bool head_object_is_valid(const struct head *head, const struct object *object)
     }
     bool has_value = object->more != NULL && object->more->has_value;
     bool has_failure = object->more != NULL && object->more->failure != NULL;
+    if (object->more != NULL && object->more->gather != NULL && !gather_is_valid(head, object->more->gather)) {
+        return false;
+    }
     switch ((enum object_state)object->state) {
     case OBJECT_UNKNOWN:
     case OBJECT_PENDING:

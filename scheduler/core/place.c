@@ -56,17 +56,23 @@ static void reserve_inputs(struct head *head, size_t count)
     }
 }
 
+/* Of the list that it gathers; NULL: it gathers none, or the list is not made yet. */
+static struct gather *list_of(struct head *head, const struct input *input)
+{
+    return input->kind == ROOST_IN_GATHER ? gather_behind(head, input->object) : NULL;
+}
+
 /* How many inputs and nodes a request needs; sums up its gathers. */
 static void measure(struct head *head, const struct task *task, size_t *inputs_out, size_t *nodes_out)
 {
     *inputs_out = *nodes_out = 0;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         const struct input *input = &task->inputs[i];
-        struct object *object = input->object;
+        const struct object *object = input->object;
         *nodes_out += head_object_locations_count(object) + (object->more == NULL ? 0 : object->more->coming.count);
         *inputs_out += 1;
-        if (input->kind == ROOST_IN_GATHER && object->state == OBJECT_SEALED) {
-            struct gather *gather = gather_of(head, object);
+        struct gather *gather = list_of(head, input);
+        if (gather != NULL) {
             gather_sum_up(head, gather);
             *inputs_out += gather->sums_count;
             *nodes_out += gather->sums_count;
@@ -120,14 +126,14 @@ static void add_inputs(struct head *head, const struct task *task, struct placem
             continue;
         }
         bool is_sealed = input->object->state == OBJECT_SEALED;
+        const struct gather *gather = list_of(head, input);
         request->inputs_wanted++;
-        request->inputs_missing += is_sealed ? 0 : 1;
+        request->inputs_missing += input->is_ready || gather != NULL ? 0 : 1;
         if (is_sealed && !has_value(input->object)) {
             nodes = add_object(&head->place_inputs[request->inputs_count++], input, nodes);
         }
-        if (is_sealed && input->kind == ROOST_IN_GATHER) {
-            nodes = add_gather(request, &head->place_inputs[request->inputs_count], input->object->more->gather, input,
-                               nodes);
+        if (gather != NULL) {
+            nodes = add_gather(request, &head->place_inputs[request->inputs_count], gather, input, nodes);
         }
     }
     request->inputs = head->place_inputs;
@@ -247,7 +253,8 @@ static struct task *leader_of(const struct task *task)
         if (input->is_ready) {
             continue;
         }
-        struct task *maker = input->object->more == NULL ? NULL : input->object->more->producer;
+        const struct object *end = head_object_end(input->object);
+        struct task *maker = end->more == NULL ? NULL : end->more->producer;
         if (maker == NULL || maker->node == HEAD_NOBODY || (node != HEAD_NOBODY && node != maker->node)) {
             return NULL;
         }
@@ -495,15 +502,14 @@ static bool is_worth_it(struct head *head, const struct task *task)
     bool has_bytes = false;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         const struct input *input = &task->inputs[i];
-        bool is_sealed = input->object->state == OBJECT_SEALED;
-        if (input->kind == ROOST_IN_GATHER && !is_sealed) {
+        const struct gather *gather = list_of(head, input);
+        if (input->kind == ROOST_IN_GATHER && gather == NULL) {
             return false;
         }
         if (input->kind == ROOST_IN_GATHER) {
-            const struct gather *gather = gather_of(head, input->object);
             has_bytes = has_bytes || gather->missing < gather->total;
         } else if (input->kind == ROOST_IN_REF) {
-            has_bytes = has_bytes || (is_sealed && !has_value(input->object));
+            has_bytes = has_bytes || (input->is_ready && !has_value(input->object));
         }
     }
     return has_bytes;

@@ -309,7 +309,7 @@ static void waiting_reason(struct head *head, const struct task *task, char *tex
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         const struct input *input = &task->inputs[i];
         if (!input->is_ready) {
-            const struct object *object = input->object;
+            const struct object *object = head_object_end(input->object);
             const struct task *maker = object->more == NULL ? NULL : object->more->producer;
             snprintf(text_out, size, "waits for object %s, made by %s, and %u others%s",
                      object_id_print(object->id, id),

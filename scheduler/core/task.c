@@ -197,12 +197,12 @@ static bool is_bad(const struct object *object)
 /* NULL, or the object whose failure is the task's. */
 static struct object *bad_of(struct head *head, const struct input *input)
 {
-    struct object *object = input->object;
-    if (input->kind == ROOST_IN_HANDLE || is_bad(object)) {
-        return input->kind == ROOST_IN_HANDLE ? NULL : object;
+    struct object *end = input->kind == ROOST_IN_HANDLE ? NULL : head_object_end(input->object);
+    if (end == NULL || is_bad(end)) {
+        return end;
     }
-    bool is_list = object->state == OBJECT_SEALED && input->kind == ROOST_IN_GATHER;
-    return is_list ? gather_of(head, object)->failed : NULL;
+    bool is_list = end->state == OBJECT_SEALED && input->kind == ROOST_IN_GATHER;
+    return is_list ? gather_failed(gather_of(head, end)) : NULL;
 }
 
 struct failure *head_task_failed_input(struct head *head, const struct task *task)
@@ -216,11 +216,10 @@ struct failure *head_task_failed_input(struct head *head, const struct task *tas
 
 static struct object *look_at(struct head *head, struct input *input)
 {
-    const struct object *object = input->object;
-    bool is_sealed = object->state == OBJECT_SEALED;
-    bool is_list = is_sealed && input->kind == ROOST_IN_GATHER;
-    input->is_ready = input->kind == ROOST_IN_HANDLE ||
-                      (is_list ? gather_of(head, input->object)->missing == 0 : is_sealed);
+    input->is_ready = input->kind == ROOST_IN_HANDLE || gather_is_settled(head, input->object);
+    if (input->is_ready && input->kind == ROOST_IN_GATHER) {
+        input->is_ready = gather_behind(head, input->object)->missing == 0;
+    }
     return bad_of(head, input);
 }
 
@@ -584,13 +583,24 @@ void head_tasks_fini(struct head *head)
     id_map_fini(&head->shapes);
 }
 
+/* It is there, and its task waits on: nobody has told it. */
+static bool is_overlooked(const struct head *head, const struct input *input)
+{
+    const struct object *end = head_object_end(input->object);
+    bool is_there = end->state == OBJECT_SEALED;
+    if (is_there && input->kind == ROOST_IN_GATHER) {
+        is_there = end->more == NULL || end->more->gather == NULL || end->more->gather->missing == 0;
+    }
+    return is_there && !input->is_ready && line_is_empty(&head->changed);
+}
+
 bool head_task_is_valid(const struct head *head, const struct task *task)
 {
     bool holds = is_queued_here(task->state) || task->state == TASK_EARLY || task->state == TASK_REFUSED;
     uint32_t missing = 0, alive = 0;
     for (uint32_t i = 0; i < task->inputs_count; i++) {
         missing += task->inputs[i].is_ready ? 0 : 1;
-        if (task->inputs[i].object->inputs == NULL) {
+        if (task->inputs[i].object->inputs == NULL || is_overlooked(head, &task->inputs[i])) {
             return false;
         }
     }

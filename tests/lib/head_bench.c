@@ -7,6 +7,7 @@
  * Thread:     one.
  */
 #include "tests/lib/head_bench.h"
+#include "objectstore/table.h"
 #include "tests/lib/test.h"
 
 #include <string.h>
@@ -400,6 +401,16 @@ void bench_seal(struct bench *bench, uint32_t i, struct object_id id, uint64_t b
     publish(
         bench, i,
         (struct proto_publish){ .object = id, .state = PROTO_SEALED, .content = content(bytes, 0), .located = true });
+}
+
+void bench_lead(struct bench *bench, uint32_t i, struct object_id id, struct object_id target)
+{
+    struct proto_content forward = content(sizeof(roost_ref), 0);
+    forward.format = TABLE_FORWARD;
+    publish(
+        bench, i,
+        (struct proto_publish){
+            .object = id, .state = PROTO_SEALED, .content = forward, .located = true, .contained = { &target, 1 } });
 }
 
 void bench_names(struct bench *bench, uint32_t i, enum proto_kind kind, struct object_id id)

@@ -91,6 +91,8 @@ struct object_id bench_put(struct bench *bench, uint32_t i, uint64_t bytes); /* 
 struct object_id bench_pending(struct bench *bench, uint32_t i);             /* PUBLISH of something not made yet */
 struct object_id bench_box(struct bench *bench, uint32_t i, const struct object_id *contained, size_t count);
 void bench_seal(struct bench *bench, uint32_t i, struct object_id id, uint64_t bytes);
+/* The same, as a forward to `target`. */
+void bench_lead(struct bench *bench, uint32_t i, struct object_id id, struct object_id target);
 void bench_names(struct bench *bench, uint32_t i, enum proto_kind kind, struct object_id id);
 void bench_location(struct bench *bench, uint32_t i, struct object_id id, uint64_t bytes, bool added);
 void bench_job(struct bench *bench, uint32_t i);

@@ -1,5 +1,6 @@
 /* Agents that say anything at any time, sensible or not: the head never breaks a contract of its own, and when all is
  * quiet and unnamed nothing is left. */
+#include "objectstore/table.h"
 #include "tests/lib/head_bench.h"
 #include "tests/lib/test.h"
 
@@ -38,7 +39,9 @@ static struct proto_content any_content(void)
     if (below(12) == 0) {
         return (struct proto_content){ .size = below(3) * 1000, .fingerprint = below(2), .version = below(3) };
     }
-    return (struct proto_content){ .size = 1000, .fingerprint = 31007, .columns = below(3) };
+    return (struct proto_content){
+        .size = 1000, .fingerprint = 31007, .columns = below(3), .format = below(2) == 0 ? TABLE_FORWARD : TABLE_RAW
+    };
 }
 
 static void say_names(uint32_t i)
