@@ -380,7 +380,8 @@ void oracle_seen(struct client *client, struct object_id id, const void *refs, u
     if (head == NULL || !head_view_knows(head, id) || !agent_view_is_public(client->node->core, id)) {
         return; /* of one node: another attempt of its caller may make it again elsewhere */
     }
-    seen_note(world, &world->oracle->seen, id, refs, count);
+    bool is_known = head_view_was_sealed(head, id);
+    seen_note(world, &world->oracle->seen, id, refs, count, is_known ? (struct core_peer){ 0 } : client->node->self);
 }
 
 void oracle_retired(struct world *world, struct object_id id)

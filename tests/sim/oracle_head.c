@@ -42,6 +42,12 @@ size_t head_views(const struct head *head, struct head_view **views_out)
 
 bool head_view_knows(const struct head *head, struct object_id id) { return head_object_find(head, id) != NULL; }
 
+bool head_view_was_sealed(const struct head *head, struct object_id id)
+{
+    const struct object *object = head_object_find(head, id);
+    return object != NULL && (object->flags & OBJECT_WAS_SEALED) != 0;
+}
+
 bool head_view_lives(const struct head *head, struct core_peer peer) { return member_of(head, peer) != NULL; }
 
 const char *head_view_busy(const struct head *head)

@@ -179,7 +179,9 @@ struct seen {
     uint32_t refs_count; /* names in it */
 };
 
-static void check_bytes(struct client *client, roost_ref ref, const struct wire_object *object,
+/* `copy`, NULL for a private one: what was retired while it was looked at may be of an object that has been freed, and
+ * another of its name, with other names in it, may be known by now. */
+static void check_bytes(struct client *client, const struct copy *copy, roost_ref ref, const struct wire_object *object,
                         const unsigned char *whole, const unsigned char *data, uint64_t size, struct seen *seen)
 {
     struct object_id id = object_id_of(ref);
@@ -205,7 +207,9 @@ static void check_bytes(struct client *client, roost_ref ref, const struct wire_
     }
     if (!is_part && object->refs > 0) {
         const unsigned char *refs = whole + wire_refs_offset(object->size, object->columns);
-        oracle_seen(client, id, refs, object->refs);
+        if (copy == NULL || copy->token == 0) {
+            oracle_seen(client, id, refs, object->refs);
+        }
         seen->refs_count = object->refs < 8 ? object->refs : 8;
         memcpy(seen->refs, refs, seen->refs_count * sizeof(roost_ref));
     }
@@ -226,10 +230,10 @@ static bool look_private(struct client *client, roost_ref ref, struct seen *seen
     uint64_t bytes = wire_object_bytes(object.size, object.columns, object.refs);
     const unsigned char *data = store_at(client->world, client->node, &object.place, bytes);
     roost_ref whole = object_ref(object_id_of(ref));
-    check_bytes(client, whole, &object, data, data, object.size, seen);
+    check_bytes(client, NULL, whole, &object, data, data, object.size, seen);
     if (one_in(client, 4)) {
         client_sleep(client, below(client, 3 * SIM_MS));
-        check_bytes(client, whole, &object, data, data, object.size, seen);
+        check_bytes(client, NULL, whole, &object, data, data, object.size, seen);
     }
     client_object_unview(client->core, pin);
     return true;
@@ -277,10 +281,10 @@ static void look(struct client *client, uint64_t scope, roost_ref ref, struct se
             const unsigned char *whole = object.size + object.refs + object.columns == 0
                                              ? view.data
                                              : store_at(client->world, client->node, &object.place, object.size);
-            check_bytes(client, ref, &object, whole, view.data, view.size, seen);
+            check_bytes(client, view.copy, ref, &object, whole, view.data, view.size, seen);
             if (one_in(client, 3)) { /* looks for a while */
                 client_sleep(client, below(client, 20 * SIM_MS));
-                check_bytes(client, ref, &object, whole, view.data, view.size, seen);
+                check_bytes(client, view.copy, ref, &object, whole, view.data, view.size, seen);
             }
             client_unpin(client, view.copy);
             return;

@@ -3,17 +3,20 @@
  * Owns what the first reader saw, until the object is gone.
  *
  * Failures: other names than those -> the world fails, unless the object was rebuilt and nothing was left to tell it
- *           by.
+ *           by, or who saw them died before the head had heard of what it saw.
  */
 #include "tests/sim/seen.h"
 #include "common/contract.h"
+#include "tests/sim/head_host.h"
 #include "tests/sim/node.h"
+#include "tests/sim/oracle_views.h"
 #include "tests/sim/store.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct contents {
+    struct core_peer alone; /* as in seen_note() */
     uint32_t count;
     roost_ref refs[];
 };
@@ -33,6 +36,9 @@ void seen_forget(struct seen *seen, struct object_id id) { free(id_map_remove(&s
 static bool may_be_another(struct world *world, struct object_id id, const struct contents *before)
 {
     const uint32_t both = WOUND_HEAD_LOST | WOUND_NODE_LOST;
+    if (before->alone.node != 0 && !head_view_lives(head_host_core(world), before->alone)) {
+        return true;
+    }
     bool is_anywhere = false;
     for (uint32_t place = 1; place < SIM_PLACES; place++) {
         if (node_life(world, place) != 0) {
@@ -42,12 +48,14 @@ static bool may_be_another(struct world *world, struct object_id id, const struc
     return (world->wounds & both) == both && !is_anywhere;
 }
 
-void seen_note(struct world *world, struct seen *seen, struct object_id id, const void *refs, uint32_t count)
+void seen_note(struct world *world, struct seen *seen, struct object_id id, const void *refs, uint32_t count,
+               struct core_peer alone)
 {
-    const struct contents *before = id_map_get(&seen->contents, object_id_key(id));
+    struct contents *before = id_map_get(&seen->contents, object_id_key(id));
     bool is_same = before != NULL && before->count == count &&
                    memcmp(before->refs, refs, count * sizeof(roost_ref)) == 0;
     if (is_same) {
+        before->alone = core_peer_key(before->alone) == core_peer_key(alone) ? alone : (struct core_peer){ 0 };
         return;
     }
     if (before != NULL && !may_be_another(world, id, before)) {
@@ -56,6 +64,7 @@ void seen_note(struct world *world, struct seen *seen, struct object_id id, cons
     seen_forget(seen, id);
     struct contents *contents = malloc(sizeof *contents + count * sizeof(roost_ref));
     ROOST_INVARIANT(contents != NULL);
+    contents->alone = alone;
     contents->count = count;
     memcpy(contents->refs, refs, count * sizeof(roost_ref));
     ROOST_INVARIANT(id_map_put(&seen->contents, object_id_key(id), contents) == 0);
