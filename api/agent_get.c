@@ -15,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIN_IS_PRIVATE (UINT64_C(1) << 63)
-#define PIN_IS_COPY    (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
+#define PIN_IS_COPY (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
 
 /* Can it be one of this process's own? Others' ids have other prefixes, or are hashes: of a call through a lease,
  * say. */
@@ -60,11 +59,11 @@ static int view_private(struct agent_link *link, roost_ref ref, const struct cli
 void agent_release(struct roost *rt, uint64_t pin)
 {
     struct agent_link *link = link_of(rt);
-    if ((pin & PIN_IS_PRIVATE) == 0 && (pin & PIN_IS_COPY) != 0) {
+    if ((pin & CLIENT_PIN_PRIVATE) == 0 && (pin & PIN_IS_COPY) != 0) {
         pthread_mutex_lock(&link->lock);
         copies_drop_locked(&link->copies, pin & ~PIN_IS_COPY);
         pthread_mutex_unlock(&link->lock);
-    } else if ((pin & PIN_IS_PRIVATE) != 0) {
+    } else if ((pin & CLIENT_PIN_PRIVATE) != 0) {
         pthread_mutex_lock(&link->lock);
         client_object_unview(link->core, pin);
         link_say_urgent_locked(link);
@@ -177,10 +176,21 @@ static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how
                                        : NOT_OWN;
 }
 
+/* False: not a put of this process. */
+static bool foresee_own(struct agent_link *link, roost_ref ref)
+{
+    bool is_own = ref.id.hi == link->prefix ||
+                  ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
+    if (is_own) {
+        client_foresee_look(atomic_load_explicit(&link->sights, memory_order_relaxed), ref.id.lo);
+    }
+    return is_own;
+}
+
 int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_view *view_out)
 {
     struct agent_link *link = link_of(rt);
-    agent_look_soon(rt, ref);
+    foresee_own(link, ref);
     int answer = may_be_private(link, ref) ? look_at_own(link, ref, how, view_out) : NOT_OWN;
     if (answer != NOT_OWN) {
         return answer;
@@ -195,10 +205,7 @@ int agent_look(struct roost *rt, roost_ref ref, enum look_how how, struct store_
 void agent_look_soon(struct roost *rt, roost_ref ref)
 {
     struct agent_link *link = link_of(rt);
-    if (ref.id.hi == link->prefix) {
-        const void *sights = atomic_load_explicit(&link->sights, memory_order_relaxed);
-        client_foresee_look(sights, ref.id.lo);
-    } else if (!may_be_private(link, ref)) {
+    if (!foresee_own(link, ref) && !may_be_private(link, ref)) {
         table_prefetch(&link->map.table, object_id_of(ref));
     }
 }
@@ -278,7 +285,7 @@ void agent_release_many(struct roost *rt, const uint64_t *pins, size_t count)
     link_say_urgent_locked(link);
     pthread_mutex_unlock(&link->lock);
     for (size_t i = 0; i < count; i++) {
-        if ((pins[i] & PIN_IS_PRIVATE) == 0) {
+        if ((pins[i] & CLIENT_PIN_PRIVATE) == 0) {
             agent_release(rt, pins[i]);
         }
     }

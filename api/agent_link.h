@@ -87,7 +87,7 @@ struct agent_link {
     _Atomic uint64_t bells_taken; /* a bit per bell */
     struct waiter waiters[CLIENT_DOORBELLS];
     uint64_t prefix;             /* of what scope 0 puts */
-    const void *_Atomic sights;  /* client_sights(), as of the last put */
+    _Atomic uintptr_t sights;    /* client_sights(), as of the last put */
     _Atomic uint64_t run_prefix; /* of what the running attempt puts */
     pthread_t thread;
     bool has_thread;

@@ -149,12 +149,15 @@ int agent_seal(struct roost *rt, uint64_t scope, const struct room *room, const 
 {
     struct agent_link *link = link_of(rt);
     pthread_mutex_lock(&link->lock);
-    int status = client_scope_id(link->core, scope, id_out);
+    int status = client_scope_next_id(link->core, scope, id_out);
     if (status == 0) {
         struct wire_object object = agent_seal_room(link, room, draft);
         object.id = *id_out;
         status = client_object_add(link->core, scope, &object, draft->refs, room->in_slab);
-        atomic_store_explicit(&link->sights, client_sights(link->core), memory_order_relaxed);
+        uintptr_t sights = client_sights(link->core);
+        if (atomic_load_explicit(&link->sights, memory_order_relaxed) != sights) { /* its line is read by every look */
+            atomic_store_explicit(&link->sights, sights, memory_order_relaxed);
+        }
     }
     pthread_mutex_unlock(&link->lock);
     return status == 0 ? 0 : agent_ended_attempt(status);

@@ -28,7 +28,7 @@ static inline uint64_t hash_step(uint64_t state, uint64_t value)
 }
 
 /* The home of an id in a table of `capacity` places, a power of two above 1 << group_bits. Counters that follow each other,
- * as ids of puts have them in `lo`, lie side by side in groups; `group` is made of the rest of the id and of
+ * as ids of puts nearly always have them in `lo`, lie side by side in groups; `group` is made of the rest of the id and of
  * lo >> group_bits. The upper bits of a product with the golden ratio put groups evenly apart, whatever the capacity. */
 static inline uint32_t hash_home(uint64_t group, uint64_t lo, uint32_t group_bits, uint32_t capacity)
 {

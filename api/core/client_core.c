@@ -17,6 +17,7 @@
 static void scope_init(struct client_core *core, struct client_scope *scope, uint64_t number, struct task_id task,
                        uint64_t prefix)
 {
+    ROOST_PRE(prefix != 0);
     *scope = (struct client_scope){ .number = number, .task = task, .prefix = prefix };
     list_init(&scope->names_list);
     list_append(&core->scopes, &scope->node);
@@ -42,6 +43,7 @@ int client_core_create(const struct client_core_setup *setup, struct client_core
     }
     slab_book_init(&core->slabs);
     calls_init(core);
+    core->sights_next = 1;
     scope_init(core, &core->root, CLIENT_SCOPE, setup->root, setup->prefix);
     *core_out = core;
     return 0;
@@ -199,15 +201,16 @@ int client_scope_call(struct client_core *core, uint64_t number, struct task_id 
     return 0;
 }
 
-int client_scope_id(struct client_core *core, uint64_t number, struct object_id *id_out)
+int client_scope_next_id(struct client_core *core, uint64_t number, struct object_id *id_out)
 {
     struct client_scope *scope = core_scope(core, number);
     if (scope == NULL) {
         return ROOST_ESTATE;
     }
-    id_out->hi = scope->prefix;
-    ROOST_TRY(sight_next(core, &id_out->lo));
-    core_note(core, 4, id_out->lo);
+    struct object_id id = { scope->prefix, 0 };
+    ROOST_TRY(sight_next(core, &id.lo));
+    core_note(core, 4, id.lo);
+    *id_out = id;
     return 0;
 }
 

@@ -62,8 +62,9 @@ void client_scope_end(struct client_core *core, uint64_t scope);
 /* The number of the scope's next call, and on whose behalf it calls. ROOST_ESTATE: no such scope (any more). */
 int client_scope_call(struct client_core *core, uint64_t scope, struct task_id *parent_out, uint64_t *call_out);
 
-/* The id of what the scope puts next: what is added next, by whatever scope, is this. ROOST_ESTATE, ROOST_ENOMEM. */
-int client_scope_id(struct client_core *core, uint64_t scope, struct object_id *id_out);
+/* The id that an object of the scope would have now. It is not taken: the next object of any scope, a result's too, has the
+ * number, so add it before anything else is made. ROOST_ESTATE, ROOST_ENOMEM: *id_out is as it was. */
+int client_scope_next_id(struct client_core *core, uint64_t scope, struct object_id *id_out);
 
 /* ---- room for small objects: slabs leased from the agent ---- */
 
@@ -82,6 +83,7 @@ void client_room_drop(struct client_core *core, const struct wire_place *place, 
 /* ---- private objects ---- */
 
 enum { CLIENT_VIEWS_AT_ONCE = 16 };
+#define CLIENT_PIN_PRIVATE (UINT64_C(1) << 63) /* set in every pin of such a look, and in no other */
 
 /* Where the bytes lie, and what they are. */
 struct client_sight {
@@ -90,7 +92,7 @@ struct client_sight {
     uint32_t format; /* enum table_format */
 };
 
-/* `wire` is sealed and belongs to the scope, which holds it once; its id is of client_scope_id(). Its memory is in a slab,
+/* `wire` is sealed and belongs to the scope, which holds it once; its id is of client_scope_next_id(). Its memory is in a slab,
  * or a lease of its own.
  * `refs` (wire->refs of them) are copied, and tied for as long as the object is private. ROOST_ESTATE, ROOST_ENOMEM:
  * nothing has changed, the memory is still the caller's. */
@@ -102,10 +104,10 @@ bool client_object_view(struct client_core *core, struct object_id id, struct cl
                         uint64_t *pin_out);
 void client_object_unview(struct client_core *core, uint64_t pin);
 /* Where the sights lie now. */
-const void *client_sights(const struct client_core *core);
+uintptr_t client_sights(const struct client_core *core);
 /* What a look at the put of this id.lo will read there, or the end of a look of this pin, is asked for. Needs no lock: of
  * sights that have moved since, nothing is read. */
-void client_foresee_look(const void *sights, uint64_t number);
+void client_foresee_look(uintptr_t sights, uint64_t number);
 /* Such a look at each of the first of `count` refs, at most CLIENT_VIEWS_AT_ONCE, until one is not private; returns how
  * many. What all these looks read comes from the memory at the same time. The sights are to be read under the host's
  * lock. */

@@ -56,7 +56,7 @@ struct client_object {
     bool in_slab;             /* else a lease of its own */
     roost_ref *refs;          /* wire.refs of them; owned, gone once said */
     uint32_t refs_visited;    /* while LEAVING: looked below; while SAID: said */
-    uint32_t sight;           /* its slot in core->sights */
+    uint64_t number;          /* names its slot in core->sights */
     bool is_result;
     uint64_t run;        /* the scope that announces it; for a result, its attempt */
     struct task_id task; /* whose result `index` it is, of a call through a lease; else none */
@@ -102,10 +102,9 @@ struct client_flight {
 struct sight_slot {
     struct client_sight sight;
     struct client_object *object; /* NULL: free */
-    uint64_t number;              /* its place among the slots, and how often it was used before */
+    uint64_t number;              /* its place is in the lower bits */
     uint64_t prefix;              /* id.hi of what a scope put, while it is private: its id.lo is `number`; else 0 */
-    uint32_t views;
-    uint32_t next_free; /* while free; 0: it is the last */
+    uint64_t views;
 };
 
 /* own_results.c */
@@ -173,7 +172,9 @@ struct client_core {
     struct id_map asks_by_token;
     struct slab_book slabs;
     struct sight_slot *sights;
-    uint32_t sights_count, sights_free; /* 0: none is free */
+    void *sights_memory;                /* which they lie in; owned */
+    uint32_t sights_count, sights_used; /* a power of two, or 0 */
+    uint64_t sights_next;               /* no number from it on has been given out */
     uint64_t tokens;
     uint64_t waited; /* refs in the waits that are open */
     int ended;
@@ -207,30 +208,30 @@ void scope_drop_names(struct client_core *core, struct client_scope *scope);
 void sights_fini(struct client_core *core);
 /* The slot of an object. It may move when another one is taken. */
 struct sight_slot *sight_of(const struct client_core *core, const struct client_object *object);
-/* The number that the next slot will have. ROOST_ENOMEM. */
+/* The number that the next object will have. ROOST_ENOMEM. */
 int sight_next(struct client_core *core, uint64_t *number_out);
-/* A slot for a new object, which its id does not find yet. ROOST_ENOMEM. */
+/* A slot for a new object, and its number. ROOST_ENOMEM. */
 int sight_take(struct client_core *core, struct client_object *object);
 void sight_give(struct client_core *core, const struct client_object *object);
-/* What a scope puts, under an id of its prefix and the slot's number, is found by its id from here on; or not any more. */
+/* What a scope puts is found by its id, of its prefix and number, from here on; or not any more. */
 void sight_show(struct client_core *core, const struct client_object *object);
 void sight_hide(struct client_core *core, const struct client_object *object);
 /* Is it the id of something that a scope puts, or has put? Then it is no result's. */
-bool core_puts(const struct client_core *core, struct object_id id);
+bool id_is_of_put(const struct client_core *core, struct object_id id);
 /* NULL: there is no private object of this id. */
 struct sight_slot *sight_of_private(const struct client_core *core, struct object_id id);
 /* One more look; the pin names it until its end. */
 uint64_t sight_look(struct sight_slot *slot);
-/* NULL: it names no look at a private object, or at one that is gone. */
-struct sight_slot *sight_find(const struct client_core *core, uint64_t pin);
+/* NULL: it names no look at what was private then, or that is gone. */
+struct sight_slot *sight_of_pin(const struct client_core *core, uint64_t pin);
 
 /* objects.c */
 void object_untie_refs(struct client_core *core, struct client_object *object, struct client_scope *scope);
 /* Looks at what the scope made end with it. */
 void objects_unview_scope(struct client_core *core, uint64_t scope);
 struct client_object *object_find_private(const struct client_core *core, struct object_id id); /* or NULL */
-/* As name_foresee(), of what object_find_private() finds. */
-void private_foresee(const struct client_core *core, struct object_id id, bool is_soon);
+/* What it finds is asked for. */
+void private_foresee(const struct client_core *core, struct object_id id);
 /* Everything private below these names and they themselves: say them, in order. Cannot fail. */
 void object_announce(struct client_core *core, struct client_object *object);
 /* Its last name is gone. */

@@ -90,8 +90,8 @@ int client_submit(struct client_core *core, uint64_t number, const struct spec *
     }
     for (uint32_t i = 0; i < flight->ties_count; i++) {
         if (i + LOOK_AHEAD < flight->ties_count) {
-            private_foresee(core, flight->ties[i + LOOK_AHEAD], false);
-            private_foresee(core, flight->ties[i + LOOK_AHEAD / 2], true);
+            client_foresee_look(client_sights(core), flight->ties[i + LOOK_AHEAD].lo);
+            private_foresee(core, flight->ties[i + LOOK_AHEAD / 2]);
         }
         if (is_result(flight, i)) {
             struct client_name *name = name_find(scope, flight->ties[i]);

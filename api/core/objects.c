@@ -154,13 +154,11 @@ struct client_object *object_find_private(const struct client_core *core, struct
     return slot == NULL ? NULL : slot->object;
 }
 
-void private_foresee(const struct client_core *core, struct object_id id, bool is_soon)
+void private_foresee(const struct client_core *core, struct object_id id)
 {
-    const struct client_object *object = is_soon ? object_find_private(core, id) : NULL;
+    const struct client_object *object = object_find_private(core, id);
     if (object != NULL) {
         prefetch_lines(object, sizeof *object);
-    } else if (!is_soon && core_puts(core, id)) {
-        client_foresee_look(core->sights, id.lo);
     }
 }
 
@@ -185,8 +183,9 @@ size_t client_objects_view(struct client_core *core, const roost_ref *refs, size
                            const struct client_sight *sights_out[], uint64_t pins_out[])
 {
     count = count < CLIENT_VIEWS_AT_ONCE ? count : CLIENT_VIEWS_AT_ONCE;
+    uintptr_t sights = client_sights(core);
     for (size_t i = 0; i < count; i++) {
-        private_foresee(core, object_id_of(refs[i]), false);
+        client_foresee_look(sights, refs[i].id.lo);
     }
     for (size_t i = 0; i < count; i++) {
         struct sight_slot *slot = sight_of_private(core, object_id_of(refs[i]));
@@ -201,15 +200,16 @@ size_t client_objects_view(struct client_core *core, const roost_ref *refs, size
 
 void client_objects_unview(struct client_core *core, const uint64_t *pins, size_t count)
 {
+    uintptr_t sights = client_sights(core);
     for (size_t i = 0; i < count; i++) {
-        client_foresee_look(core->sights, pins[i]);
+        client_foresee_look(sights, pins[i]);
     }
     for (size_t i = 0; i < count; i++) {
         client_object_unview(core, pins[i]);
     }
 }
 
-static uint32_t *views_of(struct client_core *core, const struct client_object *object)
+static uint64_t *views_of(struct client_core *core, const struct client_object *object)
 {
     return &sight_of(core, object)->views;
 }
@@ -233,11 +233,11 @@ static void object_give_back(struct client_core *core, struct client_object *obj
 
 void client_object_unview(struct client_core *core, uint64_t pin)
 {
-    struct sight_slot *slot = sight_find(core, pin);
+    struct sight_slot *slot = sight_of_pin(core, pin);
     if (slot == NULL || slot->views == 0) {
         return; /* released twice, through a copy of the view */
     }
-    if (--slot->views > 0 || slot->prefix != 0) { /* others look; it is private and has a name */
+    if (--slot->views > 0 || slot->prefix != 0) { /* others look, or it is private and stays */
         return;
     }
     struct client_object *object = slot->object;
@@ -255,10 +255,11 @@ void objects_unview_scope(struct client_core *core, uint64_t scope)
 {
     LIST_EACH_SAFE (at, &core->objects) {
         struct client_object *object = CONTAINER_OF(at, struct client_object, node);
-        if (object->run != scope || *views_of(core, object) == 0) {
+        uint64_t *views = views_of(core, object);
+        if (object->run != scope || *views == 0) {
             continue;
         }
-        *views_of(core, object) = 0;
+        *views = 0;
         if (object->state == OBJECT_DEAD) {
             object_give_back(core, object);
         } else if (object->state != OBJECT_PRIVATE) {

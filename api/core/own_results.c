@@ -78,7 +78,7 @@ void own_results_fini(struct client_call *call)
 
 struct own_result *own_find(const struct client_core *core, struct object_id id)
 {
-    if (core_puts(core, id)) {
+    if (id_is_of_put(core, id)) {
         return NULL;
     }
     LIST_EACH (at, &core->scopes) {

@@ -117,7 +117,7 @@ static bool put(struct client *client, uint64_t scope, enum table_format format,
     struct object_id id;
     struct wire_object wire;
     bool in_slab;
-    ROOST_INVARIANT(client_scope_id(client->core, scope, &id) == 0);
+    ROOST_INVARIANT(client_scope_next_id(client->core, scope, &id) == 0);
     if (!make(client, scope, id, format, refs, count, columned, &wire, &in_slab)) {
         return false;
     }

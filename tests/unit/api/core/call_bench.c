@@ -79,7 +79,7 @@ struct object_id put(bool in_slab)
         CHECK_EQ(client_slab_add(core, &wire.place, 0), 0);
         CHECK_EQ(client_slab_take(core, wire.size, 0, &wire.place, &wanted), 0);
     }
-    CHECK_EQ(client_scope_id(core, 0, &wire.id), 0);
+    CHECK_EQ(client_scope_next_id(core, 0, &wire.id), 0);
     CHECK_EQ(client_object_add(core, 0, &wire, NULL, in_slab), 0);
     return wire.id;
 }

@@ -80,7 +80,7 @@ static struct object_id put(uint64_t scope, uint64_t bytes, const roost_ref *ref
     struct wire_object wire = { .size = bytes, .refs = count, .format = count > 0 ? TABLE_REFS : TABLE_RAW };
     uint64_t wanted;
     CHECK_EQ(client_slab_take(core, bytes, 0, &wire.place, &wanted), 0);
-    CHECK_EQ(client_scope_id(core, scope, &wire.id), 0);
+    CHECK_EQ(client_scope_next_id(core, scope, &wire.id), 0);
     CHECK_EQ(client_object_add(core, scope, &wire, refs, true), 0);
     return wire.id;
 }
@@ -195,7 +195,7 @@ TEST(client_core, bytes_that_somebody_looks_at_outlive_their_name)
     start();
     const struct wire_place lease = { 4096, 8192, 0, 0 };
     struct wire_object wire = { .place = lease, .size = 8000 };
-    CHECK_EQ(client_scope_id(core, 0, &wire.id), 0);
+    CHECK_EQ(client_scope_next_id(core, 0, &wire.id), 0);
     CHECK_EQ(client_object_add(core, 0, &wire, NULL, false), 0);
     struct client_sight seen;
     uint64_t pin;
@@ -224,6 +224,9 @@ TEST(client_core, an_object_in_the_place_of_one_that_is_gone_has_another_id_and_
     CHECK(!object_id_eq(id, old));
     CHECK(!client_object_is_private(core, old));
     CHECK(!client_object_is_private(core, (struct object_id){ 78, id.lo })); /* nobody puts under this prefix */
+    CHECK_EQ(client_scope_begin(core, 42, (struct task_id){ 1, 2 }, 88), 0);
+    CHECK(!client_object_is_private(core, (struct object_id){ 88, id.lo })); /* who does has put another */
+    client_scope_end(core, 42);
     CHECK(!client_object_is_private(core, (struct object_id){ 77, UINT64_MAX }));
     CHECK(client_object_view(core, id, &seen, &pin));
     CHECK_EQ(seen.size, 200);
@@ -232,6 +235,33 @@ TEST(client_core, an_object_in_the_place_of_one_that_is_gone_has_another_id_and_
     CHECK_EQ(client_core_count(core).objects, 1); /* still looked at */
     client_object_unview(core, pin);
     CHECK_EQ(client_core_count(core).objects, 0);
+    finish();
+}
+
+TEST(client_core, what_stays_is_found_however_much_comes_and_goes_and_no_id_comes_again)
+{
+    start();
+    add_slab(0, 1 << 20);
+    struct client_sight seen;
+    uint64_t pin, newest = 0;
+    struct object_id stays[3];
+    for (uint32_t i = 0; i < 1000; i++) {
+        struct object_id id = put(0, 100, NULL, 0);
+        CHECK(id.lo > newest);
+        newest = id.lo;
+        if (i % 5 == 0 && i < 15) {
+            stays[i / 5] = id;
+        } else {
+            CHECK_EQ(client_free(core, 0, id), 0);
+            CHECK(!client_object_is_private(core, id));
+        }
+    }
+    CHECK(newest > 1000 && newest < 1100); /* the places of the three were passed now and then */
+    for (size_t i = 0; i < ROOST_COUNT_OF(stays); i++) {
+        CHECK(client_object_view(core, stays[i], &seen, &pin));
+        client_object_unview(core, pin);
+        CHECK_EQ(client_free(core, 0, stays[i]), 0);
+    }
     finish();
 }
 
@@ -358,7 +388,7 @@ TEST(client_core, an_attempts_end_says_nothing_and_leaves_nothing)
     CHECK_TEXT(said(), "");
     CHECK_EQ(client_core_count(core).names, 0);
     CHECK_EQ(client_core_count(core).objects, 0);
-    CHECK_EQ(client_scope_id(core, 42, &id), ROOST_ESTATE);
+    CHECK_EQ(client_scope_next_id(core, 42, &id), ROOST_ESTATE);
     take_taken(3);
     CHECK_TEXT(said(), "BACK 1048576");
     free(spec);
