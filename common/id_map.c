@@ -69,7 +69,8 @@ static int grow(struct id_map *map)
 void **id_map_at(struct id_map *map, struct id_key key)
 {
     ROOST_PRE((key.hi | key.lo) != 0);
-    if (map->count >= map->capacity / 2 && grow(map) != 0) {
+    if (map->count >= map->capacity / 2 && /* fuller, groups run into each other: a search passes some */
+        grow(map) != 0) {
         return NULL;
     }
     struct id_map_slot *slot = slot_of(map, key);

@@ -127,9 +127,11 @@ static int make_input(struct sort *sort)
 /* In a session of its own: what ends us from a terminal does not end it. What we leave behind may write for a moment. */
 static int make_folder(struct sort *sort)
 {
-    char *const words[] = { (char *)"sh", (char *)"-c",
-                            (char *)"read -r end; for i in 1 2 3 4 5 6 7 8 9; do rm -rf \"$0\" && exit; sleep 1; done",
-                            sort->folder, NULL };
+    char *const words[] = {
+        (char *)"sh", (char *)"-c",
+        (char *)"read -r end; for i in 1 2 3 4 5 6 7 8 9; do rm -rf \"$0\" && exit; sleep 1; done; exit 1",
+        sort->folder, NULL
+    };
     int ends[2];
     if (mkdtemp(sort->folder) == NULL) {
         return error_from_errno("making %s", sort->folder);
@@ -144,6 +146,8 @@ static int make_folder(struct sort *sort)
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0); /* who reads ours may go on */
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
     int failed = posix_spawn(&sort->remover, "/bin/sh", &actions, &attributes, words, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -161,9 +165,14 @@ static int make_folder(struct sort *sort)
 
 static void remove_folder(struct sort *sort)
 {
-    if (sort->remover > 0) {
-        close(sort->lifeline);
-        waitpid(sort->remover, NULL, 0);
+    int wait_status = 0;
+    if (sort->remover == 0) {
+        return;
+    }
+    close(sort->lifeline);
+    waitpid(sort->remover, &wait_status, 0);
+    if (wait_status != 0) {
+        fprintf(stderr, "roost bench: sort: %s could not be removed\n", sort->folder);
     }
 }
 

@@ -50,6 +50,7 @@ NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 SECONDS_MAX = 600  # for one case, or to start
 CLOSE_SECONDS_MAX = 60
 COLUMN = 28
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Peer:
@@ -63,7 +64,11 @@ class Peer:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         )
-        self.hello = self.read()
+        try:
+            self.hello = self.read()
+        except BaseException:  # a signal while it starts: nobody else knows of it yet
+            self.close(True)
+            raise
 
     def read(self):
         if not select.select([self.process.stdout], [], [], SECONDS_MAX)[0]:
@@ -83,10 +88,10 @@ class Peer:
         if self.process.poll() is None:
             if is_hurried:  # it may be in the middle of a case
                 self.process.terminate()
-            self.process.stdin.close()
             try:
+                self.process.stdin.close()
                 self.process.wait(CLOSE_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, BrokenPipeError):
                 self.process.kill()
                 self.process.wait()
 
@@ -225,7 +230,9 @@ def run_cases(cases, runners, options):
 
 
 def end_by_signal(number, _):
-    sys.exit(128 + number)  # the peers are closed on the way out
+    for other in SIGNALS:  # the peers are closed on the way out, once
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def remove(folder):
@@ -255,7 +262,7 @@ def main():
             parser.error(f"no peer {name}; there are: {PEERS}")
     if options.roost is None:
         parser.error("no roost in PATH; use --roost")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, end_by_signal)
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)

@@ -98,16 +98,22 @@ fi
 # Ended by a signal when its first row is there: nothing is left, and rows that were done have been printed.
 mkdir "$work/ended"
 TMPDIR="$work/ended" python3 "$here/peers.py" --roost "$roost" --bytes 1048576 --rounds 1 --peers gnu >"$work/table" 2>&1 &
-table=$!
+ended=$!
 tries=600
 until grep -q '^get_1kb ' "$work/table" || [ $tries -eq 0 ]; do
     tries=$((tries - 1))
     sleep 0.1
 done
-kill -TERM $table
-wait $table
+kill -TERM $ended
+wait $ended
 [ $? -eq 143 ] || { echo "peers_smoke: a table that a signal ended does not say so"; failed=1; }
 has '^get_1kb +[0-9.e+]+ [a-z]+ \(1x\)'
+tries=300
+while grep -aqs "$work/ended" /proc/[0-9]*/environ && [ $tries -gt 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.1
+done
+[ $tries -gt 0 ] || { echo "peers_smoke: a signal left $(grep -als "$work/ended" /proc/[0-9]*/environ)"; failed=1; }
 [ -z "$(ls -A "$work/ended")" ] || { echo "peers_smoke: a signal left $(ls -A "$work/ended")"; failed=1; }
 
 [ -e "$here/__pycache__" ] && { echo "peers_smoke: $here/__pycache__ was left in the tree"; failed=1; }
