@@ -391,9 +391,11 @@ static void on_agent_up(void *arg, struct peer *peer, bool resumed, const struct
         return; /* it has no way: what it asks is answered at once */
     }
     if (way != NULL && core_peer_key(way->peer) != core_peer_key(name)) {
-        say_lost(network, way->peer); /* another life of that node answers */
-        way_destroy(way);
+        struct core_peer old = way->peer; /* another life of that node answers */
+        peer_set_arg(peer, NULL);
+        way_destroy(way); /* first, as the core may have something to say to the other life at once */
         way = NULL;
+        say_lost(network, old);
     }
     if (way == NULL) {
         way = way_create(network, peer, name);
