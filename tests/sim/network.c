@@ -14,6 +14,7 @@
 #include "common/contract.h"
 #include "common/error.h"
 #include "common/hash.h"
+#include "common/spec.h"
 #include "proto/decode.h"
 #include "proto/session.h"
 #include "tests/sim/head_host.h"
@@ -104,6 +105,10 @@ static void say(struct side *side, const struct proto_message *message)
     }
     struct transit *transit = &side->said[side->said_first + side->said_count++];
     *transit = (struct transit){ .batch = session_last_number(&side->session), .kind = message->kind };
+    if (message->kind == PROTO_SUBMIT) {
+        const struct spec *spec = message->u.submit.spec.data;
+        transit->job = spec->job;
+    }
     transit->count = oracle_names_of(message, &transit->ids, &transit->makes);
 }
 

@@ -38,6 +38,7 @@ void network_heal(struct world *world);
 struct transit {
     uint32_t batch;
     enum proto_kind kind;
+    struct job_id job;     /* of a SUBMIT; else none */
     struct object_id *ids; /* that it names, then those that it makes known; owned */
     size_t count, makes;
 };

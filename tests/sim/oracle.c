@@ -242,12 +242,19 @@ static bool is_in(const struct object_id *ids, size_t count, struct object_id id
     return false;
 }
 
+/* A call that the head had refused and asked for is on its way again, and its job has ended: what the head held for it
+ * went with the job, and so will the call. */
+static bool is_of_ended_job(struct world *world, const struct transit *transit)
+{
+    return transit->kind == PROTO_SUBMIT && !head_view_has_job(head_host_core(world), transit->job);
+}
+
 static void check_transits(struct world *world, uint32_t from, uint32_t to, struct object_id id)
 {
     const struct transit *transits;
     size_t count = network_transits(world, from, to, &transits);
     for (size_t i = 0; i < count; i++) {
-        if (is_in(transits[i].ids, transits[i].count, id)) {
+        if (!is_of_ended_job(world, &transits[i]) && is_in(transits[i].ids, transits[i].count, id)) {
             world_fail(world, "the head has freed %llx, and a %s from %u to %u names it", world_word(id),
                        proto_kind_name(transits[i].kind), from, to);
         }

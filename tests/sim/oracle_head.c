@@ -48,6 +48,8 @@ bool head_view_was_sealed(const struct head *head, struct object_id id)
     return object != NULL && (object->flags & OBJECT_WAS_SEALED) != 0;
 }
 
+bool head_view_has_job(const struct head *head, struct job_id id) { return head_job_find(head, id) != NULL; }
+
 bool head_view_lives(const struct head *head, struct core_peer peer) { return member_of(head, peer) != NULL; }
 
 const char *head_view_busy(const struct head *head)

@@ -21,6 +21,7 @@ size_t head_views(const struct head *head, struct head_view **views_out); /* the
 bool head_view_knows(const struct head *head, struct object_id id);
 /* Has it heard what the object is? */
 bool head_view_was_sealed(const struct head *head, struct object_id id);
+bool head_view_has_job(const struct head *head, struct job_id id);
 bool head_view_lives(const struct head *head, struct core_peer peer);
 /* Tasks that are neither done nor at home alone. */
 const char *head_view_busy(const struct head *head);
