@@ -63,6 +63,7 @@ struct object {
     /* what the head knows */
     bool is_public;     /* it knows the object */
     bool is_registered; /* it lists this node among the holders */
+    bool is_by_hold;    /* that is by a HOLD, which comes too late when it had freed the object */
     bool is_wanted;     /* it was asked for FOUND */
     bool is_copy;       /* the bytes here can be had elsewhere: evictable */
     bool is_freed;      /* it said FREE, and was told nothing of the object since then */
@@ -675,8 +676,13 @@ void link_timer(struct agent *agent, uint64_t which);
 void link_flush(struct agent *agent);
 /* The head learns the object, and first what it contains. Nothing when it knows it. */
 void link_publish(struct agent *agent, struct object *object);
-/* The head may have forgotten it, as this node does not hold it there, and it is named here once more, not out of
- * another object: it is made known again, with what it contains. */
+/* The head may have freed it, as this node did not hold it there, or held it too late. */
+static inline bool link_may_be_freed(const struct object *object)
+{
+    return object->is_public && (!object->is_registered || object->is_by_hold);
+}
+/* One that may be freed is named here once more, not out of another object: it is made known again, with what it
+ * contains. */
 void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);

@@ -113,6 +113,7 @@ static void say_name(struct agent *agent, const struct object *object)
 void link_listed(struct agent *agent, struct object *object)
 {
     object->is_registered = true;
+    object->is_by_hold = false;
     object->is_freed = false;
     list_remove(&object->told);
     if (!object_is_held(object)) {
@@ -142,7 +143,7 @@ static void say_all_of(struct agent *agent, struct object *object)
 static bool is_to_be_said(const struct object *object, bool anew)
 {
     bool is_ours = object->state == OBJECT_HERE || object->state == OBJECT_PENDING;
-    return !object->is_public || (anew && !object->is_registered && is_ours && !object->says_nothing);
+    return !object->is_public || (anew && link_may_be_freed(object) && is_ours && !object->says_nothing);
 }
 
 /* What `object` contains and is to be said before it. */
@@ -296,7 +297,7 @@ static void say_told(struct agent *agent, enum proto_kind kind, struct list_node
     for (size_t i = 0; i < count; i++) {
         struct object *object = CONTAINER_OF(list->next, struct object, told);
         list_remove(&object->told);
-        object->is_registered = registered;
+        object->is_registered = object->is_by_hold = registered;
         ids[i] = object->id;
     }
 }

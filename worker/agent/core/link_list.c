@@ -56,6 +56,7 @@ static void list_objects(struct agent *agent)
             continue;
         }
         object->is_registered = object_is_held(object);
+        object->is_by_hold = false;
         object->is_freed = object->is_refused = false; /* the head hears of it, and frees it once more */
         list_remove(&object->told);
         items[count++] = (struct proto_list_object){

@@ -243,11 +243,11 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
         if (result == NULL) {
             continue;
         }
-        if (result->is_public && !result->is_registered) { /* it may be gone at the head */
+        if (link_may_be_freed(result)) { /* a put or a wait that names it may have been read before the call */
             bool has_no_bytes = result->state == OBJECT_ELSEWHERE || result->state == OBJECT_PENDING;
             bool is_elsewhere = task->state == TASK_DONE && has_no_bytes;
             bool is_made_there = task->state == TASK_AWAY || is_elsewhere;
-            asks_head = asks_head || is_made_there;
+            asks_head = asks_head || (is_made_there && !result->is_registered); /* else GONE would say so */
             if (!is_made_there) {
                 link_publish_anew(agent, result);
             }

@@ -306,15 +306,16 @@ TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_awa
     bench_end(&bench, false);
 }
 
-TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made_known_again)
+/* The second attempt of a task whose first one made the call and gave its result away: the head may have freed it. */
+static struct bench_task try_again_what_called(struct spec_draft *call_out, struct object_id *result_out)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
     bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "parent", .returns = 1, .max_retries = 3 });
     struct bench_task parent = bench_take(&bench);
-    struct spec_draft call = { .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
-    struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, &call), 0);
+    *call_out = (struct spec_draft){ .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
+    struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, call_out), 0);
     struct bench_task child = bench_take(&bench);
     bench_result(&bench, &child, 0, 100);
     give_away(result);
@@ -325,13 +326,40 @@ TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made
     bench_message(&bench, head, &dead);
     bench_tick(&bench);
     CHECK(bench_sent_names(&bench, PROTO_DROP, result));
-    parent = bench_take(&bench);
+    *result_out = result;
+    return bench_take(&bench);
+}
+
+TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made_known_again)
+{
+    struct spec_draft call;
+    struct object_id result;
+    struct bench_task parent = try_again_what_called(&call, &result);
     bench_submit(&bench, parent.client, parent.task.run, &call);
     const struct proto_publish *publish = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
     CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3); /* pending, made, and now */
     CHECK(object_id_eq(publish->object, result) && publish->state == PROTO_SEALED && publish->located);
     names(PROTO_FREE, result); /* of what the head knew before */
     CHECK(bench_find(&bench, result) != NULL);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_whose_call_is_made_again_is_made_known_again_also_after_what_names_it)
+{
+    struct spec_draft call;
+    struct object_id result;
+    struct bench_task parent = try_again_what_called(&call, &result);
+    roost_ref ref = object_ref(result);
+    uint32_t before = bench.head_mark;
+    bench_put(&bench, parent.client, 10, &ref, 1); /* it is in another ring than the call, and is read first */
+    CHECK(bench_sent_names(&bench, PROTO_HOLD, result));
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 2);
+    bench_submit(&bench, parent.client, parent.task.run, &call);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3);
+    CHECK(object_id_eq(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.object, result));
+    bench.head_mark = before;
+    names(PROTO_GONE, result);                              /* the answer to the HOLD */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1); /* it has not seen that it is known once more */
     bench_end(&bench, false);
 }
 
