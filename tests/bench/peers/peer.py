@@ -86,9 +86,11 @@ class Ray:
         return timed(lambda: self.ray.get(refs))
 
     def get_refs_10000(self):
-        @self.ray.remote
+        ray = self.ray  # and not self, which would go along with all that it has put
+
+        @ray.remote
         def list_of_refs(count):
-            return [self.ray.put(i) for i in range(count)]
+            return [ray.put(i) for i in range(count)]
 
         listed = list_of_refs.remote(10000)
         self.ray.wait([listed])

@@ -49,7 +49,7 @@ PEERS = "starpu,ray,dask,vineyard,gnu,duckdb,polars"
 NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 SECONDS_MAX = 600  # for one case, or to start
 CLOSE_SECONDS_MAX = 60
-COLUMN = 28
+COLUMN = 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
