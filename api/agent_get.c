@@ -17,12 +17,16 @@
 
 #define PIN_IS_COPY (UINT64_C(1) << 62) /* and not private: the rest is of agent_copies.c */
 
-/* Can it be one of this process's own? Others' ids have other prefixes, or are hashes: of a call through a lease,
- * say. */
+/* Something that this process has put: others' ids have other prefixes, or are hashes. */
+static bool is_own_put(struct agent_link *link, roost_ref ref)
+{
+    return ref.id.hi == link->prefix || ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
+}
+
+/* Can it be one of this process's own? A hash may be that of a call through a lease. */
 static bool may_be_private(struct agent_link *link, roost_ref ref)
 {
-    return atomic_load_explicit(&link->has_own, memory_order_relaxed) || ref.id.hi == link->prefix ||
-           ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
+    return atomic_load_explicit(&link->has_own, memory_order_relaxed) || is_own_put(link, ref);
 }
 
 /* What the pin, which stays the caller's, keeps in its place. */
@@ -179,8 +183,7 @@ static int look_at_own(struct agent_link *link, roost_ref ref, enum look_how how
 /* False: not a put of this process. */
 static bool foresee_own(struct agent_link *link, roost_ref ref)
 {
-    bool is_own = ref.id.hi == link->prefix ||
-                  ref.id.hi == atomic_load_explicit(&link->run_prefix, memory_order_relaxed);
+    bool is_own = is_own_put(link, ref);
     if (is_own) {
         client_foresee_look(atomic_load_explicit(&link->sights, memory_order_relaxed), ref.id.lo);
     }
