@@ -275,6 +275,10 @@ void head_object_check_named(struct head *head, struct object *object);
 /* Sets what a sealed object contains: takes the array over. */
 void head_object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
 struct proto_content head_object_content(const struct object *object);
+static inline bool head_object_has_names(const struct object *object)
+{
+    return object->more != NULL && object->more->contained != NULL;
+}
 /* What it contains goes on without it. */
 void head_object_let_go(struct head *head, struct object *object);
 bool head_object_is_valid(const struct head *head, const struct object *object);
@@ -291,7 +295,7 @@ void publish_drop(struct head *head, struct member *member, const struct proto_n
 void publish_want(struct head *head, struct member *member, const struct proto_names *names);
 void publish_unwant(struct head *head, struct member *member, const struct proto_names *names);
 void publish_locations(struct head *head, struct member *member, const struct proto_locations *locations);
-/* Edges said before and those of the message itself become what `object` contains. */
+/* Edges said before and those of the message itself become what `object` contains, whose value has come. */
 void publish_contained(struct head *head, struct member *member, struct object *object,
                        const struct proto_objects *contained);
 /* A copy lies at the member. False: of another version, or it differs; counted, and the object FAILED if it differs. */

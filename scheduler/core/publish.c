@@ -100,8 +100,10 @@ void publish_contained(struct head *head, struct member *member, struct object *
 {
     struct pending_edges *edges = list_is_empty(&member->edges) ? NULL : edges_of(member, object->id);
     size_t before = edges == NULL ? 0 : edges->count, count = before + contained->count;
-    bool is_new = object->more == NULL || object->more->contained == NULL;
-    if (count > 0 && is_new) {
+    if (head_object_has_names(object)) { /* of a value that was lost; another attempt's value names other objects */
+        head_object_let_go(head, object);
+    }
+    if (count > 0) {
         struct object **found = head_alloc(count * sizeof(struct object *));
         uint32_t known = edges == NULL ? 0 : look_up(head, member, edges->ids, before, object, found);
         known += look_up(head, member, contained->ids, contained->count, object, found + known);

@@ -301,6 +301,39 @@ TEST(head_tasks, a_result_that_is_made_again_and_differs_has_failed)
     bench_end(&bench);
 }
 
+static void complete_naming(uint32_t i, struct task_id task, uint32_t attempt, struct object_id inner)
+{
+    struct proto_return given = { .object = result_id(task, 0),
+                                  .content = { .size = 100, .version = attempt },
+                                  .contained = { &inner, 1 },
+                                  .located = true };
+    struct proto_message message = { .kind = PROTO_COMPLETE };
+    message.u.complete =
+        (struct proto_complete){ .task = task, .attempt = attempt, .returns = &given, .returns_count = 1 };
+    bench_say(&bench, i, &message);
+    bench_names(&bench, i, PROTO_DROP, inner);
+}
+
+TEST(head_tasks, a_result_that_is_made_again_contains_what_its_new_value_names)
+{
+    start(2, 4);
+    struct bench_call call = { .returns = 1, .node = bench.agents[1].id };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    struct object_id first = bench_put(&bench, 1, 10);
+    complete_naming(1, task, 1, first);
+    bench_location(&bench, 1, result_id(task, 0), 100, false);
+    CHECK(!bench_was_freed(&bench, 1, first)); /* its copy may come back */
+    bench.next_call--;
+    bench_submit(&bench, 0, &call);
+    struct object_id second = bench_put(&bench, 1, 10); /* another attempt's, which has another id */
+    complete_naming(1, task, 2, second);
+    CHECK(bench_was_freed(&bench, 1, first));
+    CHECK(!bench_was_freed(&bench, 1, second));
+    bench_names(&bench, 0, PROTO_DROP, result_id(task, 0));
+    CHECK(bench_was_freed(&bench, 1, second));
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_gather_of_two_that_were_lost_fails_though_one_has_come_back)
 {
     start(3, 4);
