@@ -73,6 +73,7 @@ struct object {
     bool is_being_said; /* link.c: what it contains is made public first */
     bool has_entry;     /* in the shared table, under its id */
     bool is_replaced;   /* DYING, and another record has its id by now */
+    bool is_said_here;  /* `said` is of a word on its bytes, too, which lie here */
     uint32_t version;   /* the attempt of the head's that made it, or OBJECT_VERSION_OWN and a number; 0: it was put */
     uint32_t said;      /* mark of the last word to the head, in this session, that makes it known */
     uint32_t *holders;  /* nodes that have copies, as the head said last; owned */
@@ -682,7 +683,8 @@ static inline bool link_may_be_freed(const struct object *object)
     return object->is_public && (!object->is_registered || object->is_by_hold);
 }
 /* One that may be freed is named here once more, not out of another object: it is made known again, with what it
- * contains. */
+ * contains, if all of that is this node's to say. Of what lies elsewhere the head alone knows whether it is still there. */
+bool link_can_say_anew(struct object *object);
 void link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
@@ -702,7 +704,7 @@ void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
 /* What the three share: a message to the head, to be filled in, and parts of messages. */
 struct proto_message *link_say(struct agent *agent, enum proto_kind kind);
-void link_say_publish(struct agent *agent, struct object *object);
+bool link_say_publish(struct agent *agent, struct object *object); /* true: it says that the bytes are here */
 void link_say_submit(struct agent *agent, const struct task *task);
 /* EDGES of what the object contains, until at most `most` names are left for another message: these. */
 struct proto_objects link_say_edges(struct agent *agent, const struct object *object, size_t most);
@@ -710,8 +712,9 @@ struct proto_content link_content(const struct object *object);
 struct proto_bytes link_spec_bytes(const struct task *task);
 /* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */
 void link_listed(struct agent *agent, struct object *object);
-/* The same by the message said last, which makes the object known: a FREE that has not seen it is void. */
-void link_noted(struct agent *agent, struct object *object);
+/* The same by the message said last, which makes the object known, `located` with its bytes here: a FREE that has not
+ * seen it is void. */
+void link_noted(struct agent *agent, struct object *object, bool located);
 /* It has no value yet, and a task or a wait of this node is for one. */
 bool link_is_awaited(const struct object *object);
 /* A DROP of what has no record here. */

@@ -75,7 +75,7 @@ struct proto_content link_content(const struct object *object)
     };
 }
 
-void link_say_publish(struct agent *agent, struct object *object)
+bool link_say_publish(struct agent *agent, struct object *object)
 {
     struct proto_objects contained = link_say_edges(agent, object, PROTO_OBJECTS_MAX);
     struct proto_message *message = link_say(agent, PROTO_PUBLISH);
@@ -96,6 +96,7 @@ void link_say_publish(struct agent *agent, struct object *object)
         failure->status = object->status;
         publish->failure = failure;
     }
+    return publish->located;
 }
 
 /* The name alone: the value follows. */
@@ -121,10 +122,16 @@ void link_listed(struct agent *agent, struct object *object)
     }
 }
 
-/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. */
-void link_noted(struct agent *agent, struct object *object)
+static void note_said(const struct agent *agent, struct object *object, bool located)
 {
     object->said = agent->said_mark;
+    object->is_said_here = located;
+}
+
+/* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. */
+void link_noted(struct agent *agent, struct object *object, bool located)
+{
+    note_said(agent, object, located);
     link_listed(agent, object);
 }
 
@@ -134,8 +141,7 @@ static void say_all_of(struct agent *agent, struct object *object)
         object_becomes_public(agent, object);
     }
     if (agent->head_is_up) { /* else the next list says it */
-        link_say_publish(agent, object);
-        link_noted(agent, object);
+        link_noted(agent, object, link_say_publish(agent, object));
     }
 }
 
@@ -193,21 +199,53 @@ void link_publish(struct agent *agent, struct object *object)
     }
 }
 
-/* Of what it contains and lies elsewhere, the head alone knows whether it is still there. */
-static bool is_whole(const struct object *object)
+/* What would be said along with an object, each once. */
+struct said_along {
+    struct object **objects; /* owned; is_being_said while they are in it */
+    size_t count, capacity;
+};
+
+static void say_along(struct said_along *along, struct object *object)
 {
-    for (uint32_t i = 0; object->contains != NULL && i < object->value.refs; i++) {
-        const struct object *inner = object->contains[i];
-        if (inner->is_public && !inner->is_registered && !is_to_be_said(inner, true)) {
-            return false;
+    if (object->is_being_said) {
+        return;
+    }
+    if (along->count == along->capacity) {
+        along->capacity = along->capacity * 2 + 16;
+        along->objects = realloc(along->objects, along->capacity * sizeof(struct object *));
+        ROOST_INVARIANT(along->objects != NULL);
+    }
+    object->is_being_said = true;
+    along->objects[along->count++] = object;
+}
+
+bool link_can_say_anew(struct object *object)
+{
+    struct said_along along = { NULL, 0, 0 };
+    bool can = is_to_be_said(object, true);
+    say_along(&along, object);
+    for (size_t at = 0; at < along.count && can; at++) {
+        const struct object *outer = along.objects[at];
+        for (uint32_t i = 0; outer->contains != NULL && i < outer->value.refs && can; i++) {
+            struct object *inner = outer->contains[i];
+            if (is_to_be_said(inner, true)) {
+                say_along(&along, inner);
+            } else {
+                can = !link_may_be_freed(inner);
+            }
         }
     }
-    return true;
+    for (size_t at = 0; at < along.count; at++) {
+        along.objects[at]->is_being_said = false;
+    }
+    free(along.objects);
+    return can;
 }
 
 void link_publish_anew(struct agent *agent, struct object *object)
 {
-    if (agent->head_is_up && is_to_be_said(object, true) && is_whole(object)) {
+    ROOST_PRE(is_to_be_said(object, true));
+    if (agent->head_is_up) {
         publish_all(agent, object, true);
     }
 }
@@ -240,8 +278,7 @@ void link_value(struct agent *agent, struct object *object)
     }
     bool is_said_by_complete = object->producer != NULL && object->producer->is_from_head; /* with all the others */
     if (agent->head_is_up && !is_said_by_complete) {
-        link_say_publish(agent, object);
-        link_noted(agent, object);
+        link_noted(agent, object, link_say_publish(agent, object));
     }
 }
 
@@ -254,8 +291,10 @@ void link_location(struct agent *agent, struct object *object, bool added)
     *item = (struct proto_location){ object->id, added, link_content(object) };
     struct proto_message *message = link_say(agent, PROTO_LOCATIONS);
     message->u.locations = (struct proto_locations){ item, 1 };
-    object->said = added ? agent->said_mark : object->said;
-    object->is_refused = object->is_refused && !added;
+    if (added) {
+        note_said(agent, object, true);
+        object->is_refused = false;
+    }
 }
 
 void link_is_known(struct agent *agent, struct object *object)
@@ -372,7 +411,7 @@ void link_say_submit(struct agent *agent, const struct task *task)
     bool is_unheld = (task->spec->flags & SPEC_UNHELD) != 0;
     for (uint32_t i = 0; i < task->spec->returns && !is_unheld; i++) {
         if (task->results[i] != NULL) {
-            link_noted(agent, task->results[i]);
+            link_noted(agent, task->results[i], false);
         } else {
             link_drop_name(agent, result_id(task->id, i));
         }
@@ -445,7 +484,7 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
     struct proto_message *message = link_say(agent, PROTO_COMPLETE);
     for (uint32_t i = 0; i < returns; i++) {
         if (items[i].located) {
-            task->results[i]->said = agent->said_mark;
+            note_said(agent, task->results[i], true);
         }
     }
     message->u.complete = (struct proto_complete){ .task = task->id,

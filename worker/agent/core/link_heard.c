@@ -211,8 +211,8 @@ static void one_freed(struct agent *agent, struct object *object, enum proto_kin
     if (crosses || is_of_copy) {
         if (!crosses && object->state == OBJECT_HERE) {
             object_copy_refused(agent, object);
-        } else if (object->state == OBJECT_HERE && !object->says_nothing) { /* a SUBMIT is of the name alone */
-            link_location(agent, object, true);
+        } else if (object->state == OBJECT_HERE && !object->says_nothing && !object->is_said_here) {
+            link_location(agent, object, true); /* a SUBMIT is of the name alone */
         }
         want_again(agent, object);
         return;

@@ -230,6 +230,31 @@ static void submit_once_more(struct agent *agent, struct task *task)
     go_to_head(agent, task);
 }
 
+/* Of a call that is made again, what the first one made and the head may have freed: a put or a wait that names it may
+ * have been read before the call. True: the head alone knows, and is asked by the call. A copy whose own names may lead
+ * nowhere goes, as it can be had elsewhere if it counts. */
+static bool ask_for_result(struct agent *agent, struct task *task, struct object *result)
+{
+    bool is_here = result->state == OBJECT_HERE && !result->says_nothing;
+    bool is_elsewhere = result->state == OBJECT_ELSEWHERE || result->state == OBJECT_PENDING;
+    if (task->state == TASK_AWAY || (task->state == TASK_DONE && is_elsewhere)) {
+        return !result->is_registered; /* else GONE would say so */
+    }
+    if (link_can_say_anew(result)) {
+        link_publish_anew(agent, result);
+        return false;
+    }
+    if (task->state != TASK_DONE || !is_here) {
+        return false;
+    }
+    if (result->is_copy && result->pins == 0) {
+        object_evict(agent, result);
+    } else {
+        link_want(agent, result); /* the answer settles the call */
+    }
+    return true;
+}
+
 /* A later attempt of the parent makes the same call again: it holds what the first one made, and what of that is gone
  * is made once more. */
 static void submit_again(struct agent *agent, struct task *task, struct scope *scope)
@@ -243,14 +268,8 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
         if (result == NULL) {
             continue;
         }
-        if (link_may_be_freed(result)) { /* a put or a wait that names it may have been read before the call */
-            bool has_no_bytes = result->state == OBJECT_ELSEWHERE || result->state == OBJECT_PENDING;
-            bool is_elsewhere = task->state == TASK_DONE && has_no_bytes;
-            bool is_made_there = task->state == TASK_AWAY || is_elsewhere;
-            asks_head = asks_head || (is_made_there && !result->is_registered); /* else GONE would say so */
-            if (!is_made_there) {
-                link_publish_anew(agent, result);
-            }
+        if (link_may_be_freed(result)) {
+            asks_head = ask_for_result(agent, task, result) || asks_head;
         }
         scope_hold(agent, scope, result);
     }

@@ -306,8 +306,10 @@ TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_awa
     bench_end(&bench, false);
 }
 
-/* The second attempt of a task whose first one made the call and gave its result away: the head may have freed it. */
-static struct bench_task try_again_what_called(struct spec_draft *call_out, struct object_id *result_out)
+/* The second attempt of a task whose first one made the call and gave its result away: the head may have freed it, and
+ * what it names, which lies elsewhere, if there is any. */
+static struct bench_task try_again_what_called(const struct object_id *named, struct spec_draft *call_out,
+                                               struct object_id *result_out)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
     struct core_client driver = bench_driver(&bench);
@@ -317,7 +319,12 @@ static struct bench_task try_again_what_called(struct spec_draft *call_out, stru
     *call_out = (struct spec_draft){ .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
     struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, call_out), 0);
     struct bench_task child = bench_take(&bench);
-    bench_result(&bench, &child, 0, 100);
+    if (named != NULL) {
+        give_result_naming(&child, *named);
+        found(*named, 50, 0);
+    } else {
+        bench_result(&bench, &child, 0, 100);
+    }
     give_away(result);
     bench_complete(&bench, &child, 0, "");
     bench_names(&bench, parent.client, WIRE_FREE, parent.task.run, result);
@@ -334,7 +341,7 @@ TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made
 {
     struct spec_draft call;
     struct object_id result;
-    struct bench_task parent = try_again_what_called(&call, &result);
+    struct bench_task parent = try_again_what_called(NULL, &call, &result);
     bench_submit(&bench, parent.client, parent.task.run, &call);
     const struct proto_publish *publish = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
     CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3); /* pending, made, and now */
@@ -348,7 +355,7 @@ TEST(agent_link, a_result_whose_call_is_made_again_is_made_known_again_also_afte
 {
     struct spec_draft call;
     struct object_id result;
-    struct bench_task parent = try_again_what_called(&call, &result);
+    struct bench_task parent = try_again_what_called(NULL, &call, &result);
     roost_ref ref = object_ref(result);
     uint32_t before = bench.head_mark;
     bench_put(&bench, parent.client, 10, &ref, 1); /* it is in another ring than the call, and is read first */
@@ -358,8 +365,28 @@ TEST(agent_link, a_result_whose_call_is_made_again_is_made_known_again_also_afte
     CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3);
     CHECK(object_id_eq(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.object, result));
     bench.head_mark = before;
-    names(PROTO_GONE, result);                              /* the answer to the HOLD */
-    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1); /* it has not seen that it is known once more */
+    names(PROTO_GONE, result); /* the answer to the HOLD: it has not seen that it is known once more, and here */
+    CHECK(bench_find(&bench, result) != NULL);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 0);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_elsewhere_is_for_the_head_to_judge)
+{
+    struct spec_draft call;
+    struct object_id result, elsewhere = { 5, 6 };
+    struct bench_task parent = try_again_what_called(&elsewhere, &call, &result);
+    size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
+    uint32_t before = bench.head_mark;
+    struct task_id id = bench_submit(&bench, parent.client, parent.task.run, &call);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published); /* the head may have freed what it would contain */
+    CHECK(task_id_eq(bench_sent(&bench, PROTO_SUBMIT)->message.u.submit.task, id));
+    CHECK(bench_sent_names(&bench, PROTO_WANT, result)); /* so that the answer settles the call */
+    bench.head_mark = before;
+    names(PROTO_FREE, result); /* of what it was */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1);
+    names(PROTO_FREE, result); /* it is being made once more, and these bytes do not count */
+    CHECK_EQ(bench_find(&bench, result)->op, AGENT_ENTRY_EVICT);
     bench_end(&bench, false);
 }
 
@@ -396,9 +423,12 @@ TEST(agent_link, a_free_that_has_not_seen_that_the_object_was_made_known_again_i
     bench_message(&bench, head, &dead);
     bench_tick(&bench);
     CHECK(bench_sent_names(&bench, PROTO_DROP, id));
+    uint32_t said = bench.head_mark;
     bench.head_mark = 0;
     names(PROTO_FREE, id); /* of what had this name before */
     CHECK(bench_find(&bench, id) != NULL);
+    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 0); /* that its bytes are here is on its way */
+    bench.head_mark = said;
     names(PROTO_FREE, id); /* it has seen all that was said since */
     CHECK(bench_find(&bench, id) == NULL);
     bench_end(&bench, true);
