@@ -227,6 +227,9 @@ static int take_batch(struct proto_arena *arena, const Roost__V1__Frame *wire, s
     if ((wire->number == 0) != (wire->n_messages == 0)) {
         return error_set(ROOST_EINVAL, "batch %u with %zu messages", wire->number, wire->n_messages);
     }
+    if (wire->number != 0 && wire->after != 0) {
+        return error_set(ROOST_EINVAL, "batch %u after batch %u", wire->number, wire->after);
+    }
     struct proto_message *messages = proto_arena_take_zeroed(arena, wire->n_messages, sizeof *messages);
     if (messages == NULL) {
         return no_room(arena);
@@ -240,6 +243,7 @@ static int take_batch(struct proto_arena *arena, const Roost__V1__Frame *wire, s
     *frame = (struct proto_frame){ .kind = PROTO_FRAME_BATCH,
                                    .number = wire->number,
                                    .seen = wire->seen,
+                                   .after = wire->after,
                                    .messages = messages,
                                    .count = wire->n_messages };
     return 0;
@@ -260,7 +264,7 @@ static int take_frame(struct proto_arena *arena, const Roost__V1__Frame *wire, s
     if (!is_batch && size > PROTO_HELLO_BYTES_MAX) {
         return error_set(ROOST_ETOOBIG, "a hello of %zu bytes, at most %d", size, PROTO_HELLO_BYTES_MAX);
     }
-    bool holds_batch = wire->n_messages > 0 || (wire->number | wire->seen) != 0;
+    bool holds_batch = wire->n_messages > 0 || (wire->number | wire->seen | wire->after) != 0;
     if ((wire->hello != NULL) + (wire->refusal != NULL) + (holds_batch || is_batch) > 1) {
         return error_set(ROOST_EINVAL, "a frame that is several things");
     }

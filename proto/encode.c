@@ -200,6 +200,15 @@ int proto_encode_batch_start(uint32_t number, uint32_t seen, struct proto_buffer
     return append(&wire, buffer);
 }
 
+int proto_encode_empty(uint32_t after, uint32_t seen, struct proto_buffer *buffer)
+{
+    Roost__V1__Frame wire = ROOST__V1__FRAME__INIT;
+    wire.kind = PROTO_FRAME_BATCH;
+    wire.after = after;
+    wire.seen = seen;
+    return append(&wire, buffer);
+}
+
 /* Checks `ours` and hangs its wire form under *part, a member of *wire. */
 static int encode(struct proto_arena *scratch, const struct shape *shape, const char *name, const void *ours,
                   const Roost__V1__Frame *wire, void **part, struct proto_buffer *buffer)
@@ -245,7 +254,8 @@ int proto_encode_message(struct proto_arena *scratch, const struct proto_message
 static int encode_batch(struct proto_arena *scratch, const struct proto_frame *frame, struct proto_buffer *buffer)
 {
     size_t before = buffer->size;
-    int status = proto_encode_batch_start(frame->number, frame->seen, buffer);
+    int status = frame->number == 0 ? proto_encode_empty(frame->after, frame->seen, buffer)
+                                    : proto_encode_batch_start(frame->number, frame->seen, buffer);
     for (size_t i = 0; i < frame->count && status == 0; i++) {
         status = proto_encode_message(scratch, &frame->messages[i], buffer);
     }

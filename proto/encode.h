@@ -25,6 +25,7 @@ int proto_buffer_append(struct proto_buffer *buffer, const void *bytes, size_t s
 int proto_encode_hello(struct proto_arena *scratch, const struct proto_hello *hello, struct proto_buffer *buffer);
 int proto_encode_refusal(struct proto_arena *scratch, const struct proto_refusal *refusal, struct proto_buffer *buffer);
 int proto_encode_batch_start(uint32_t number, uint32_t seen, struct proto_buffer *buffer);
+int proto_encode_empty(uint32_t after, uint32_t seen, struct proto_buffer *buffer); /* number 0, a whole frame */
 int proto_encode_message(struct proto_arena *scratch, const struct proto_message *message, struct proto_buffer *buffer);
 
 /* A whole frame of any kind. */

@@ -525,6 +525,7 @@ struct proto_frame {
     struct proto_hello hello;     /* of PROTO_FRAME_HELLO */
     struct proto_refusal refusal; /* of PROTO_FRAME_REFUSAL */
     uint32_t number, seen;        /* of PROTO_FRAME_BATCH, with the messages */
+    uint32_t after;               /* of number 0: the newest batch that had been begun; it may come later */
     const struct proto_message *messages;
     size_t count;
 };

@@ -87,7 +87,7 @@ static void begin_anew(struct session *session)
     session->is_established = false;
     session->peer = 0;
     session->number_last = session->number_sent = session->number_acknowledged = 0;
-    session->received = session->applied = session->seen_sent = 0;
+    session->received = session->applied = session->seen_sent = session->seen_in_order = 0;
     session->unacknowledged_bytes = 0;
 }
 
@@ -313,7 +313,7 @@ static bool flush_empty(struct session *session, uint64_t now_ns, struct proto_b
         return false;
     }
     session->empty.size = 0;
-    if (proto_encode_batch_start(0, session->applied, &session->empty) != 0) {
+    if (proto_encode_empty(session_last_number(session), session->applied, &session->empty) != 0) {
         return false; /* no memory for 16 bytes: the next turn tries again */
     }
     session->counters.empty_sent++;
@@ -437,6 +437,9 @@ static int take_batch(struct session *session, size_t size)
 {
     const struct proto_frame *frame = &session->frame;
     int status = acknowledge(session, frame->seen);
+    if (status == 0 && frame->number == 0 && frame->after <= session->received) {
+        session->seen_in_order = frame->seen;
+    }
     if (status != 0 || frame->number == 0) {
         return status;
     }
@@ -452,6 +455,7 @@ static int take_batch(struct session *session, size_t size)
         return error_set(ROOST_ETOOBIG, "the peer sends beyond its credit of %d bytes", PROTO_CREDIT_BYTES);
     }
     session->received = frame->number;
+    session->seen_in_order = frame->seen;
     session->last_bytes = size;
     session->counters.batches_received++;
     session->messages = (struct session_event){

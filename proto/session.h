@@ -89,6 +89,7 @@ struct session {
 
     /* in */
     uint32_t received, applied;    /* newest batch decoded; newest that the owner's core has taken whole */
+    uint32_t seen_in_order;        /* see session_seen_in_order() */
     uint32_t seen_sent;            /* newest acknowledgement handed out */
     uint64_t last_bytes;           /* of batch `received` */
     uint64_t unacknowledged_bytes; /* of the batches after seen_sent */
@@ -164,6 +165,10 @@ static inline uint32_t session_last_number(const struct session *session)
 
 /* The newest of our batches that the peer is known to have applied. */
 static inline uint32_t session_acknowledged(const struct session *session) { return session->number_acknowledged; }
+
+/* The newest of our batches that the peer had applied when it said what it had said up to now. It may have acknowledged
+ * more by an empty frame that ran ahead of a batch, which waits for credit. */
+static inline uint32_t session_seen_in_order(const struct session *session) { return session->seen_in_order; }
 
 /* When the last frame of the peer came, on whatever connection. */
 static inline uint64_t session_heard_ns(const struct session *session) { return session->heard_ns; }

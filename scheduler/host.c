@@ -262,7 +262,7 @@ static void on_message(void *arg, struct peer *peer, uint32_t batch, uint32_t se
     }
 }
 
-/* Batches say what they have seen in ascending order; only an empty frame may run ahead of one that waits. */
+/* Frames say what they have seen in ascending order, and the core is told of it in the order in which they were said. */
 static void on_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
 {
     struct host *host = arg;

@@ -279,7 +279,7 @@ static uint32_t announce(struct peer *peer, uint32_t *seen_out)
 {
     struct session_event event;
     uint32_t batch = 0;
-    *seen_out = session_acknowledged(&peer->session);
+    *seen_out = session_seen_in_order(&peer->session);
     say_down(peer);
     while (!peer->is_closed && session_next(&peer->session, &event)) {
         switch (event.kind) {

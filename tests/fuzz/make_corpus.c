@@ -41,7 +41,8 @@ static void write_seed(const char *folder, const char *set, const char *name, st
 static void put_batch(struct proto_random *random, uint32_t number, uint32_t seen, int kind,
                       struct proto_buffer *buffer)
 {
-    must(proto_encode_batch_start(number, seen, buffer) == 0, "batch");
+    int status = number > 0 ? proto_encode_batch_start(number, seen, buffer) : proto_encode_empty(1, seen, buffer);
+    must(status == 0, "batch");
     for (int i = 0; i < (number > 0 ? 2 : 0); i++) {
         struct proto_message message;
         proto_random_message(random, &arena, (enum proto_kind)kind, &message);

@@ -292,12 +292,14 @@ void head_host_begin(struct world *world)
     step(world, &event);
 }
 
+bool head_host_has_met_all(const struct world *world) { return world->head->ledger.facts_count >= world->shape.nodes; }
+
 void head_host_end(struct world *world)
 {
     struct head_host *host = world->head;
     world_tell(world, 0, "the head is killed");
     world_wound(world, WOUND_HEAD_LOST);
-    if (host->ledger.facts_count < world->shape.nodes) {
+    if (!head_host_has_met_all(world)) {
         world_wound(world, WOUND_NODE_UNKNOWN);
     }
     network_end(world, 0, false);

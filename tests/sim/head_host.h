@@ -12,6 +12,7 @@ void head_host_begin(struct world *world);          /* with the facts that were 
 void head_host_end(struct world *world);            /* killed; facts stay */
 uint64_t head_host_life(const struct world *world); /* 0: it is down */
 const struct head *head_host_core(const struct world *world); /* NULL: it is down */
+bool head_host_has_met_all(const struct world *world);        /* each node has been in the cluster */
 /* The place of the life that the head calls so, or 0. */
 uint32_t head_host_place_of(const struct world *world, uint32_t number, uint32_t incarnation);
 

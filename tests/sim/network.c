@@ -297,7 +297,7 @@ static void on_frame(struct world *world, const struct occurrence *what)
         world_tell(world, self, "a frame from %u is refused: %s", other, error_text());
         disconnect(world, self, other);
     } else if (side->session.frame.kind == PROTO_FRAME_BATCH && side->session.frame.number == 0) {
-        tell_batch_end(world, self, other, 0, side->session.frame.seen);
+        tell_batch_end(world, self, other, 0, session_seen_in_order(&side->session));
     }
     take_events(world, self, other);
     flush_soon(world, self, other);

@@ -14,6 +14,7 @@
 #include "common/spec.h"
 #include "objectstore/table.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/head_host.h"
 #include "tests/sim/oracle.h"
 
 #include <stdio.h>
@@ -369,7 +370,8 @@ static struct spec_draft any_draft(struct client *client, const char *function)
         draft.flags |= SPEC_SPREAD;
     } else if (one_in(client, 5)) {
         draft.node = client->world->nodes[1 + below(client, shape->nodes)]->id;
-        draft.flags |= shape->node_kills + shape->partitions == 0 && one_in(client, 2) ? SPEC_NODE_ONLY : 0;
+        bool is_there = shape->node_kills + shape->partitions == 0 && head_host_has_met_all(client->world);
+        draft.flags |= is_there && one_in(client, 2) ? SPEC_NODE_ONLY : 0;
     }
     return draft;
 }

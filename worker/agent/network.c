@@ -328,8 +328,7 @@ static void on_head_message(void *arg, struct peer *peer, uint32_t batch, uint32
     to_core(network, &event);
 }
 
-/* Timers that are armed for now fire in the next turn. Batches say what they have seen in ascending order; only an
- * empty frame may run ahead of one that waits. */
+/* Timers that are armed for now fire in the next turn. */
 static void on_head_batch_end(void *arg, struct peer *peer, uint32_t batch, uint32_t seen)
 {
     struct network *network = arg;

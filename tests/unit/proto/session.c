@@ -308,9 +308,11 @@ static int forge(uint32_t number, uint32_t seen)
 {
     struct proto_buffer buffer = { NULL, 0, 0 };
     struct proto_message message = { .kind = PROTO_LIST, .u.list = { 1 } };
-    CHECK_EQ(proto_encode_batch_start(number, seen, &buffer), 0);
     if (number > 0) {
+        CHECK_EQ(proto_encode_batch_start(number, seen, &buffer), 0);
         CHECK_EQ(proto_encode_message(&scratch, &message, &buffer), 0);
+    } else {
+        CHECK_EQ(proto_encode_empty(0, seen, &buffer), 0);
     }
     int status = session_received(&ends[1], buffer.bytes, buffer.size, now);
     proto_buffer_fini(&buffer);
@@ -365,6 +367,35 @@ TEST(session, nobody_sends_beyond_the_peer_s_credit)
     CHECK_EQ(carried, 3);
     CHECK(carry(1, &status)); /* the acknowledgement makes room */
     CHECK_EQ(deliver(0), 1);
+    tear_down();
+}
+
+TEST(session, what_is_acknowledged_ahead_of_a_batch_that_waits_is_not_said_to_be_seen_before_that_batch_has_come)
+{
+    set_up();
+    greet(false);
+    ends[0].window_bytes = PROTO_FRAME_BYTES_MAX;
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(say_much(0, 5 << 20), 0);
+    }
+    CHECK_EQ(say(1, 1), 0);
+    CHECK_EQ(deliver(1), 1); /* end 0 takes that in: its last batch was said before, and waits for credit */
+    int status;
+    while (carry(0, &status)) {
+        CHECK_EQ(status, 0);
+        while (next_of(&ends[1]).kind != 0) {
+        }
+    }
+    CHECK_EQ(session_acknowledged(&ends[1]), 1);
+    CHECK_EQ(session_seen_in_order(&ends[1]), 0);
+    CHECK(carry(1, &status)); /* the acknowledgement makes room */
+    while (next_of(&ends[0]).kind != 0) {
+    }
+    CHECK_EQ(deliver(0), 1);
+    CHECK_EQ(session_seen_in_order(&ends[1]), 0); /* as that batch says */
+    CHECK_EQ(say(0, 2), 0);
+    CHECK_EQ(deliver(0), 1);
+    CHECK_EQ(session_seen_in_order(&ends[1]), 1);
     tear_down();
 }
 

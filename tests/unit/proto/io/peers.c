@@ -520,7 +520,7 @@ TEST(peers, a_stranger_with_garbage_is_refused)
     run_until(stranger_is_closed);
     CHECK_EQ(stranger.refusal, 0); /* it was not read, so there is nothing to answer */
     struct proto_buffer batch = { NULL, 0, 0 };
-    CHECK_EQ(proto_encode_batch_start(0, 0, &batch), 0);
+    CHECK_EQ(proto_encode_empty(0, 0, &batch), 0);
     dial_stranger(batch.bytes, batch.size);
     run_until(stranger_is_closed);
     CHECK_EQ(stranger.refusal, ROOST_EINVAL);
