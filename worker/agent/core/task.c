@@ -195,6 +195,19 @@ static bool is_forgotten(const struct task *task)
     return false;
 }
 
+/* The head has freed all that it would return while it was made here: it knows of none of that any more. */
+static bool is_unknown_to_head(const struct task *task)
+{
+    bool has_results = false;
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL && task->results[i]->is_public) {
+            return false;
+        }
+        has_results = has_results || task->results[i] != NULL;
+    }
+    return has_results;
+}
+
 /* It is not made here any more: for those here who wait for what it makes, and have not asked, the head is asked. */
 static void ask_head_for_results(struct agent *agent, const struct task *task)
 {
@@ -217,6 +230,8 @@ void task_give_up(struct agent *agent, struct task *task)
             task_cancel(agent, task);
         } else if (is_forgotten(task)) {
             task_submit_anew(agent, task);
+        } else if (is_unknown_to_head(task)) { /* and nobody here wants it */
+            task_cancel(agent, task);
         }
         return;
     }
