@@ -481,6 +481,10 @@ void head_task_submit(struct head *head, struct member *member, const struct pro
     head_task_fetch_args(head, spec, records_prefetch);
     task->handbacks = submit->handed_back ? 1 : 0;
     enter_returns(head, task, member);
+    if (task->returns_count > 0 && !lacks_returns(task)) { /* an attempt of its caller had it made elsewhere */
+        head_task_set_state(head, task, TASK_DONE);
+        return;
+    }
     bool may_run = task->job != NULL || head_in_census(head);
     bool is_over = may_run && head->spec_bytes > 0 && head->spec_bytes + task->spec_bytes > head->config.spec_bytes_max;
     struct object_id gone;

@@ -388,6 +388,32 @@ TEST(head_tasks, a_listed_attempt_that_needs_more_memory_than_its_node_has_goes_
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_call_whose_result_another_attempt_of_its_caller_has_published_is_not_made_again)
+{
+    start(2, 4);
+    struct bench_call call = { .returns = 1 };
+    struct spec *spec = bench_spec(&bench, &call);
+    struct object_id result = result_id(spec->task, 0);
+    struct proto_message publish = { .kind = PROTO_PUBLISH,
+                                     .u.publish = { .object = result,
+                                                    .state = PROTO_SEALED,
+                                                    .content = { .size = 100, .version = 7 },
+                                                    .located = true } };
+    bench_say(&bench, 1, &publish); /* made under a lease of that node: its spec never came here */
+    bench.next_call--;
+    struct task_id task = bench_submit(&bench, 0, &call);
+    CHECK(task_id_eq(task, spec->task));
+    CHECK_EQ(bench_placed(&bench, task), BENCH_AGENTS);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK_EQ(head_counts(bench.head).tasks_waiting, 0);
+    bench_location(&bench, 1, result, 100, false); /* it is lost, and the call is made again after that */
+    bench.next_call--;
+    bench_submit(&bench, 0, &call);
+    CHECK(bench_placed(&bench, task) != BENCH_AGENTS);
+    free(spec);
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_call_made_again_goes_with_the_spec_that_came_last)
 {
     start(2, 4);
