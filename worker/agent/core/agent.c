@@ -38,11 +38,11 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
     agent->cpus_free = config->cpus_hundredths;
     agent->recall_ns = agent->deadline_ns = agent->armed_ns = UINT64_MAX;
     list_init(&agent->task_leases);
-    struct list_node *lists[] = { &agent->holds,         &agent->drops,   &agent->idle,    &agent->leaving,
-                                  &agent->members,       &agent->pulls,   &agent->serves,  &agent->objects,
-                                  &agent->unknown,       &agent->unnamed, &agent->failing, &agent->finished,
-                                  &agent->clients,       &agent->tasks,   &agent->ready,   &agent->jobs,
-                                  &agent->room_requests, &agent->given,   &agent->arrived };
+    struct list_node *lists[] = { &agent->holds,    &agent->drops,         &agent->idle,    &agent->leaving,
+                                  &agent->members,  &agent->pulls,         &agent->serves,  &agent->objects,
+                                  &agent->unknown,  &agent->unnamed,       &agent->unheard, &agent->failing,
+                                  &agent->finished, &agent->clients,       &agent->tasks,   &agent->ready,
+                                  &agent->jobs,     &agent->room_requests, &agent->given,   &agent->arrived };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         list_init(lists[i]);
     }

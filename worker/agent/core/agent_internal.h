@@ -85,11 +85,13 @@ struct object {
     roost_ref part_ref;
     struct list_node parts; /* of a whole: its parts; of a part: its place among them */
 
-    uint32_t drain;             /* UNKNOWN: the turn in which it was asked for */
-    struct list_node unknown;   /* agent.unknown while UNKNOWN and not public */
-    struct list_node unnamed;   /* agent.unnamed from the moment nothing names it until the step's end */
-    struct list_node told;      /* agent.holds or agent.drops: the head is to be told */
-    struct list_node idle;      /* agent.idle: evictable, the longest unused first */
+    uint32_t drain;           /* UNKNOWN: the turn in which it was asked for */
+    struct list_node unknown; /* agent.unknown while UNKNOWN and not public */
+    struct list_node
+        unnamed;           /* agent.unnamed from the moment nothing names it until the step's end; then agent.unheard,
+                                 * of what has failed, until the head knows */
+    struct list_node told; /* agent.holds or agent.drops: the head is to be told */
+    struct list_node idle; /* agent.idle: evictable, the longest unused first */
     struct list_node consumers; /* struct input.consumer: tasks that wait for the value */
     struct list_node waits;     /* struct wait_ref.of_object */
     struct task *producer;      /* whose result it is, while that record lives */
@@ -179,6 +181,8 @@ static inline bool object_is_error(const struct object *object)
 }
 /* The step's end: lets go of what nothing names, and of what that named, and so on; in a loop, not by recursion. */
 void object_sweep(struct agent *agent);
+/* The head has seen more of what was said: unnamed failures that it knows of now go. */
+void objects_heard(struct agent *agent);
 void object_reclaimed(struct agent *agent, uint64_t place);
 /* Every ring has been read: whoever waits for what is still unknown has named something that is gone. */
 void object_check_unknown(struct agent *agent);
@@ -781,8 +785,8 @@ struct agent {
     uint64_t armed_ns;            /* what the timer of deadlines is armed for */
     struct dying dying;
     struct id_map objects_by_id, leases, tasks_by_id, attempts_by_run, clients_by_key;
-    struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
-        clients, tasks, ready, jobs, room_requests;
+    struct list_node objects, unknown, unnamed, unheard, holds, drops, idle, failing, leaving, finished, members, pulls,
+        serves, clients, tasks, ready, jobs, room_requests;
     uint32_t drain;              /* turns so far in which every ring was read */
     int64_t cpus_free;           /* hundredths; below zero when woken attempts wait for nobody */
     uint32_t blocked_hundredths; /* CPUs that attempts of the head's have given back */

@@ -451,6 +451,7 @@ void link_message(struct agent *agent, const struct core_event *event)
     if (agent->has_listed && agent->head_seen >= agent->listed_mark) {
         agent->head_is_new = false;
     }
+    objects_heard(agent);
     if (message == NULL) {
         return;
     }

@@ -585,9 +585,21 @@ static bool is_kept(const struct object *object)
     return object->whole != NULL || head_knows;
 }
 
+/* Others may wait for it, and no list would say what became of it: of what lies nowhere, the head knows by that word
+ * alone. */
+static bool is_unheard(const struct agent *agent, const struct object *object)
+{
+    bool has_failed = object->state == OBJECT_FAILED && object->is_public && !object->says_nothing;
+    return has_failed && !object->is_freed && (!agent->has_listed || object->said > agent->head_seen);
+}
+
 static void let_go(struct agent *agent, struct object *object)
 {
     if (is_kept(object)) {
+        return;
+    }
+    if (is_unheard(agent, object)) {
+        list_append(&agent->unheard, &object->unnamed);
         return;
     }
     if (object->pull != NULL) {
@@ -642,6 +654,7 @@ void object_free(struct agent *agent, struct object *object)
     object->is_freed = true;
     object->is_registered = false;
     list_remove(&object->told);
+    list_remove(&object->unnamed); /* if it is unheard: the head has its own word on it */
     if (object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING || object->state == OBJECT_ELSEWHERE) {
         object->says_nothing = true;
         if (producer != NULL &&
@@ -686,6 +699,18 @@ void object_sweep(struct agent *agent)
         let_go(agent, object);
     }
     agent->is_behind = agent->is_behind || !list_is_empty(&agent->unnamed);
+}
+
+void objects_heard(struct agent *agent)
+{
+    while (!list_is_empty(&agent->unheard)) {
+        struct object *object = CONTAINER_OF(agent->unheard.next, struct object, unnamed);
+        if (is_unheard(agent, object)) {
+            return;
+        }
+        list_remove(&object->unnamed);
+        list_append(&agent->unnamed, &object->unnamed);
+    }
 }
 
 void object_reclaimed(struct agent *agent, uint64_t place)

@@ -207,6 +207,28 @@ TEST(agent_link, a_failure_that_has_no_bytes_is_said_again_with_every_list)
     bench_end(&bench, false);
 }
 
+TEST(agent_link, a_failure_that_nobody_here_names_is_said_again_until_the_head_has_heard_of_it)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 1 };
+    give_away(result_id(bench_submit(&bench, driver, 0, &draft), 0)); /* others may wait for it */
+    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
+    bench_message(&bench, head, &dead);
+    bench_gone(&bench, driver, 0);
+    CHECK_EQ(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.state, PROTO_FAILED);
+    size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
+    for (int heads = 1; heads <= 2; heads++) {
+        bench_session(&bench, head, false); /* what was said may be lost with it */
+        bench.head_mark = 0;
+        bench_head_comes(&bench);
+        CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published + 1);
+        bench_message(&bench, head, &dead); /* has seen that */
+    }
+    bench_end(&bench, false);
+}
+
 TEST(agent_link, a_result_that_was_freed_and_is_said_to_be_here_once_more_stays_until_it_is_freed_once_more)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
