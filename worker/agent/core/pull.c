@@ -479,11 +479,12 @@ void pull_done(struct agent *agent, const struct core_event *event)
 static void on_answer(struct agent *agent, struct core_peer peer, const struct proto_pull_answer *answer)
 {
     struct pull *pull = find(agent, answer->token);
-    if (pull == NULL && answer->status == 0) { /* of a try that was given up: its holder keeps the bytes for nothing */
+    bool is_given_up = pull == NULL || pull->state < PULL_ASKED;
+    if (is_given_up && answer->status == 0) { /* its holder keeps the bytes for nothing */
         struct proto_message *message = say(agent, peer, PROTO_PULL_DONE);
         message->u.pull_done = (struct proto_pull_done){ answer->token, ROOST_ECANCELED };
     }
-    if (pull == NULL || pull->state < PULL_ASKED || (pull->state != PULL_ASKED && answer->status == 0)) {
+    if (is_given_up || (pull->state != PULL_ASKED && answer->status == 0)) {
         return;
     }
     struct object *object = pull->object;

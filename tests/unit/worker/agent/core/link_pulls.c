@@ -231,6 +231,8 @@ TEST(agent_link, a_holder_that_fails_in_the_middle_is_told_and_its_late_words_ar
     bench_done(&bench, bench_pull(&bench, AGENT_PULL_RECEIVE)->token, ROOST_EIO, first, NULL, 0);
     CHECK(bench_pull(&bench, AGENT_PULL_CANCEL) != NULL);
     CHECK_EQ(bench_sent(&bench, PROTO_PULL_DONE)->message.u.pull_done.token, first);
+    answer_pull(first, 0); /* nobody is asked for the next try yet */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PULL_DONE), 2);
     found(result, 1000, 0);
     uint64_t second = bench_sent(&bench, PROTO_PULL)->message.u.pull.token;
     CHECK(second != first);
