@@ -18,6 +18,7 @@ import threading
 import time
 
 import metg
+import process_tree
 
 FOLDER = os.environ["PEER_FOLDER"]
 BYTES = int(os.environ["PEER_BYTES"])
@@ -136,8 +137,10 @@ class Ray:
 
 class Dask:
     def __init__(self):
+        import dask
         from distributed import Client, LocalCluster
 
+        dask.config.set({"distributed.scheduler.worker-ttl": None})  # workers are stopped for as long as others are measured
         self.cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
         self.client = Client(self.cluster)
         self.number = 0
@@ -322,6 +325,7 @@ def answer_of(peer, case):
 
 
 def main():
+    process_tree.adopt_orphans()  # it is stopped and ended with all that it has started
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one says when it is to end
     answers, sys.stdout = os.fdopen(os.dup(1), "w", buffering=1), sys.stderr  # what libraries print is no answer
     try:

@@ -4,10 +4,11 @@
 Each peer is a process of its own (peer.py NAME, or the StarPU program) that stays up and is given one case after the other;
 Roost is `roost bench --json`. A case runs on everybody in turns, round after round, so that a neighbour who comes and goes
 slows all of them; then its medians are a row of the table, with the ratio to Roost. All processes are pinned to the same two
-cores.
+cores, and all but the one that is measured are stopped.
 
 What is not installed is a line that says so. A peer that has no such case has an empty place, and one that failed in it a
-line below the table. Ended by a signal, it ends the peers and removes its folder.
+line below the table. One that gives no answer in time is ended with all that it has started, and begins anew with the next
+case. Ended by a signal, it ends the peers and removes its folder.
 """
 
 import argparse
@@ -21,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import process_tree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # our case -> (the series of `roost bench`, unit)
@@ -47,8 +50,9 @@ CASES = {
 }
 PEERS = "starpu,ray,dask,vineyard,gnu,duckdb,polars"
 NS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
-SECONDS_MAX = 600  # for one case, or to start
+SECONDS_MAX = 600  # for one case, or to start, unless --limit says otherwise
 CLOSE_SECONDS_MAX = 60
+SETTLE_SECONDS = 0.2  # what a peer's timers had to do while it was stopped is not the case's
 COLUMN = 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -56,68 +60,107 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Peer:
     """A process that answers a line `CASE` with a line of JSON: {"ns": ...} or {"error": ...}, or {} for no such case.
 
-    Beside "ns" there may be "steps", the rows of METG's graphs, and "above": METG is above that.
+    Beside "ns" there may be "steps", the rows of METG's graphs, and "above": METG is above that. Between the cases it is
+    stopped, with all that it has started.
     """
 
-    def __init__(self, name, command, environment):
-        self.name = name
+    def __init__(self, name, command, environment, seconds_max):
+        self.name, self.command, self.environment, self.seconds_max = name, command, environment, seconds_max
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.environment,
         )
         try:
             self.hello = self.read()
+            self.stop()
         except BaseException:  # a signal while it starts: nobody else knows of it yet
             self.close(True)
             raise
 
     def read(self):
-        if not select.select([self.process.stdout], [], [], SECONDS_MAX)[0]:
-            self.process.kill()
-            return {"error": f"no answer within {SECONDS_MAX} s"}
+        if not select.select([self.process.stdout], [], [], self.seconds_max)[0]:
+            self.end()
+            return {"error": f"no answer within {self.seconds_max} s"}
         line = self.process.stdout.readline()
         return json.loads(line) if line else {"error": f"ended with status {self.process.wait()}"}
 
     def run(self, case):
         if self.process.poll() is not None:
-            return {"error": "it has ended"}
-        self.process.stdin.write(case + "\n")
-        self.process.stdin.flush()
-        return self.read()
+            self.start()
+            if "error" in self.hello:
+                return {"error": f"it did not start again: {self.hello['error']}"}
+        process_tree.go_on(self.process.pid)
+        time.sleep(SETTLE_SECONDS)
+        try:
+            self.process.stdin.write(case + "\n")
+            self.process.stdin.flush()
+            answer = self.read()
+        except BrokenPipeError:
+            answer = {"error": f"ended with status {self.process.wait()}"}
+        self.stop()
+        return answer
+
+    def stop(self):
+        if self.process.poll() is None:
+            process_tree.stop(self.process.pid)
+
+    def end(self):
+        self.stop()
+        process_tree.end_below(self.process.pid)
+        self.process.kill()
+        self.process.wait()
 
     def close(self, is_hurried):
         if self.process.poll() is None:
+            process_tree.go_on(self.process.pid)
             if is_hurried:  # it may be in the middle of a case
                 self.process.terminate()
             try:
                 self.process.stdin.close()
                 self.process.wait(CLOSE_SECONDS_MAX)
             except (subprocess.TimeoutExpired, BrokenPipeError):
-                self.process.kill()
-                self.process.wait()
+                self.end()
 
 
 class Roost:
     name = "roost"
 
-    def __init__(self, roost, size, environment):
-        self.roost, self.size, self.environment = roost, size, environment
+    def __init__(self, roost, size, environment, seconds_max):
+        self.roost, self.size, self.environment, self.seconds_max = roost, size, environment, seconds_max
 
     def run(self, case):
         series, unit = CASES[case]
         command = [self.roost, "bench", "--json", "--bytes", str(self.size), "--runs", "3", series]
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
-        for line in done.stdout.splitlines():
+        bench = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
+        )
+        try:
+            lines, errors = bench.communicate(timeout=self.seconds_max)
+        except subprocess.TimeoutExpired:
+            return {"error": f"no answer within {self.seconds_max} s"}
+        finally:
+            process_tree.end_below(bench.pid)
+            bench.kill()
+            bench.wait()
+        for line in lines.splitlines():
             found = json.loads(line)
             if found["case"] == series:  # "not pinned" is the first where there are several
                 more = {member: found[member] for member in ("steps", "above") if member in found}
                 return {"ns": found["median"] * NS[unit], **more}
-        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no such line"}
+        return {"error": errors.strip().splitlines()[-1] if errors.strip() else "no such line"}
 
     def close(self, _):
         pass
 
 
-def start_starpu(folder, environment):
+def start_starpu(folder, environment, seconds_max):
     """Compiled here, against what pkg-config finds; None with a reason when it is not there."""
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "starpu-1.3"], capture_output=True, text=True)
     if flags.returncode != 0:
@@ -128,15 +171,20 @@ def start_starpu(folder, environment):
     command += [library, f"-Wl,-rpath,{os.path.dirname(library)}", *flags.stdout.split()]
     built = subprocess.run(command, capture_output=True, text=True)
     environment = dict(environment, STARPU_HOME=folder)  # where it keeps what it found out about the machine
-    return (Peer("starpu", [program], environment), None) if built.returncode == 0 else (None, built.stderr.strip())
+    if built.returncode != 0:
+        return None, built.stderr.strip()
+    return Peer("starpu", [program], environment, seconds_max), None
 
 
-def start_peers(wanted, folder, environment):
+def start_peers(wanted, folder, environment, seconds_max):
     for name in wanted:
-        if name == "starpu":
-            peer, reason = start_starpu(folder, environment) if shutil.which("pkg-config") else (None, "no pkg-config")
+        if name == "starpu" and shutil.which("pkg-config"):
+            peer, reason = start_starpu(folder, environment, seconds_max)
+        elif name == "starpu":
+            peer, reason = None, "no pkg-config"
         else:
-            peer, reason = Peer(name, [sys.executable, os.path.join(HERE, "peer.py"), name], environment), None
+            command = [sys.executable, os.path.join(HERE, "peer.py"), name]
+            peer, reason = Peer(name, command, environment, seconds_max), None
         if peer is not None and "error" in peer.hello:
             reason = peer.hello["error"]
             peer.close(False)
@@ -185,10 +233,11 @@ class Progress:
 
 
 def run_case(case, runners, rounds, show, failures):
-    """The median of each who has the case, None of who failed in it; why is added to `failures`."""
+    """The median of each who has the case, None of who failed in it; why is added to `failures`. Who failed is left out of
+    the further rounds."""
     answers, medians = {}, {}
     for number in range(rounds):
-        for runner in runners:
+        for runner in [runner for runner in runners if runner.name not in medians]:
             show(f"{case}, round {number + 1} of {rounds}, {runner.name}")
             answer = runner.run(case)
             if "ns" in answer:
@@ -250,6 +299,7 @@ def main():
     parser.add_argument("--roost", default=shutil.which("roost"), help="the command (default: the one in PATH)")
     parser.add_argument("--bytes", type=int, default=1 << 28, help="of the large object and of the sort (default: 256 MiB)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=SECONDS_MAX, help="seconds for a case on one of them (default: 600)")
     parser.add_argument("--json", action="store_true", help="one JSON object per case and peer instead of the table")
     parser.add_argument("--peers", default=PEERS, help="which, with commas")
     parser.add_argument("cases", nargs="*", help="which cases (default: all)")
@@ -267,9 +317,12 @@ def main():
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)
     folder = tempfile.mkdtemp(prefix="roost-peers-")
+    process_tree.adopt_orphans()
     try:
         measure(options, folder)
     finally:
+        if not process_tree.end_all():
+            print("not all that was started could be ended", file=sys.stderr)
         remove(folder)
 
 
@@ -288,9 +341,9 @@ def measure(options, folder):
     made = subprocess.run([os.path.join(environment["ROOST_EXAMPLES"], "sortgen"), str(records), f"{folder}/in"])
     if made.returncode != 0:
         print("sort: no input, as sortgen failed")
-    runners, is_done = [Roost(roost, options.bytes, environment)], False
+    runners, is_done = [Roost(roost, options.bytes, environment, options.limit)], False
     try:
-        for peer in start_peers(options.peers.split(","), folder, environment):
+        for peer in start_peers(options.peers.split(","), folder, environment, options.limit):
             runners.append(peer)
         run_cases(options.cases or list(CASES), runners, options)
         is_done = True

@@ -1,7 +1,7 @@
 #!/bin/sh
 # smoke.sh ROOST: the peers' table without the peers. What is not installed is a line that says so; METG of a peer in
-# Python runs on a stand-in for Dask that does each task at once, and notices a wrong input; StarPU's program runs where
-# there is one. No figure is judged.
+# Python runs on a stand-in for Dask that does each task at once, and notices a wrong input; a peer is stopped while another
+# is measured, and begins anew when it has hung; StarPU's program runs where there is one. No figure is judged.
 set -u
 roost=${1:?usage: smoke.sh ROOST}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -16,18 +16,22 @@ export TMPDIR="$work"
 failed=0
 
 mkdir "$work/absent" "$work/stand_in"
-for module in ray distributed vineyard duckdb polars; do
+for module in ray dask distributed vineyard duckdb polars; do
     echo 'raise ImportError("absent")' >"$work/absent/$module.py"
 done
+echo 'config = type("", (), {"set": lambda of: None})' >"$work/stand_in/dask.py"
 printf '#!/bin/sh\nexit 1\n' >"$work/absent/pkg-config"
 chmod +x "$work/absent/pkg-config"
 cat >"$work/stand_in/distributed.py" <<'end'
 import os
+import subprocess
+import time
 
 
 class LocalCluster:
     def __init__(self, **options):
-        pass
+        if "DAEMONS" in os.environ:  # one of its own, whose parent has ended
+            subprocess.run(["sh", "-c", 'sleep 1000 >&- & echo $! >>"$DAEMONS"'], check=True)
 
     def close(self):
         pass
@@ -35,9 +39,13 @@ class LocalCluster:
 
 class Client(LocalCluster):
     def __init__(self, cluster):
-        self.calls = 0
+        self.calls = self.submitted = 0
 
     def submit(self, function, *arguments, pure):
+        self.submitted += 1
+        if self.submitted == 200 and os.path.exists(os.environ.get("HANG", "")):
+            os.remove(os.environ["HANG"])
+            time.sleep(1000)
         return function(*arguments)
 
     def get(self, tasks, keys, sync):
@@ -85,6 +93,29 @@ has '^dask: metg_stencil_1d: ValueError.*input [0-2] of 3 is not the output that
 has '^metg_stencil_1d +(> )?[0-9.e+]+ [a-z]+ \(1x, 15 rows\) +failed$'
 WRONG=256 PYTHONPATH="$work/stand_in" table --peers dask metg_stencil_1d # the last of the first, which nobody reads
 has '^dask: metg_stencil_1d: ValueError.*a result is not that of its task'
+
+# Of what a peer has started, told by the command that is measured in turns with it.
+cat >"$work/roost" <<'end'
+#!/bin/sh
+for daemon in $(cat "$DAEMONS"); do
+    sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$daemon/status" >>"$STATES"
+done
+exec "$ROOST" "$@"
+end
+chmod +x "$work/roost"
+export DAEMONS="$work/daemons" STATES="$work/states" ROOST="$roost"
+build=${roost%/*/*}
+export ROOST_EXAMPLES="$build/examples" METG_LIBRARY="$build/tests/bench/libbench_metg.so"
+touch "$work/hang"
+HANG="$work/hang" PYTHONPATH="$work/stand_in" table --roost "$work/roost" --limit 10 --peers dask task_async tasks_and_get
+has '^dask: task_async: no answer within 10 s$'
+has '^task_async .* failed$'
+has '^tasks_and_get .* [0-9.e+]+ [a-z]+( \([0-9.e+-]+x\))?$' # by one that was started anew
+grep -q T "$STATES" && ! grep -q '[RSD]' "$STATES" || { echo "peers_smoke: not stopped: $(cat "$STATES")"; failed=1; }
+[ "$(wc -l <"$DAEMONS")" -eq 2 ] || { echo "peers_smoke: started so often: $(wc -l <"$DAEMONS")"; failed=1; }
+for daemon in $(cat "$DAEMONS"); do
+    [ -e "/proc/$daemon" ] && { echo "peers_smoke: a daemon of a peer was left"; failed=1; }
+done
 
 if command -v pkg-config >/dev/null && pkg-config --exists starpu-1.3; then
     table --json --peers starpu metg_stencil_1d metg_no_comm

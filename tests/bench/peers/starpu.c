@@ -2,8 +2,7 @@
  *
  * Says hello, then answers each line `CASE` as peer.py does. Tasks are empty codelets, or METG's, on as many workers as
  * there are cores; dependences are its implicit ones, over one handle of 16 bytes per result. Its workers spin while
- * they have no task: they are paused between the cases, and between METG's graphs, so that they take no core from who
- * is measured next.
+ * they have no task: between METG's graphs they are paused, as the machine's peak is measured there.
  *
  * A graph of METG: a handle per task, registered before and used once in each run; inputs are read through handles, and
  * checked. Failures: a wrong input or output is an answer with that error. */
@@ -186,7 +185,7 @@ static int metg_run(void *arg, uint64_t iterations, double *seconds_out)
     return status != 0 || !metg_is_right(graph) ? -1 : 0;
 }
 
-/* Answers by itself. The workers are paused before and after. */
+/* Answers by itself. */
 static void metg(enum metg_pattern pattern)
 {
     if (pattern == METG_PATTERNS || pattern == METG_ALL_TO_ALL) { /* more buffers than a task of StarPU's usually has */
@@ -208,6 +207,7 @@ static void metg(enum metg_pattern pattern)
     double ns = 0;
     bool is_above = false;
     atomic_store(&wrong_inputs, 0);
+    starpu_pause();
     if (metg_measure(metg_run, &graph, metg_tasks(pattern, METG_WIDTH, graph.steps), METG_REPETITIONS, &ns,
                      &is_above) == 0) {
         printf("{\"ns\":%.0f,\"steps\":%u,\"above\":%s}\n", ns, graph.steps, is_above ? "true" : "false");
@@ -218,7 +218,6 @@ static void metg(enum metg_pattern pattern)
     for (size_t i = 0; i < places; i++) {
         starpu_data_unregister(graph.handles[i]);
     }
-    starpu_pause();
     free(graph.places);
     free(graph.outputs);
     free(graph.handles);
@@ -254,7 +253,6 @@ int main(void)
         starpu_variable_data_register(&handles[i], STARPU_MAIN_RAM, (uintptr_t)results[i], RESULT_BYTES);
     }
     tasks(MANY);
-    starpu_pause();
     puts("{}");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {
@@ -262,14 +260,11 @@ int main(void)
         if (strncmp(line, "metg_", 5) == 0) {
             metg(metg_pattern_find(line + 5));
         } else {
-            starpu_resume();
             double ns = run(line);
-            starpu_pause();
             ns < 0 ? puts("{}") : printf("{\"ns\":%.0f}\n", ns);
         }
         fflush(stdout);
     }
-    starpu_resume();
     for (int i = 0; i <= MANY; i++) {
         starpu_data_unregister(handles[i]);
     }
