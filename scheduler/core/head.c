@@ -307,6 +307,7 @@ static void tick(struct head *head, uint64_t timer)
     case HEAD_TIMER_TURN:
         head->turn_is_armed = false;
         work_off(head, true);
+        free_send(head); /* a copy that does not count goes before its maker is told to make it anew */
         if (line_is_empty(&head->changed)) { /* every completion has been applied */
             place_turn(head);
         }

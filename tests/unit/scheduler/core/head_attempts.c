@@ -106,6 +106,22 @@ TEST(head_tasks, an_attempt_that_a_list_does_not_name_is_made_again)
     bench_end(&bench);
 }
 
+TEST(head_tasks, bytes_that_do_not_count_are_given_up_before_their_node_is_told_to_make_them_anew)
+{
+    start(1, 4);
+    struct task_id task = submit(0, NULL, 0, 0);
+    bench_lost(&bench, 0);
+    bench_agent_again(&bench, 0);
+    bench.turns_are_held = true;
+    bench_list(&bench, 0, &(struct bench_listed){ result_id(task, 0), true, true },
+               1); /* of no attempt of the head's */
+    bench_turn(&bench);
+    CHECK_EQ(bench_attempt(&bench, task), 2);
+    CHECK(bench_was_freed(&bench, 0, result_id(task, 0)));
+    CHECK(bench_last(&bench, 0, PROTO_FREE) < bench_last(&bench, 0, PROTO_TASK));
+    bench_end(&bench);
+}
+
 TEST(head_tasks, what_may_run_on_one_node_alone_waits_for_the_next_life_of_an_agent_that_was_started_again)
 {
     start(2, 4);
