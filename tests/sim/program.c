@@ -550,7 +550,8 @@ static void driver_gives(struct client *client, struct names *names)
 {
     struct world *world = client->world;
     uint32_t to = 1 + (uint32_t)below(client, SIM_PLACES - 1);
-    if (names->count == 0 || to == client->node->place || client->node->neighbours[to].node == 0) {
+    bool may_be_gone = client->is_void; /* its node was declared dead: the head has freed what it holds */
+    if (names->count == 0 || may_be_gone || to == client->node->place || client->node->neighbours[to].node == 0) {
         return;
     }
     uint32_t which = (uint32_t)below(client, names->count);

@@ -255,6 +255,29 @@ static bool ask_for_result(struct agent *agent, struct task *task, struct object
     return true;
 }
 
+static void take_over_result(struct agent *agent, struct task *task, uint32_t i, struct object *object)
+{
+    object->producer = task;
+    object->index = i;
+    task->results[i] = object;
+    task->results_left++;
+    if (task->state != TASK_DONE) {
+        object_name(agent, object, &object->uses);
+    }
+}
+
+/* Its record had gone, and somebody has named it here since then: what became of it is known. */
+static void find_results(struct agent *agent, struct task *task)
+{
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        struct object *object = task->results[i] != NULL ? NULL : object_find(agent, result_id(task->id, i));
+        bool is_open = object == NULL || object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
+        if (!is_open && object->producer == NULL && object->is_public) {
+            take_over_result(agent, task, i, object);
+        }
+    }
+}
+
 /* A later attempt of the parent makes the same call again: it holds what the first one made, and what of that is gone
  * is made once more. */
 static void submit_again(struct agent *agent, struct task *task, struct scope *scope)
@@ -262,6 +285,7 @@ static void submit_again(struct agent *agent, struct task *task, struct scope *s
     if ((task->spec->flags & SPEC_UNHELD) != 0) {
         return;
     }
+    find_results(agent, task);
     bool is_gone = task->results_left < task->spec->returns, asks_head = is_gone && task->state == TASK_AWAY;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
@@ -329,11 +353,7 @@ static bool take_over_results(struct agent *agent, struct task *task, struct sco
         if (object->producer != NULL || !object->is_public || object->whole != NULL) {
             return false;
         }
-        object->producer = task;
-        object_name(agent, object, &object->uses);
-        task->results[i] = object;
-        object->index = i;
-        task->results_left++;
+        take_over_result(agent, task, i, object);
         if ((task->spec->flags & SPEC_UNHELD) == 0) {
             scope_hold(agent, scope, object);
         }

@@ -330,17 +330,21 @@ TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_awa
 
 /* The second attempt of a task whose first one made the call and gave its result away: the head may have freed it, and
  * what it names, which lies elsewhere, if there is any. */
-static struct bench_task try_again_what_called(const struct object_id *named, struct spec_draft *call_out,
-                                               struct object_id *result_out)
+static struct bench_task try_again_what_called(uint32_t returns, const struct object_id *named,
+                                               struct spec_draft *call_out, struct object_id *result_out)
 {
     bench_start(&bench, ROOST_MIB(1), 2);
     struct core_client driver = bench_driver(&bench);
     bench_head_comes(&bench);
     bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "parent", .returns = 1, .max_retries = 3 });
     struct bench_task parent = bench_take(&bench);
-    *call_out = (struct spec_draft){ .function = "child", .parent = parent.id, .call = 1, .returns = 1 };
+    *call_out = (struct spec_draft){ .function = "child", .parent = parent.id, .call = 1, .returns = returns };
     struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, call_out), 0);
     struct bench_task child = bench_take(&bench);
+    for (uint32_t i = 1; i < returns; i++) {
+        bench_result(&bench, &child, i, 10);
+        give_away(result_id(child.id, i));
+    }
     if (named != NULL) {
         give_result_naming(&child, *named);
         found(*named, 50, 0);
@@ -363,7 +367,7 @@ TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made
 {
     struct spec_draft call;
     struct object_id result;
-    struct bench_task parent = try_again_what_called(NULL, &call, &result);
+    struct bench_task parent = try_again_what_called(1, NULL, &call, &result);
     bench_submit(&bench, parent.client, parent.task.run, &call);
     const struct proto_publish *publish = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
     CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3); /* pending, made, and now */
@@ -377,7 +381,7 @@ TEST(agent_link, a_result_whose_call_is_made_again_is_made_known_again_also_afte
 {
     struct spec_draft call;
     struct object_id result;
-    struct bench_task parent = try_again_what_called(NULL, &call, &result);
+    struct bench_task parent = try_again_what_called(1, NULL, &call, &result);
     roost_ref ref = object_ref(result);
     uint32_t before = bench.head_mark;
     bench_put(&bench, parent.client, 10, &ref, 1); /* it is in another ring than the call, and is read first */
@@ -397,7 +401,7 @@ TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_els
 {
     struct spec_draft call;
     struct object_id result, elsewhere = { 5, 6 };
-    struct bench_task parent = try_again_what_called(&elsewhere, &call, &result);
+    struct bench_task parent = try_again_what_called(1, &elsewhere, &call, &result);
     size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
     uint32_t before = bench.head_mark;
     struct task_id id = bench_submit(&bench, parent.client, parent.task.run, &call);
@@ -409,6 +413,23 @@ TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_els
     CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1);
     names(PROTO_FREE, result); /* it is being made once more, and these bytes do not count */
     CHECK_EQ(bench_find(&bench, result)->op, AGENT_ENTRY_EVICT);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, a_result_whose_record_had_gone_and_that_others_name_since_then_is_that_of_the_call_made_again)
+{
+    struct spec_draft call;
+    struct object_id result;
+    struct bench_task parent = try_again_what_called(2, NULL, &call, &result);
+    names(PROTO_FREE, result);
+    CHECK(bench_find(&bench, result) == NULL);
+    struct core_client other = bench_driver(&bench);
+    bench_wait(&bench, other, 0, WIRE_WAIT_FETCH, 1, &result, 1);
+    bench_drain(&bench);
+    found(result, 50, 0); /* another attempt of the caller has made it on another node */
+    bench_submit(&bench, parent.client, parent.task.run, &call);
+    struct agent_counts counts = agent_counts(bench.agent);
+    CHECK_EQ(counts.tasks_ready + counts.tasks_running, 1); /* the parent: nothing is made once more */
     bench_end(&bench, false);
 }
 
