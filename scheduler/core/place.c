@@ -286,6 +286,12 @@ static bool gathers(const struct task *task)
     return any;
 }
 
+/* What lies there and does not count goes first, in a turn. */
+static bool may_send_before_turn(const struct head *head, uint32_t node)
+{
+    return !member_at(head, node)->frees_copies;
+}
+
 /* It goes where its inputs are being made, in the place of one that makes them: so of a chain the head hears at the ends
  * only, and a node has no more to do at once than before. Not one that may run only once: it may have run there when the
  * node dies, and nobody here could know. */
@@ -297,7 +303,7 @@ static bool follow(struct head *head, struct task *task)
     struct task *leader = leader_of(task);
     const struct spec spec = kept_spec_header(task->spec);
     bool may = leader != NULL && (spec.flags & SPEC_SPREAD) == 0 && spec.max_retries != 0;
-    if (!may || !others_are_near(task, leader->node)) {
+    if (!may || !may_send_before_turn(head, leader->node) || !others_are_near(task, leader->node)) {
         return false;
     }
     struct placement_request request = wish_of(head, task);
@@ -529,7 +535,8 @@ void place_early(struct head *head, struct task *task)
     }
     struct placement_request request = place_request(head, task);
     struct placement_choice choice;
-    if (placement_choose_early(head->placement, &request, &choice) == 0 && choice.verdict == PLACEMENT_CHOSEN) {
+    if (placement_choose_early(head->placement, &request, &choice) == 0 && choice.verdict == PLACEMENT_CHOSEN &&
+        may_send_before_turn(head, choice.node)) {
         placement_assign_early(head->placement, &request, choice.node, &task->booking);
         send_task(head, task, choice.node, TASK_EARLY);
         bring_followers(head, task);

@@ -335,7 +335,10 @@ static void on_head_batch_end(void *arg, struct peer *peer, uint32_t batch, uint
     (void)peer;
     if (batch != 0) {
         marks_forget_before(&network->head_marks, seen);
+        return;
     }
+    struct core_event event = { .kind = CORE_MESSAGE, .u.message = { .seen = marks_at(&network->head_marks, seen) } };
+    to_core(network, &event);
 }
 
 static void on_head_lost(void *arg, struct peer *peer, int status, const char *text)

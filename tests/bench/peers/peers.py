@@ -57,12 +57,22 @@ COLUMN = 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def end_tree(process):
+    if process.poll() is None:
+        process_tree.stop(process.pid)
+        process_tree.end_below(process.pid)
+        process.kill()
+        process.wait()
+
+
 class Peer:
     """A process that answers a line `CASE` with a line of JSON: {"ns": ...} or {"error": ...}, or {} for no such case.
 
     Beside "ns" there may be "steps", the rows of METG's graphs, and "above": METG is above that. Between the cases it is
     stopped, with all that it has started.
     """
+
+    everybody = []  # that was started
 
     def __init__(self, name, command, environment, seconds_max):
         self.name, self.command, self.environment, self.seconds_max = name, command, environment, seconds_max
@@ -77,6 +87,7 @@ class Peer:
             text=True,
             env=self.environment,
         )
+        Peer.everybody.append(self.process)
         try:
             self.hello = self.read()
             self.stop()
@@ -86,10 +97,16 @@ class Peer:
 
     def read(self):
         if not select.select([self.process.stdout], [], [], self.seconds_max)[0]:
-            self.end()
+            end_tree(self.process)
             return {"error": f"no answer within {self.seconds_max} s"}
         line = self.process.stdout.readline()
-        return json.loads(line) if line else {"error": f"ended with status {self.process.wait()}"}
+        return json.loads(line) if line else self.has_ended()
+
+    def has_ended(self):
+        """By itself: what it had started is below nobody but us now."""
+        status = self.process.wait()
+        process_tree.end_below(os.getpid(), [peer.pid for peer in Peer.everybody if peer.poll() is None])
+        return {"error": f"ended with status {status}"}
 
     def run(self, case):
         if self.process.poll() is not None:
@@ -103,19 +120,13 @@ class Peer:
             self.process.stdin.flush()
             answer = self.read()
         except BrokenPipeError:
-            answer = {"error": f"ended with status {self.process.wait()}"}
+            answer = self.has_ended()
         self.stop()
         return answer
 
     def stop(self):
         if self.process.poll() is None:
             process_tree.stop(self.process.pid)
-
-    def end(self):
-        self.stop()
-        process_tree.end_below(self.process.pid)
-        self.process.kill()
-        self.process.wait()
 
     def close(self, is_hurried):
         if self.process.poll() is None:
@@ -126,7 +137,7 @@ class Peer:
                 self.process.stdin.close()
                 self.process.wait(CLOSE_SECONDS_MAX)
             except (subprocess.TimeoutExpired, BrokenPipeError):
-                self.end()
+                end_tree(self.process)
 
 
 class Roost:
@@ -146,9 +157,7 @@ class Roost:
         except subprocess.TimeoutExpired:
             return {"error": f"no answer within {self.seconds_max} s"}
         finally:
-            process_tree.end_below(bench.pid)
-            bench.kill()
-            bench.wait()
+            end_tree(bench)
         for line in lines.splitlines():
             found = json.loads(line)
             if found["case"] == series:  # "not pinned" is the first where there are several

@@ -32,12 +32,13 @@ def _parents():
     return parents
 
 
-def _below(root):
+def _below(root, spared=()):
+    """All of them, but for the trees of those to be spared."""
     parents = _parents()
     found, new = set(), {root}
     while new:
         found |= new
-        new = {process for process, parent in parents.items() if parent in new} - found
+        new = {process for process, parent in parents.items() if parent in new and process not in spared} - found
     return (found & parents.keys()) - {root}
 
 
@@ -49,10 +50,10 @@ def _send(processes, number):
             pass
 
 
-def _stop_below(root):
+def _stop_below(root, spared=()):
     """Until there is none that was started meanwhile."""
     stopped = set()
-    while new := _below(root) - stopped:
+    while new := _below(root, spared) - stopped:
         _send(new, signal.SIGSTOP)
         stopped |= new
     return stopped
@@ -67,10 +68,10 @@ def go_on(root):
     _send(_below(root) | {root}, signal.SIGCONT)
 
 
-def end_below(root):
-    """What it has started is killed, all at once. False: something is still there."""
+def end_below(root, spared=()):
+    """What it has started is killed, all at once, but for the trees of those to be spared. False: something is still there."""
     deadline = time.monotonic() + END_SECONDS_MAX
-    while processes := _stop_below(root):
+    while processes := _stop_below(root, spared):
         _send(processes, signal.SIGKILL)
         if time.monotonic() > deadline:
             return False

@@ -85,13 +85,11 @@ struct object {
     roost_ref part_ref;
     struct list_node parts; /* of a whole: its parts; of a part: its place among them */
 
-    uint32_t drain;           /* UNKNOWN: the turn in which it was asked for */
-    struct list_node unknown; /* agent.unknown while UNKNOWN and not public */
-    struct list_node
-        unnamed;           /* agent.unnamed from the moment nothing names it until the step's end; then agent.unheard,
-                                 * of what has failed, until the head knows */
-    struct list_node told; /* agent.holds or agent.drops: the head is to be told */
-    struct list_node idle; /* agent.idle: evictable, the longest unused first */
+    uint32_t drain;             /* UNKNOWN: the turn in which it was asked for */
+    struct list_node unknown;   /* agent.unknown while UNKNOWN and not public */
+    struct list_node unnamed;   /* agent.unnamed from the moment nothing names it until the step's end; agent.unheard */
+    struct list_node told;      /* agent.holds or agent.drops: the head is to be told */
+    struct list_node idle;      /* agent.idle: evictable, the longest unused first */
     struct list_node consumers; /* struct input.consumer: tasks that wait for the value */
     struct list_node waits;     /* struct wait_ref.of_object */
     struct task *producer;      /* whose result it is, while that record lives */
@@ -716,6 +714,8 @@ struct proto_content link_content(const struct object *object);
 struct proto_bytes link_spec_bytes(const struct task *task);
 /* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */
 void link_listed(struct agent *agent, struct object *object);
+/* The message said last makes the object known, `located` with its bytes here. */
+void link_note_said(const struct agent *agent, struct object *object, bool located);
 /* The same by the message said last, which makes the object known, `located` with its bytes here: a FREE that has not
  * seen it is void. */
 void link_noted(struct agent *agent, struct object *object, bool located);
@@ -785,8 +785,10 @@ struct agent {
     uint64_t armed_ns;            /* what the timer of deadlines is armed for */
     struct dying dying;
     struct id_map objects_by_id, leases, tasks_by_id, attempts_by_run, clients_by_key;
-    struct list_node objects, unknown, unnamed, unheard, holds, drops, idle, failing, leaving, finished, members, pulls,
-        serves, clients, tasks, ready, jobs, room_requests;
+    struct list_node
+        unheard; /* by struct object.unnamed: failures that nobody here names and the head does not know yet */
+    struct list_node objects, unknown, unnamed, holds, drops, idle, failing, leaving, finished, members, pulls, serves,
+        clients, tasks, ready, jobs, room_requests;
     uint32_t drain;              /* turns so far in which every ring was read */
     int64_t cpus_free;           /* hundredths; below zero when woken attempts wait for nobody */
     uint32_t blocked_hundredths; /* CPUs that attempts of the head's have given back */

@@ -122,7 +122,7 @@ void link_listed(struct agent *agent, struct object *object)
     }
 }
 
-static void note_said(const struct agent *agent, struct object *object, bool located)
+void link_note_said(const struct agent *agent, struct object *object, bool located)
 {
     object->said = agent->said_mark;
     object->is_said_here = located;
@@ -131,7 +131,7 @@ static void note_said(const struct agent *agent, struct object *object, bool loc
 /* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. */
 void link_noted(struct agent *agent, struct object *object, bool located)
 {
-    note_said(agent, object, located);
+    link_note_said(agent, object, located);
     link_listed(agent, object);
 }
 
@@ -145,10 +145,18 @@ static void say_all_of(struct agent *agent, struct object *object)
     }
 }
 
+/* It will have a value by this node's own doing. */
+static bool is_being_made_here(const struct object *object)
+{
+    const struct task *producer = object->producer;
+    return object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY &&
+           producer->state != TASK_DONE;
+}
+
 /* Not known to the head; or, `anew`, perhaps not any more. */
 static bool is_to_be_said(const struct object *object, bool anew)
 {
-    bool is_ours = object->state == OBJECT_HERE || object->state == OBJECT_PENDING;
+    bool is_ours = object->state == OBJECT_HERE || is_being_made_here(object);
     return !object->is_public || (anew && link_may_be_freed(object) && is_ours && !object->says_nothing);
 }
 
@@ -292,7 +300,7 @@ void link_location(struct agent *agent, struct object *object, bool added)
     struct proto_message *message = link_say(agent, PROTO_LOCATIONS);
     message->u.locations = (struct proto_locations){ item, 1 };
     if (added) {
-        note_said(agent, object, true);
+        link_note_said(agent, object, true);
         object->is_refused = false;
     }
 }
@@ -484,7 +492,7 @@ void link_complete(struct agent *agent, struct task *task, uint64_t duration_ns,
     struct proto_message *message = link_say(agent, PROTO_COMPLETE);
     for (uint32_t i = 0; i < returns; i++) {
         if (items[i].located) {
-            note_said(agent, task->results[i], true);
+            link_note_said(agent, task->results[i], true);
         }
     }
     message->u.complete = (struct proto_complete){ .task = task->id,

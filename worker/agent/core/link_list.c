@@ -79,7 +79,9 @@ static void list_objects(struct agent *agent)
         for (size_t i = 0; i < part; i++) {
             bool makes_known = copy[i].stored || !task_id_is_none(copy[i].task); /* else the answer may be GONE */
             struct object *object = object_find(agent, copy[i].object);
-            object->said = makes_known ? agent->said_mark : object->said;
+            if (makes_known) {
+                link_note_said(agent, object, copy[i].stored);
+            }
         }
     }
     free(items);

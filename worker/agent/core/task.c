@@ -195,17 +195,28 @@ static bool is_forgotten(const struct task *task)
     return false;
 }
 
-/* The head has freed all that it would return while it was made here: it knows of none of that any more. */
-static bool is_unknown_to_head(const struct task *task)
+/* What the head has freed while it was made here, and nobody here holds: no word on it will come. */
+static void forget_unknown_results(struct agent *agent, struct task *task)
 {
-    bool has_results = false;
+    bool is_settled = true, has_forgotten = false;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
-        if (task->results[i] != NULL && task->results[i]->is_public) {
-            return false;
+        struct object *result = task->results[i];
+        if (result == NULL || result->state != OBJECT_PENDING) {
+            continue;
         }
-        has_results = has_results || task->results[i] != NULL;
+        if (result->is_public) {
+            is_settled = false;
+            continue;
+        }
+        has_forgotten = true;
+        task_forget_result(agent, task, result);
+        result->producer = NULL;
+        object_unname(agent, result, &result->uses);
+        object_fail(agent, result, ROOST_EFREED);
     }
-    return has_results;
+    if (has_forgotten && is_settled) {
+        task_done(agent, task);
+    }
 }
 
 /* It is not made here any more: for those here who wait for what it makes, and have not asked, the head is asked. */
@@ -230,8 +241,8 @@ void task_give_up(struct agent *agent, struct task *task)
             task_cancel(agent, task);
         } else if (is_forgotten(task)) {
             task_submit_anew(agent, task);
-        } else if (is_unknown_to_head(task)) { /* and nobody here wants it */
-            task_cancel(agent, task);
+        } else {
+            forget_unknown_results(agent, task);
         }
         return;
     }

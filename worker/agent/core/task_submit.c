@@ -247,10 +247,10 @@ static bool ask_for_result(struct agent *agent, struct task *task, struct object
     if (task->state != TASK_DONE || !is_here) {
         return false;
     }
-    if (result->is_copy && result->pins == 0) {
+    if (result->is_copy && result->pins == 0 && agent->head_is_up) {
         object_evict(agent, result);
     } else {
-        link_want(agent, result); /* the answer settles the call */
+        link_location(agent, result, true); /* they go before the call is made anew, if they do not count */
     }
     return true;
 }

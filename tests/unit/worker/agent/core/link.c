@@ -112,16 +112,6 @@ TEST(agent_link, a_name_that_the_head_does_not_know_either_is_freed)
     bench_end(&bench, true);
 }
 
-/* A call of one result that leaves for another node; nobody here holds the result any more. */
-static struct task_id leave_unheld(struct core_client driver)
-{
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY, .call = 1 };
-    struct task_id id = bench_submit(&bench, driver, 0, &draft);
-    CHECK(bench_sent(&bench, PROTO_SUBMIT) != NULL);
-    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
-    return id;
-}
-
 TEST(agent_link, what_was_to_be_dropped_when_a_session_ended_is_left_out_of_the_next_list_and_not_dropped_before_it)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -150,43 +140,6 @@ TEST(agent_link, a_name_that_is_gone_and_was_said_once_more_meanwhile_is_dropped
     bench_tick(&bench);
     CHECK_EQ(bench_sent_count(&bench, PROTO_DROP), 2);
     bench_end(&bench, false);
-}
-
-TEST(agent_link, a_call_that_the_head_placed_at_its_home_ends_with_its_job)
-{
-    bench_start(&bench, ROOST_MIB(1), 1);
-    struct core_client driver = bench_driver(&bench);
-    bench_head_comes(&bench);
-    struct task_id id = leave_unheld(driver);
-    bench_tick(&bench);
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY, .call = 1 };
-    draft.job = bench.job;
-    draft.parent = task_id_from(job_id_key(bench.job));
-    draft.cpus_hundredths = 100;
-    size_t spec_bytes;
-    CHECK_EQ(spec_measure(&draft, &spec_bytes), 0);
-    CHECK(spec_bytes <= sizeof placed);
-    spec_write(&draft, placed, spec_bytes);
-    struct proto_message task = { .kind = PROTO_TASK,
-                                  .u.task = { .task = id, .attempt = 1, .spec = { placed, spec_bytes } } };
-    bench_message(&bench, head, &task);
-    struct bench_task attempt = bench_take(&bench);
-    CHECK(task_id_eq(attempt.id, id));
-    names(PROTO_FREE, result_id(id, 0));
-    bench_gone(&bench, driver, 0);
-    bench_gone(&bench, attempt.client, 9);
-    CHECK_EQ(bench_sent(&bench, PROTO_COMPLETE)->message.u.complete.died, true);
-    bench_end(&bench, true);
-}
-
-/* The node gives the name of a result to another one, which makes it public. */
-static void give_away(struct object_id id)
-{
-    _Alignas(8) unsigned char bytes[sizeof(struct agent_names) + sizeof id];
-    struct agent_names *given = (struct agent_names *)(void *)bytes;
-    *given = (struct agent_names){ .peer = { BENCH_OTHER, 1 }, .count = 1 };
-    given->ids[0] = id;
-    bench_done(&bench, agent_token(AGENT_TOKEN_NAMES, 0), 0, 0, given, sizeof bytes);
 }
 
 TEST(agent_link, a_failure_that_has_no_bytes_is_said_again_with_every_list)
@@ -290,25 +243,6 @@ TEST(agent_link, bytes_that_the_head_has_freed_are_told_to_it_when_a_task_names_
     bench_end(&bench, false);
 }
 
-/* The first result, which names `inner`. */
-static void give_result_naming(const struct bench_task *task, struct object_id inner)
-{
-    roost_ref ref = object_ref(inner);
-    struct object_id id = result_id(task->id, 0);
-    _Alignas(8) unsigned char bytes[sizeof(struct wire_refs) + sizeof ref];
-    struct wire_refs *told = (struct wire_refs *)(void *)bytes;
-    *told = (struct wire_refs){ .head = { WIRE_REFS, sizeof bytes, 0 }, .container = id, .count = 1 };
-    memcpy(told->refs, &ref, sizeof ref);
-    bench_entry(&bench, task->client, &told->head);
-    struct wire_place place;
-    CHECK_EQ(bench_room(&bench, task->client, task->task.run, WIRE_ROOM_OBJECT, wire_object_bytes(10, 0, 1), &place),
-             0);
-    struct wire_result result = { .head = { WIRE_RESULT, sizeof result, 0 },
-                                  .run = task->task.run,
-                                  .object = { .id = id, .place = place, .size = 10, .refs = 1 } };
-    bench_entry(&bench, task->client, &result.head);
-}
-
 TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_away_is_in_the_list)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
@@ -325,111 +259,6 @@ TEST(agent_link, what_a_public_result_names_that_was_made_while_the_head_was_awa
     bench_head_comes(&bench);
     CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, result));
     CHECK(bench_sent_names(&bench, PROTO_LIST_OBJECTS, inner));
-    bench_end(&bench, false);
-}
-
-/* The second attempt of a task whose first one made the call and gave its result away: the head may have freed it, and
- * what it names, which lies elsewhere, if there is any. */
-static struct bench_task try_again_what_called(uint32_t returns, const struct object_id *named,
-                                               struct spec_draft *call_out, struct object_id *result_out)
-{
-    bench_start(&bench, ROOST_MIB(1), 2);
-    struct core_client driver = bench_driver(&bench);
-    bench_head_comes(&bench);
-    bench_submit(&bench, driver, 0, &(struct spec_draft){ .function = "parent", .returns = 1, .max_retries = 3 });
-    struct bench_task parent = bench_take(&bench);
-    *call_out = (struct spec_draft){ .function = "child", .parent = parent.id, .call = 1, .returns = returns };
-    struct object_id result = result_id(bench_submit(&bench, parent.client, parent.task.run, call_out), 0);
-    struct bench_task child = bench_take(&bench);
-    for (uint32_t i = 1; i < returns; i++) {
-        bench_result(&bench, &child, i, 10);
-        give_away(result_id(child.id, i));
-    }
-    if (named != NULL) {
-        give_result_naming(&child, *named);
-        found(*named, 50, 0);
-    } else {
-        bench_result(&bench, &child, 0, 100);
-    }
-    give_away(result);
-    bench_complete(&bench, &child, 0, "");
-    bench_names(&bench, parent.client, WIRE_FREE, parent.task.run, result);
-    bench_gone(&bench, parent.client, 9);
-    struct proto_message dead = { .kind = PROTO_DEAD, .u.dead = { BENCH_OTHER, 1 } };
-    bench_message(&bench, head, &dead);
-    bench_tick(&bench);
-    CHECK(bench_sent_names(&bench, PROTO_DROP, result));
-    *result_out = result;
-    return bench_take(&bench);
-}
-
-TEST(agent_link, a_result_that_a_later_attempt_of_its_caller_names_again_is_made_known_again)
-{
-    struct spec_draft call;
-    struct object_id result;
-    struct bench_task parent = try_again_what_called(1, NULL, &call, &result);
-    bench_submit(&bench, parent.client, parent.task.run, &call);
-    const struct proto_publish *publish = &bench_sent(&bench, PROTO_PUBLISH)->message.u.publish;
-    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3); /* pending, made, and now */
-    CHECK(object_id_eq(publish->object, result) && publish->state == PROTO_SEALED && publish->located);
-    names(PROTO_FREE, result); /* of what the head knew before */
-    CHECK(bench_find(&bench, result) != NULL);
-    bench_end(&bench, false);
-}
-
-TEST(agent_link, a_result_whose_call_is_made_again_is_made_known_again_also_after_what_names_it)
-{
-    struct spec_draft call;
-    struct object_id result;
-    struct bench_task parent = try_again_what_called(1, NULL, &call, &result);
-    roost_ref ref = object_ref(result);
-    uint32_t before = bench.head_mark;
-    bench_put(&bench, parent.client, 10, &ref, 1); /* it is in another ring than the call, and is read first */
-    CHECK(bench_sent_names(&bench, PROTO_HOLD, result));
-    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 2);
-    bench_submit(&bench, parent.client, parent.task.run, &call);
-    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), 3);
-    CHECK(object_id_eq(bench_sent(&bench, PROTO_PUBLISH)->message.u.publish.object, result));
-    bench.head_mark = before;
-    names(PROTO_GONE, result); /* the answer to the HOLD: it has not seen that it is known once more, and here */
-    CHECK(bench_find(&bench, result) != NULL);
-    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 0);
-    bench_end(&bench, false);
-}
-
-TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_elsewhere_is_for_the_head_to_judge)
-{
-    struct spec_draft call;
-    struct object_id result, elsewhere = { 5, 6 };
-    struct bench_task parent = try_again_what_called(1, &elsewhere, &call, &result);
-    size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
-    uint32_t before = bench.head_mark;
-    struct task_id id = bench_submit(&bench, parent.client, parent.task.run, &call);
-    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published); /* the head may have freed what it would contain */
-    CHECK(task_id_eq(bench_sent(&bench, PROTO_SUBMIT)->message.u.submit.task, id));
-    CHECK(bench_sent_names(&bench, PROTO_WANT, result)); /* so that the answer settles the call */
-    bench.head_mark = before;
-    names(PROTO_FREE, result); /* of what it was */
-    CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1);
-    names(PROTO_FREE, result); /* it is being made once more, and these bytes do not count */
-    CHECK_EQ(bench_find(&bench, result)->op, AGENT_ENTRY_EVICT);
-    bench_end(&bench, false);
-}
-
-TEST(agent_link, a_result_whose_record_had_gone_and_that_others_name_since_then_is_that_of_the_call_made_again)
-{
-    struct spec_draft call;
-    struct object_id result;
-    struct bench_task parent = try_again_what_called(2, NULL, &call, &result);
-    names(PROTO_FREE, result);
-    CHECK(bench_find(&bench, result) == NULL);
-    struct core_client other = bench_driver(&bench);
-    bench_wait(&bench, other, 0, WIRE_WAIT_FETCH, 1, &result, 1);
-    bench_drain(&bench);
-    found(result, 50, 0); /* another attempt of the caller has made it on another node */
-    bench_submit(&bench, parent.client, parent.task.run, &call);
-    struct agent_counts counts = agent_counts(bench.agent);
-    CHECK_EQ(counts.tasks_ready + counts.tasks_running, 1); /* the parent: nothing is made once more */
     bench_end(&bench, false);
 }
 

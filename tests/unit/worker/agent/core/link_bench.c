@@ -103,3 +103,39 @@ void hand_back(struct task_id task, enum proto_handback_reason reason)
     struct proto_message back = { .kind = PROTO_HANDBACK, .u.handback = { .task = task, .reason = reason } };
     bench_message(&bench, head, &back);
 }
+
+struct task_id leave_unheld(struct core_client driver)
+{
+    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY, .call = 1 };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    CHECK(bench_sent(&bench, PROTO_SUBMIT) != NULL);
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 0));
+    return id;
+}
+
+void give_away(struct object_id id)
+{
+    _Alignas(8) unsigned char bytes[sizeof(struct agent_names) + sizeof id];
+    struct agent_names *given = (struct agent_names *)(void *)bytes;
+    *given = (struct agent_names){ .peer = { BENCH_OTHER, 1 }, .count = 1 };
+    given->ids[0] = id;
+    bench_done(&bench, agent_token(AGENT_TOKEN_NAMES, 0), 0, 0, given, sizeof bytes);
+}
+
+void give_result_naming(const struct bench_task *task, struct object_id inner)
+{
+    roost_ref ref = object_ref(inner);
+    struct object_id id = result_id(task->id, 0);
+    _Alignas(8) unsigned char bytes[sizeof(struct wire_refs) + sizeof ref];
+    struct wire_refs *told = (struct wire_refs *)(void *)bytes;
+    *told = (struct wire_refs){ .head = { WIRE_REFS, sizeof bytes, 0 }, .container = id, .count = 1 };
+    memcpy(told->refs, &ref, sizeof ref);
+    bench_entry(&bench, task->client, &told->head);
+    struct wire_place place;
+    CHECK_EQ(bench_room(&bench, task->client, task->task.run, WIRE_ROOM_OBJECT, wire_object_bytes(10, 0, 1), &place),
+             0);
+    struct wire_result result = { .head = { WIRE_RESULT, sizeof result, 0 },
+                                  .run = task->task.run,
+                                  .object = { .id = id, .place = place, .size = 10, .refs = 1 } };
+    bench_entry(&bench, task->client, &result.head);
+}

@@ -26,5 +26,11 @@ void give_argument(uint64_t size);
 struct task_id place_attempt(struct object_id argument, uint64_t size, uint32_t attempt);
 /* The first one. */
 struct task_id place(struct object_id argument, uint64_t size);
+/* A call of one result that leaves for another node; nobody here holds the result any more. */
+struct task_id leave_unheld(struct core_client driver);
+/* The node gives the name of a result to another one, which makes it public. */
+void give_away(struct object_id id);
+/* The first result, which names `inner`. */
+void give_result_naming(const struct bench_task *task, struct object_id inner);
 
 #endif
