@@ -181,8 +181,9 @@ static void home_is_done(struct head *head, struct object *object)
 
 static void learn(struct head *head, struct member *member, struct object *object, const struct proto_publish *publish)
 {
+    bool is_anew = object->state == OBJECT_LOST && publish->located && publish->content.version != object->version;
     bool is_open = head_object_is_open(object);
-    if (publish->state == PROTO_SEALED && is_open) {
+    if (publish->state == PROTO_SEALED && (is_open || is_anew)) { /* anew: another attempt of its caller had it made */
         publish_contained(head, member, object, &publish->contained);
         head_object_seal(head, object, &publish->content);
         if (publish->has_value) {

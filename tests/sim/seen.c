@@ -2,8 +2,8 @@
  *
  * Owns what the first reader saw, until the object is gone.
  *
- * Failures: other names than those -> the world fails, unless the object was rebuilt and nothing was left to tell it
- *           by, or who saw them died before the head had heard of what it saw.
+ * Failures: other names than those -> the world fails, unless the object was made again after its last copy was lost, or
+ *           who saw them died before the head had heard of what it saw.
  */
 #include "tests/sim/seen.h"
 #include "common/contract.h"
@@ -31,11 +31,10 @@ void seen_fini(struct seen *seen)
 
 void seen_forget(struct seen *seen, struct object_id id) { free(id_map_remove(&seen->contents, object_id_key(id))); }
 
-/* A rebuilt object is told from the one before by what the head has kept of that (lifetime.md, versions). Head and last
- * holder lost together leave nothing to tell it by: then it may be another one, but never are there two. */
+/* What an attempt puts has other ids than what the one before had put, and so an object that is made again after all its
+ * copies were lost may name others: but never are there two. */
 static bool may_be_another(struct world *world, struct object_id id, const struct contents *before)
 {
-    const uint32_t both = WOUND_HEAD_LOST | WOUND_NODE_LOST;
     if (before->alone.node != 0 && !head_view_lives(head_host_core(world), before->alone)) {
         return true;
     }
@@ -45,7 +44,7 @@ static bool may_be_another(struct world *world, struct object_id id, const struc
             is_anywhere = is_anywhere || store_names(world, world->nodes[place], id, before->refs, before->count);
         }
     }
-    return (world->wounds & both) == both && !is_anywhere;
+    return (world->wounds & WOUND_NODE_LOST) != 0 && !is_anywhere;
 }
 
 void seen_note(struct world *world, struct seen *seen, struct object_id id, const void *refs, uint32_t count,

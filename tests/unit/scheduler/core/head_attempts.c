@@ -307,6 +307,26 @@ TEST(head_tasks, a_result_that_is_made_again_as_it_was_is_that_result)
     bench_end(&bench);
 }
 
+TEST(head_tasks, a_lost_result_that_another_node_has_made_under_a_lease_is_that_result)
+{
+    start(3, 4);
+    struct bench_call call = { .returns = 1, .node = bench.agents[1].id };
+    struct task_id task = bench_submit(&bench, 0, &call);
+    struct object_id result = result_id(task, 0);
+    bench_complete(&bench, 1, task, 1, 1, 100);
+    bench_location(&bench, 1, result, 100, false);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
+    struct proto_message publish = { .kind = PROTO_PUBLISH,
+                                     .u.publish = { .object = result,
+                                                    .state = PROTO_SEALED,
+                                                    .content = { .size = 100, .version = 7 },
+                                                    .located = true } };
+    bench_say(&bench, 2, &publish); /* the next attempt of its caller runs there */
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_SEALED);
+    CHECK(!bench_was_freed(&bench, 2, result));
+    bench_end(&bench);
+}
+
 TEST(head_tasks, a_result_that_is_made_again_and_differs_has_failed)
 {
     enum proto_object_state state;
