@@ -314,6 +314,18 @@ static void results_become_public(struct agent *agent, struct task *task)
     }
 }
 
+/* It begins, as the head's, with what lies here of an earlier making: the head says of each whether it counts, also when
+ * this attempt never completes. */
+static void results_are_known_to_lie_here(struct agent *agent, struct task *task)
+{
+    results_become_public(agent, task);
+    for (uint32_t i = 0; i < task->spec->returns; i++) {
+        if (task->results[i] != NULL && task->results[i]->state == OBJECT_HERE && !task->results[i]->says_nothing) {
+            link_location(agent, task->results[i], true);
+        }
+    }
+}
+
 /* The call is known here: an attempt that is over made it, another has made it again, elsewhere, and the head has
  * placed it here. What runs goes on as the head's; what is done is said. False: it is to begin, as the head's. */
 static bool adopt(struct agent *agent, struct task *task, const struct proto_task *message)
@@ -323,7 +335,7 @@ static bool adopt(struct agent *agent, struct task *task, const struct proto_tas
     take_mentions(agent, task->spec, task->state != TASK_DONE);
     if (task->state == TASK_WAITING) {
         task_begin_anew(agent, task);
-        results_become_public(agent, task);
+        results_are_known_to_lie_here(agent, task);
         return false;
     }
     task->is_from_head = true;
@@ -343,7 +355,7 @@ static bool adopt(struct agent *agent, struct task *task, const struct proto_tas
         return true;
     }
     task_wake(agent, task, NULL);
-    results_become_public(agent, task);
+    results_are_known_to_lie_here(agent, task);
     return false;
 }
 

@@ -139,10 +139,10 @@ TEST(agent_link, a_result_whose_record_had_gone_and_that_others_name_since_then_
     bench_end(&bench, false);
 }
 
-/* The head places the call of leave_unheld() at its home. */
-static struct bench_task place_at_home(struct task_id id)
+/* The head places the driver's first call at its home. */
+static struct bench_task place_draft(struct task_id id, struct spec_draft draft)
 {
-    struct spec_draft draft = { .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY, .call = 1 };
+    draft.call = 1;
     draft.job = bench.job;
     draft.parent = task_id_from(job_id_key(bench.job));
     draft.cpus_hundredths = 100;
@@ -156,6 +156,13 @@ static struct bench_task place_at_home(struct task_id id)
     struct bench_task attempt = bench_take(&bench);
     CHECK(task_id_eq(attempt.id, id));
     return attempt;
+}
+
+/* The call of leave_unheld(). */
+static struct bench_task place_at_home(struct task_id id)
+{
+    return place_draft(id,
+                       (struct spec_draft){ .function = "f", .returns = 1, .node = { 8, 8 }, .flags = SPEC_NODE_ONLY });
 }
 
 TEST(agent_link, a_call_that_the_head_placed_at_its_home_ends_with_its_job)
@@ -187,5 +194,25 @@ TEST(agent_link, a_canceled_call_whose_result_was_freed_while_it_ran_waits_for_n
     bench_gone(&bench, attempt.client, 9);
     struct agent_counts counts = agent_counts(bench.agent);
     CHECK_EQ(counts.tasks_running + counts.tasks_away, 0);
+    bench_end(&bench, false);
+}
+
+TEST(agent_link, what_lies_here_of_a_call_that_the_head_places_here_is_said_also_if_its_attempt_never_completes)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    struct spec_draft draft = { .function = "f", .returns = 2 };
+    struct task_id id = bench_submit(&bench, driver, 0, &draft);
+    struct bench_task attempt = bench_take(&bench);
+    bench_result(&bench, &attempt, 0, 10);
+    bench_result(&bench, &attempt, 1, 10);
+    bench_complete(&bench, &attempt, 0, "");
+    bench_names(&bench, driver, WIRE_FREE, 0, result_id(id, 1)); /* so that there is something to be made again */
+    bench_reclaim_all(&bench);
+    CHECK(task_id_eq(place_draft(id, draft).id, id));
+    const struct proto_locations *said = &bench_sent(&bench, PROTO_LOCATIONS)->message.u.locations;
+    CHECK_EQ(said->count, 1);
+    CHECK(object_id_eq(said->items[0].object, result_id(id, 0)) && said->items[0].added);
     bench_end(&bench, false);
 }
