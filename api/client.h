@@ -195,7 +195,7 @@ static inline void client_look_ahead(struct roost *rt, const roost_ref *refs, si
     }
 }
 /* A view of what `ref` names, forwards followed; the pin is world->release()'s. The code and text of a failed task. */
-int client_view(struct roost *rt, roost_ref ref, enum look_how how, uint64_t deadline, struct store_view *view_out);
+int client_view(struct roost *rt, roost_ref ref, enum look_how how, int timeout_ms, struct store_view *view_out);
 /* The answer of look(), with nothing pinned afterwards. Of STORE_GET_FORWARD, *forward_out (or NULL) is where it
  * leads. */
 int client_peek(struct roost *rt, roost_ref ref, roost_ref *forward_out);

@@ -141,13 +141,16 @@ static int look_through(struct roost *rt, roost_ref *ref, enum look_how how, str
                      STORE_FORWARDS_MAX);
 }
 
-int client_view(struct roost *rt, roost_ref ref, enum look_how how, uint64_t deadline, struct store_view *view_out)
+/* The clock is read only by who waits: a look at what is here takes little longer than reading it. */
+int client_view(struct roost *rt, roost_ref ref, enum look_how how, int timeout_ms, struct store_view *view_out)
 {
+    uint64_t deadline = 0;
     for (int looks = 0; looks < LOOKS_MAX; looks++) {
         int status = look_through(rt, &ref, how, view_out);
         if (status <= 0) {
             return status;
         }
+        deadline = looks == 0 ? client_deadline(timeout_ms) : deadline;
         status = wait_here(rt, ref, deadline);
         if (status != 0) {
             return status;
@@ -262,7 +265,7 @@ int roost_get(struct roost *rt, roost_ref ref, roost_view *view_out, int timeout
     struct store_view view;
     int status = check_ref(rt, "roost_get", ref, view_out, timeout_ms);
     if (status == 0) {
-        status = client_view(rt, ref, LOOK_LASTING, client_deadline(timeout_ms), &view);
+        status = client_view(rt, ref, LOOK_LASTING, timeout_ms, &view);
     }
     return status == 0 ? hand_out(rt, &view, view_out) : status;
 }
@@ -283,7 +286,7 @@ int roost_get_copy(struct roost *rt, roost_ref ref, void *data_out, size_t size,
     struct store_view view;
     int status = check_ref(rt, "roost_get_copy", ref, size == 0 ? &view : data_out, timeout_ms);
     if (status == 0) {
-        status = client_view(rt, ref, LOOK_BRIEF, client_deadline(timeout_ms), &view);
+        status = client_view(rt, ref, LOOK_BRIEF, timeout_ms, &view);
     }
     if (status != 0) {
         return status;

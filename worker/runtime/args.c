@@ -67,7 +67,7 @@ static int need_room(struct roost_task *task, size_t more)
 static int open_ref(struct roost_task *task, roost_ref ref)
 {
     struct store_view view;
-    int status = client_view(task->rt, ref, LOOK_BRIEF, client_deadline(ROOST_FOREVER), &view);
+    int status = client_view(task->rt, ref, LOOK_BRIEF, ROOST_FOREVER, &view);
     if (status == 0) {
         task->args[task->args_count++] = (struct task_arg){
             .kind = ROOST_IN_REF, .data = view.data, .size = view.size, .pin = view.pin, .ref = ref
@@ -138,8 +138,7 @@ static int open_items(struct roost_task *task, const roost_ref *items, size_t co
 static int open_gather(struct roost_task *task, roost_ref gather)
 {
     struct store_view list;
-    int status = client_view(task->rt, object_ref(object_id_of(gather)), LOOK_BRIEF, client_deadline(ROOST_FOREVER),
-                             &list);
+    int status = client_view(task->rt, object_ref(object_id_of(gather)), LOOK_BRIEF, ROOST_FOREVER, &list);
     if (status != 0) {
         return status;
     }
