@@ -555,6 +555,7 @@ struct agent {
     struct id_map task_leases_by_number;
     struct list_node task_leases; /* in the order in which they were asked for */
     uint64_t recall_ns;           /* when somebody may be asked to give one back; UINT64_MAX: nobody waits */
+    uint64_t room_again_ns;       /* copies that stayed for their readers may go from then on; UINT64_MAX: none did */
     uint64_t deadline_ns;         /* of room requests and workers: the earliest, or earlier */
     uint64_t armed_ns;            /* what the timer of deadlines is armed for */
     struct dying dying;

@@ -83,6 +83,7 @@ struct object {
     struct list_node unknown;   /* agent.unknown while UNKNOWN and not public */
     struct list_node unnamed;   /* agent.unnamed from the moment nothing names it until the step's end; agent.unheard */
     struct list_node told;      /* agent.holds or agent.drops: the head is to be told */
+    uint64_t stays_until_ns;    /* a copy that somebody has waited for, so that it is seen before it goes */
     struct list_node idle;      /* agent.idle: evictable, the longest unused first */
     struct list_node consumers; /* struct input.consumer: tasks that wait for the value */
     struct list_node waits;     /* struct wait_ref.of_object */

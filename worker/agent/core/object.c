@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DYING_FIRST = 64 };
+enum { DYING_FIRST = 64, STAYS_FOR_READERS_NS = 5000000 };
 
 static const uint32_t allowed_moves[] = {
     [OBJECT_UNKNOWN] = 1u << OBJECT_PENDING | 1u << OBJECT_HERE | 1u << OBJECT_ELSEWHERE | 1u << OBJECT_FAILED |
@@ -378,6 +378,13 @@ static void refuse(struct agent *agent, struct object *object, struct lease *lea
     }
 }
 
+/* A copy that no attempt and no transfer needs. */
+static void may_go(struct agent *agent, struct object *object)
+{
+    list_append(&agent->idle, &object->idle);
+    agent->room_due = agent->room_due || agent_wants_room(agent) || agent->pulls_want_room;
+}
+
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
                    roost_ref *refs)
 {
@@ -399,7 +406,8 @@ void object_arrive(struct agent *agent, struct object *object, const struct wire
         link_value(agent, object);
     }
     if (object->is_copy && object->pins == 0) {
-        list_append(&agent->idle, &object->idle);
+        may_go(agent, object);
+        object->stays_until_ns = list_is_empty(&object->waits) ? 0 : agent->now_ns + STAYS_FOR_READERS_NS;
     }
     tell(agent, object);
 }
@@ -496,10 +504,7 @@ void object_unpin(struct agent *agent, struct object *object)
         give_way(agent, object);
     }
     if (object->pins == 0 && object->is_copy && object->state == OBJECT_HERE) {
-        list_append(&agent->idle, &object->idle);
-        if (agent_wants_room(agent) || agent->pulls_want_room) {
-            agent->room_due = true; /* it can go for who waits */
-        }
+        may_go(agent, object);
     }
 }
 

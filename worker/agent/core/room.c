@@ -91,12 +91,22 @@ bool agent_wants_touches(const struct agent *agent)
     return !list_is_empty(&agent->idle) && agent->counts.bytes_used > agent->counts.bytes_total / 4 * 3;
 }
 
-/* Copies that nobody reads go, the longest unused first, until so many bytes are on their way back. */
+/* Copies that nobody reads go, the longest unused first, until so many bytes are on their way back. What has come for
+ * somebody just now stays until that one has had the time to look, or it would come and go for ever. */
 static void make_room(struct agent *agent, uint64_t bytes)
 {
     uint64_t coming = agent->evicting_bytes;
-    while (coming < bytes && !list_is_empty(&agent->idle)) {
-        struct object *object = CONTAINER_OF(agent->idle.next, struct object, idle);
+    LIST_EACH_SAFE (at, &agent->idle) {
+        struct object *object = CONTAINER_OF(at, struct object, idle);
+        if (coming >= bytes) {
+            return;
+        }
+        if (object->stays_until_ns > agent->now_ns) {
+            agent->room_again_ns = object->stays_until_ns < agent->room_again_ns ? object->stays_until_ns
+                                                                                 : agent->room_again_ns;
+            agent_deadline(agent, agent->room_again_ns);
+            continue;
+        }
         coming += object->lease == NULL ? 0 : object->lease->place.bytes;
         object_evict(agent, object);
     }
@@ -216,7 +226,7 @@ bool agent_wants_room(const struct agent *agent) { return !list_is_empty(&agent-
 
 uint64_t room_next_deadline(const struct agent *agent)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = agent->room_again_ns;
     LIST_EACH (at, (struct list_node *)(uintptr_t)&agent->room_requests) {
         const struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         next = request->deadline_ns < next ? request->deadline_ns : next;
@@ -226,6 +236,10 @@ uint64_t room_next_deadline(const struct agent *agent)
 
 void room_expire(struct agent *agent)
 {
+    if (agent->room_again_ns <= agent->now_ns) {
+        agent->room_again_ns = UINT64_MAX;
+        agent->room_due = true;
+    }
     LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->deadline_ns <= agent->now_ns) {

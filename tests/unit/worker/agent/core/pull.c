@@ -533,9 +533,26 @@ TEST(agent_pull, of_the_copies_that_could_go_one_that_was_read_lately_goes_last)
         struct object_id ids[2];
     } touched = { .names.count = 2, .ids = { nth(1), nth(99) } };
     bench_done(&bench, agent_token(AGENT_TOKEN_TOUCHED, 0), 0, 0, &touched, sizeof touched);
+    bench_time(&bench, bench.now_ns + 10000000); /* who waited for them has seen them */
     get_offered(driver, nth(4), SIZE);
     CHECK_EQ(bench_find(&bench, nth(1))->op, AGENT_ENTRY_PUBLISH);
     CHECK_EQ(bench_find(&bench, nth(2))->op, AGENT_ENTRY_EVICT);
     CHECK_EQ(bench_find(&bench, nth(3))->op, AGENT_ENTRY_PUBLISH);
+    bench_end(&bench, false);
+}
+
+TEST(agent_pull, a_copy_that_has_come_for_somebody_is_to_be_seen_before_it_goes_for_others)
+{
+    enum { SIZE = 600 << 10 }; /* two do not fit */
+    struct core_client driver = begin(ROOST_MIB(1));
+    bench_names(&bench, driver, WIRE_HOLD, 0, nth(1));
+    bench_drain(&bench);
+    get_offered(driver, nth(1), SIZE);
+    struct wire_place place;
+    CHECK_EQ(bench_room(&bench, driver, 0, WIRE_ROOM_OBJECT, SIZE, &place), 1); /* it waits */
+    arrives(nth(1));
+    CHECK_EQ(bench_find(&bench, nth(1))->op, AGENT_ENTRY_PUBLISH);
+    bench_time(&bench, bench.now_ns + 10000000);
+    CHECK_EQ(bench_find(&bench, nth(1))->op, AGENT_ENTRY_EVICT);
     bench_end(&bench, false);
 }
