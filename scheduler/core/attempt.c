@@ -72,14 +72,6 @@ static struct object *return_not_listed(struct head *head, struct task *task, co
     return NULL;
 }
 
-/* Made again after it was lost, and somebody may have read what it was. */
-static bool differs(const struct object *object, const struct proto_return *given)
-{
-    uint64_t size = given->has_value ? given->value.size : given->content.size;
-    return (object->flags & OBJECT_WAS_SEALED) != 0 &&
-           (size != object->size || given->content.fingerprint != object->fingerprint);
-}
-
 static void apply_return(struct head *head, struct member *member, struct object *object,
                          const struct proto_return *given)
 {
@@ -88,7 +80,9 @@ static void apply_return(struct head *head, struct member *member, struct object
         head->counts.bad_messages++;
         return;
     }
-    if (differs(object, given)) { /* its bytes are given up with those that nobody will ask for */
+    struct proto_content content = given->content;
+    content.size = given->has_value ? given->value.size : content.size;
+    if (head_object_differs(object, &content)) { /* its bytes are given up with those that nobody will ask for */
         head_object_fail(head, object, OBJECT_FAILED,
                          failure_make(ROOST_ECHANGED, member_name(head, member->number),
                                       "made again on node %u it differs from what it was", member->number));

@@ -227,6 +227,12 @@ static inline bool head_object_is_open(const struct object *object)
     return object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING ||
            (object->state == OBJECT_LOST && !was_sealed);
 }
+/* Made again after it was lost, and somebody may have read what it was. */
+static inline bool head_object_differs(const struct object *object, const struct proto_content *content)
+{
+    return (object->flags & OBJECT_WAS_SEALED) != 0 &&
+           (content->size != object->size || content->fingerprint != object->fingerprint);
+}
 void head_object_seal(struct head *head, struct object *object, const struct proto_content *content);
 void head_object_set_value(struct object *object, const struct proto_bytes *value);
 /* Takes the failure over. `state` is FAILED or LOST. */

@@ -4,7 +4,7 @@
  *
  * Happy path: PUBLISH enters an object, its names and its maker's spec; HOLD and DROP say which nodes name it.
  * Failures:   HOLD or WANT of what is gone -> GONE. A DROP that has not seen a mention -> void (rule 2). A copy of
- *             another version -> refused; of the same version with other lines -> the object FAILED with
+ *             another version -> refused, unless the one before is lost; with other lines -> the object FAILED with
  *             ROOST_ECHANGED. Names that nobody has entered -> left out, counted. Edges without end -> its session is
  *             closed, and it lists.
  * Invariants: those of object.c.
@@ -181,9 +181,15 @@ static void home_is_done(struct head *head, struct object *object)
 
 static void learn(struct head *head, struct member *member, struct object *object, const struct proto_publish *publish)
 {
-    bool is_anew = object->state == OBJECT_LOST && publish->located && publish->content.version != object->version;
+    bool is_anew = publish->state == PROTO_SEALED && object->state == OBJECT_LOST && publish->located &&
+                   publish->content.version != object->version;
     bool is_open = head_object_is_open(object);
-    if (publish->state == PROTO_SEALED && (is_open || is_anew)) { /* anew: another attempt of its caller had it made */
+    if (is_anew && head_object_differs(object, &publish->content)) {
+        head_object_fail(head, object, OBJECT_FAILED,
+                         failure_make(ROOST_ECHANGED, member_name(head, member->number),
+                                      "made again on node %u it differs from what it was", member->number));
+        publish_refuse_copy(head, member, object);
+    } else if (publish->state == PROTO_SEALED && (is_open || is_anew)) { /* anew: another attempt had it made */
         publish_contained(head, member, object, &publish->contained);
         head_object_seal(head, object, &publish->content);
         if (publish->has_value) {

@@ -17,6 +17,7 @@
 
 struct contents {
     struct core_peer alone; /* as in seen_note() */
+    uint64_t noted_ns;      /* when the first one saw them */
     uint32_t count;
     roost_ref refs[];
 };
@@ -32,7 +33,8 @@ void seen_fini(struct seen *seen)
 void seen_forget(struct seen *seen, struct object_id id) { free(id_map_remove(&seen->contents, object_id_key(id))); }
 
 /* What an attempt puts has other ids than what the one before had put, and so an object that is made again after all its
- * copies were lost may name others: but never are there two. */
+ * copies were lost may name others: but never are there two. Whether the last copy was lost is not known here: a node that
+ * may have had it was. */
 static bool may_be_another(struct world *world, struct object_id id, const struct contents *before)
 {
     if (before->alone.node != 0 && !head_view_lives(head_host_core(world), before->alone)) {
@@ -44,7 +46,7 @@ static bool may_be_another(struct world *world, struct object_id id, const struc
             is_anywhere = is_anywhere || store_names(world, world->nodes[place], id, before->refs, before->count);
         }
     }
-    return (world->wounds & WOUND_NODE_LOST) != 0 && !is_anywhere;
+    return world->node_lost_ns >= before->noted_ns && (world->wounds & WOUND_NODE_LOST) != 0 && !is_anywhere;
 }
 
 void seen_note(struct world *world, struct seen *seen, struct object_id id, const void *refs, uint32_t count,
@@ -64,6 +66,7 @@ void seen_note(struct world *world, struct seen *seen, struct object_id id, cons
     struct contents *contents = malloc(sizeof *contents + count * sizeof(roost_ref));
     ROOST_INVARIANT(contents != NULL);
     contents->alone = alone;
+    contents->noted_ns = world->now_ns;
     contents->count = count;
     memcpy(contents->refs, refs, count * sizeof(roost_ref));
     ROOST_INVARIANT(id_map_put(&seen->contents, object_id_key(id), contents) == 0);

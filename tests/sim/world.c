@@ -42,7 +42,11 @@ void world_note(struct world *world, uint64_t what, uint64_t value)
     world->hash = hash_mix(hash_mix(hash_mix(world->hash, world->now_ns), what), value);
 }
 
-void world_wound(struct world *world, enum wound wound) { world->wounds |= wound; }
+void world_wound(struct world *world, enum wound wound)
+{
+    world->wounds |= wound;
+    world->node_lost_ns = wound == WOUND_NODE_LOST ? world->now_ns : world->node_lost_ns;
+}
 
 void world_tell_(struct world *world, int place, const char *format, ...)
 {

@@ -76,6 +76,7 @@ struct world {
     bool is_ending;
     uint32_t drivers_left; /* that have not ended */
     uint32_t wounds;       /* enum wound: what has happened, so what may be seen */
+    uint64_t node_lost_ns; /* when WOUND_NODE_LOST happened last */
 };
 
 /* What has happened to a world, and so which failures a reader may meet. */

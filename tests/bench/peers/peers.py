@@ -58,11 +58,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_tree(process):
+    """And what was left by who has ended by itself: that is below nobody but us now."""
     if process.poll() is None:
         process_tree.stop(process.pid)
         process_tree.end_below(process.pid)
         process.kill()
         process.wait()
+    process_tree.end_below(os.getpid(), [peer.pid for peer in Peer.everybody if peer.poll() is None])
 
 
 class Peer:
@@ -103,9 +105,8 @@ class Peer:
         return json.loads(line) if line else self.has_ended()
 
     def has_ended(self):
-        """By itself: what it had started is below nobody but us now."""
         status = self.process.wait()
-        process_tree.end_below(os.getpid(), [peer.pid for peer in Peer.everybody if peer.poll() is None])
+        end_tree(self.process)
         return {"error": f"ended with status {status}"}
 
     def run(self, case):

@@ -341,7 +341,7 @@ static bool adopt(struct agent *agent, struct task *task, const struct proto_tas
     task->is_from_head = true;
     task->head_attempt = message->attempt;
     if (task->state != TASK_DONE) {
-        results_become_public(agent, task);
+        results_are_known_to_lie_here(agent, task);
         return true;
     }
     if (has_failed(task)) {

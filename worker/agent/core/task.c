@@ -198,7 +198,7 @@ static bool is_forgotten(const struct task *task)
 /* What the head has freed while it was made here, and nobody here holds: no word on it will come. */
 static void forget_unknown_results(struct agent *agent, struct task *task)
 {
-    bool is_settled = true, has_forgotten = false;
+    bool is_settled = task->results_left > 0;
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
         if (result == NULL || result->state != OBJECT_PENDING) {
@@ -208,13 +208,12 @@ static void forget_unknown_results(struct agent *agent, struct task *task)
             is_settled = false;
             continue;
         }
-        has_forgotten = true;
         task_forget_result(agent, task, result);
         result->producer = NULL;
         object_unname(agent, result, &result->uses);
         object_fail(agent, result, ROOST_EFREED);
     }
-    if (has_forgotten && is_settled) {
+    if (is_settled) {
         task_done(agent, task);
     }
 }

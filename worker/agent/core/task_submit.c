@@ -272,7 +272,7 @@ static void find_results(struct agent *agent, struct task *task)
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *object = task->results[i] != NULL ? NULL : object_find(agent, result_id(task->id, i));
         bool is_open = object == NULL || object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING;
-        if (!is_open && object->producer == NULL && object->is_public) {
+        if (!is_open && object->producer == NULL && object->is_public && !object->is_freed) {
             take_over_result(agent, task, i, object);
         }
     }

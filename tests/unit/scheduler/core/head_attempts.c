@@ -307,23 +307,41 @@ TEST(head_tasks, a_result_that_is_made_again_as_it_was_is_that_result)
     bench_end(&bench);
 }
 
-TEST(head_tasks, a_lost_result_that_another_node_has_made_under_a_lease_is_that_result)
+/* It is lost, and another node, where the next attempt of its caller runs, publishes it. */
+static struct object_id publish_what_was_lost(uint64_t bytes)
 {
     start(3, 4);
     struct bench_call call = { .returns = 1, .node = bench.agents[1].id };
     struct task_id task = bench_submit(&bench, 0, &call);
     struct object_id result = result_id(task, 0);
-    bench_complete(&bench, 1, task, 1, 1, 100);
+    struct proto_return given = { .object = result, .content = { .size = 100, .version = 1 }, .located = true };
+    struct proto_message complete = { .kind = PROTO_COMPLETE };
+    complete.u.complete = (struct proto_complete){ .task = task, .attempt = 1, .returns = &given, .returns_count = 1 };
+    bench_say(&bench, 1, &complete);
     bench_location(&bench, 1, result, 100, false);
     CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_LOST);
     struct proto_message publish = { .kind = PROTO_PUBLISH,
                                      .u.publish = { .object = result,
                                                     .state = PROTO_SEALED,
-                                                    .content = { .size = 100, .version = 7 },
+                                                    .content = { .size = bytes, .version = 7 },
                                                     .located = true } };
-    bench_say(&bench, 2, &publish); /* the next attempt of its caller runs there */
+    bench_say(&bench, 2, &publish);
+    return result;
+}
+
+TEST(head_tasks, a_lost_result_that_another_node_has_made_under_a_lease_is_that_result)
+{
+    struct object_id result = publish_what_was_lost(100);
     CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->state, PROTO_SEALED);
     CHECK(!bench_was_freed(&bench, 2, result));
+    bench_end(&bench);
+}
+
+TEST(head_tasks, one_that_differs_from_what_it_was_has_failed)
+{
+    struct object_id result = publish_what_was_lost(200);
+    CHECK_EQ(bench_last(&bench, 0, PROTO_FOUND)->status, ROOST_ECHANGED);
+    CHECK(bench_was_freed(&bench, 2, result));
     bench_end(&bench);
 }
 
