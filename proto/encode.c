@@ -191,22 +191,24 @@ static int append(const Roost__V1__Frame *wire, struct proto_buffer *buffer)
     return status;
 }
 
-int proto_encode_batch_start(uint32_t number, uint32_t seen, struct proto_buffer *buffer)
+static int encode_start(uint32_t number, uint32_t after, uint32_t seen, struct proto_buffer *buffer)
 {
     Roost__V1__Frame wire = ROOST__V1__FRAME__INIT;
     wire.kind = PROTO_FRAME_BATCH;
     wire.number = number;
+    wire.after = after;
     wire.seen = seen;
     return append(&wire, buffer);
 }
 
+int proto_encode_batch_start(uint32_t number, uint32_t seen, struct proto_buffer *buffer)
+{
+    return encode_start(number, 0, seen, buffer);
+}
+
 int proto_encode_empty(uint32_t after, uint32_t seen, struct proto_buffer *buffer)
 {
-    Roost__V1__Frame wire = ROOST__V1__FRAME__INIT;
-    wire.kind = PROTO_FRAME_BATCH;
-    wire.after = after;
-    wire.seen = seen;
-    return append(&wire, buffer);
+    return encode_start(0, after, seen, buffer);
 }
 
 /* Checks `ours` and hangs its wire form under *part, a member of *wire. */

@@ -496,6 +496,9 @@ void task_settled(struct agent *agent, struct task *task)
         }
     }
     task->leased_to = NULL;
+    if (task->is_from_head) { /* which had placed it here meanwhile, for another attempt of its caller */
+        link_complete(agent, task, 0, false, NULL);
+    }
     task_done(agent, task);
 }
 

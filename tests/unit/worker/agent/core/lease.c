@@ -499,6 +499,23 @@ TEST(task_lease, an_escaped_call_is_waited_for_until_its_holder_says_the_value)
     bench_end(&bench, true);
 }
 
+TEST(task_lease, an_escaped_call_that_the_head_places_here_is_complete_when_its_holder_says_the_value)
+{
+    bench_start(&bench, ROOST_MIB(1), 1);
+    struct core_client driver = bench_driver(&bench);
+    bench_head_comes(&bench);
+    lease(driver);
+    struct task_id task = escape(driver);
+    struct proto_message placed = { .kind = PROTO_TASK, .u.task = { .task = task, .attempt = 2 } };
+    bench_message(&bench, (struct core_peer){ 0, 0 }, &placed);
+    CHECK(bench_sent(&bench, PROTO_COMPLETE) == NULL);
+    settle(driver, task, TABLE_RAW);
+    const struct proto_complete *complete = &bench_sent(&bench, PROTO_COMPLETE)->message.u.complete;
+    CHECK(task_id_eq(complete->task, task) && complete->attempt == 2);
+    CHECK(complete->returns_count == 1 && complete->returns[0].located);
+    bench_end(&bench, false);
+}
+
 TEST(task_lease, the_value_of_an_escaped_call_that_gave_nothing_takes_no_room)
 {
     bench_start(&bench, ROOST_MIB(1), 1);
