@@ -53,6 +53,20 @@ TEST(head_follow, who_reads_what_is_being_made_on_a_node_goes_there_at_once)
     bench_end(&bench);
 }
 
+TEST(head_follow, nobody_follows_to_a_node_that_is_to_give_up_bytes_first)
+{
+    start(2, 4);
+    struct task_id first = submit_to(1);
+    bench.turns_are_held = true;
+    struct object_id gone = { 5, 6 };
+    bench_location(&bench, 1, gone, 100, true); /* a copy that came too late: its FREE goes in the turn */
+    struct task_id second = submit_after(first);
+    CHECK(waits_at_the_head(second));
+    bench_turn(&bench);
+    CHECK(bench_was_freed(&bench, 1, gone));
+    bench_end(&bench);
+}
+
 TEST(head_follow, a_chain_that_came_before_its_first_task_was_placed_follows_it)
 {
     start(2, 4);
