@@ -437,11 +437,12 @@ static int take_batch(struct session *session, size_t size)
 {
     const struct proto_frame *frame = &session->frame;
     int status = acknowledge(session, frame->seen);
-    if (status == 0 && frame->number == 0 && frame->after <= session->received) {
-        session->seen_in_order = frame->seen;
-    }
-    if (status != 0 || frame->number == 0) {
+    if (status != 0) {
         return status;
+    }
+    if (frame->number == 0) {
+        session->seen_in_order = frame->after <= session->received ? frame->seen : session->seen_in_order;
+        return 0;
     }
     if (frame->number <= session->received) {
         session->counters.duplicates++;

@@ -36,7 +36,7 @@ int agent_create(struct agent **agent_out, const struct agent_config *config)
     }
     agent->config = *config;
     agent->cpus_free = config->cpus_hundredths;
-    agent->recall_ns = agent->deadline_ns = agent->armed_ns = agent->room_again_ns = UINT64_MAX;
+    agent->recall_ns = agent->deadline_ns = agent->armed_ns = UINT64_MAX;
     list_init(&agent->task_leases);
     struct list_node *lists[] = { &agent->holds,    &agent->drops,         &agent->idle,    &agent->leaving,
                                   &agent->members,  &agent->pulls,         &agent->serves,  &agent->objects,

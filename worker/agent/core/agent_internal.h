@@ -226,6 +226,8 @@ void task_input_refused(struct agent *agent, struct input *input, int32_t status
 uint64_t tasks_read_bytes(struct agent *agent);
 void task_sweep(struct agent *agent);
 void task_forget_result(struct agent *agent, struct task *task, struct object *result);
+/* The same of a task that is not done, which names its results. */
+void task_disown_result(struct agent *agent, struct task *task, struct object *result);
 void task_cancel(struct agent *agent, struct task *task);
 void task_fail(struct agent *agent, struct task *task, const struct wire_failure *failure);
 void task_try_again(struct agent *agent, struct task *task);
@@ -459,9 +461,8 @@ static inline bool link_may_be_freed(const struct object *object)
     return object->is_public && (!object->is_registered || object->is_by_hold);
 }
 /* One that may be freed is named here once more, not out of another object: it is made known again, with what it
- * contains, if all of that is this node's to say. Of what lies elsewhere the head alone knows whether it is still there. */
-bool link_can_say_anew(struct object *object);
-void link_publish_anew(struct agent *agent, struct object *object);
+ * contains. False: not all of that is this node's to say. */
+bool link_publish_anew(struct agent *agent, struct object *object);
 /* A public object's value has become known here. */
 void link_value(struct agent *agent, struct object *object);
 void link_location(struct agent *agent, struct object *object, bool added);
@@ -480,7 +481,7 @@ void link_job_ended(struct agent *agent, const struct job *job);
 void link_list(struct agent *agent);
 /* What the three share: a message to the head, to be filled in, and parts of messages. */
 struct proto_message *link_say(struct agent *agent, enum proto_kind kind);
-bool link_say_publish(struct agent *agent, struct object *object); /* true: it says that the bytes are here */
+void link_say_publish(struct agent *agent, struct object *object); /* which is a hold, too */
 void link_say_submit(struct agent *agent, const struct task *task);
 /* EDGES of what the object contains, until at most `most` names are left for another message: these. */
 struct proto_objects link_say_edges(struct agent *agent, const struct object *object, size_t most);
@@ -488,11 +489,8 @@ struct proto_content link_content(const struct object *object);
 struct proto_bytes link_spec_bytes(const struct task *task);
 /* The head lists this node for the object from now on; a hold that nobody has here is dropped at once. */
 void link_listed(struct agent *agent, struct object *object);
-/* The message said last makes the object known, `located` with its bytes here. */
+/* The message said last makes the object known, `located` with its bytes here: a FREE that has not seen it is void. */
 void link_note_said(const struct agent *agent, struct object *object, bool located);
-/* The same by the message said last, which makes the object known, `located` with its bytes here: a FREE that has not
- * seen it is void. */
-void link_noted(struct agent *agent, struct object *object, bool located);
 /* It has no value yet, and a task or a wait of this node is for one. */
 bool link_is_awaited(const struct object *object);
 /* A DROP of what has no record here. */
@@ -555,7 +553,6 @@ struct agent {
     struct id_map task_leases_by_number;
     struct list_node task_leases; /* in the order in which they were asked for */
     uint64_t recall_ns;           /* when somebody may be asked to give one back; UINT64_MAX: nobody waits */
-    uint64_t room_again_ns;       /* copies that stayed for their readers may go from then on; UINT64_MAX: none did */
     uint64_t deadline_ns;         /* of room requests and workers: the earliest, or earlier */
     uint64_t armed_ns;            /* what the timer of deadlines is armed for */
     struct dying dying;

@@ -166,6 +166,8 @@ void object_refused(struct agent *agent, struct object *object);
 /* The head does not count the bytes that lie here. A result's go when no task here reads them, and those who name it
  * wait for the head's word; what was put goes with the last name here. */
 void object_copy_refused(struct agent *agent, struct object *object);
+/* It will have a value by this node's own doing. */
+bool object_is_being_made(const struct object *object);
 /* FREE: the head says that nobody names it. */
 void object_free(struct agent *agent, struct object *object);
 static inline bool object_is_error(const struct object *object)
@@ -236,6 +238,8 @@ void room_object_gone(struct agent *agent, struct lease *lease);
 uint64_t room_let_evicted_go(struct agent *agent, struct lease *lease);
 void room_evicted(struct agent *agent, uint64_t serial);
 void room_retry(struct agent *agent);
+/* A copy may go now: at the step's end for who waits, if anybody does. */
+void room_look_again(struct agent *agent);
 uint64_t room_next_deadline(const struct agent *agent);
 void room_expire(struct agent *agent);
 

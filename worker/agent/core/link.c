@@ -75,40 +75,6 @@ struct proto_content link_content(const struct object *object)
     };
 }
 
-bool link_say_publish(struct agent *agent, struct object *object)
-{
-    struct proto_objects contained = link_say_edges(agent, object, PROTO_OBJECTS_MAX);
-    struct proto_message *message = link_say(agent, PROTO_PUBLISH);
-    struct proto_publish *publish = &message->u.publish;
-    publish->object = object->id;
-    publish->content = link_content(object);
-    publish->contained = contained;
-    publish->state = object->state == OBJECT_HERE     ? PROTO_SEALED
-                     : object->state == OBJECT_FAILED ? PROTO_FAILED
-                                                      : PROTO_PENDING;
-    publish->located = object->state == OBJECT_HERE;
-    object->is_refused = object->is_refused && !publish->located;
-    if (object->producer != NULL) {
-        publish->task = object->producer->id;
-    }
-    if (object->state == OBJECT_FAILED) {
-        struct proto_failure *failure = core_alloc(agent->out, sizeof *failure);
-        failure->status = object->status;
-        publish->failure = failure;
-    }
-    return publish->located;
-}
-
-/* The name alone: the value follows. */
-static void say_name(struct agent *agent, const struct object *object)
-{
-    if (agent->head_is_up) {
-        struct proto_message *message = link_say(agent, PROTO_PUBLISH);
-        message->u.publish.object = object->id;
-        message->u.publish.state = PROTO_PENDING;
-    }
-}
-
 /* A hold that nobody has here is dropped at once; so nothing stays at the head when the value and the end of an object
  * cross. */
 void link_listed(struct agent *agent, struct object *object)
@@ -129,10 +95,44 @@ void link_note_said(const struct agent *agent, struct object *object, bool locat
 }
 
 /* What was just said is a hold of this node: each PUBLISH is, and a SUBMIT of each return. */
-void link_noted(struct agent *agent, struct object *object, bool located)
+static void note_hold(struct agent *agent, struct object *object, bool located)
 {
     link_note_said(agent, object, located);
     link_listed(agent, object);
+}
+
+void link_say_publish(struct agent *agent, struct object *object)
+{
+    struct proto_objects contained = link_say_edges(agent, object, PROTO_OBJECTS_MAX);
+    struct proto_message *message = link_say(agent, PROTO_PUBLISH);
+    struct proto_publish *publish = &message->u.publish;
+    publish->object = object->id;
+    publish->content = link_content(object);
+    publish->contained = contained;
+    publish->state = object->state == OBJECT_HERE     ? PROTO_SEALED
+                     : object->state == OBJECT_FAILED ? PROTO_FAILED
+                                                      : PROTO_PENDING;
+    publish->located = object->state == OBJECT_HERE;
+    object->is_refused = object->is_refused && !publish->located;
+    if (object->producer != NULL) {
+        publish->task = object->producer->id;
+    }
+    if (object->state == OBJECT_FAILED) {
+        struct proto_failure *failure = core_alloc(agent->out, sizeof *failure);
+        failure->status = object->status;
+        publish->failure = failure;
+    }
+    note_hold(agent, object, publish->located);
+}
+
+/* The name alone: the value follows. */
+static void say_name(struct agent *agent, const struct object *object)
+{
+    if (agent->head_is_up) {
+        struct proto_message *message = link_say(agent, PROTO_PUBLISH);
+        message->u.publish.object = object->id;
+        message->u.publish.state = PROTO_PENDING;
+    }
 }
 
 static void say_all_of(struct agent *agent, struct object *object)
@@ -141,22 +141,14 @@ static void say_all_of(struct agent *agent, struct object *object)
         object_becomes_public(agent, object);
     }
     if (agent->head_is_up) { /* else the next list says it */
-        link_noted(agent, object, link_say_publish(agent, object));
+        link_say_publish(agent, object);
     }
-}
-
-/* It will have a value by this node's own doing. */
-static bool is_being_made_here(const struct object *object)
-{
-    const struct task *producer = object->producer;
-    return object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY &&
-           producer->state != TASK_DONE;
 }
 
 /* Not known to the head; or, `anew`, perhaps not any more. */
 static bool is_to_be_said(const struct object *object, bool anew)
 {
-    bool is_ours = object->state == OBJECT_HERE || is_being_made_here(object);
+    bool is_ours = object->state == OBJECT_HERE || object_is_being_made(object);
     return !object->is_public || (anew && link_may_be_freed(object) && is_ours && !object->says_nothing);
 }
 
@@ -175,29 +167,40 @@ static struct object *inner_of(struct agent *agent, struct object *object, bool 
     return NULL;
 }
 
+/* Objects on the way through containers; is_being_said while they are in it. */
+struct pile {
+    struct object **at; /* owned */
+    size_t count, capacity;
+};
+
+static void pile_add(struct pile *pile, struct object *object)
+{
+    if (pile->count == pile->capacity) {
+        pile->capacity = pile->capacity * 2 + 16;
+        pile->at = realloc(pile->at, pile->capacity * sizeof(struct object *));
+        ROOST_INVARIANT(pile->at != NULL);
+    }
+    object->is_being_said = true;
+    pile->at[pile->count++] = object;
+}
+
 /* Inner names first, in a loop: a chain of containers may be long. */
 static void publish_all(struct agent *agent, struct object *object, bool anew)
 {
-    struct object **stack = NULL;
-    size_t count = 0, capacity = 0;
+    struct pile outer = { NULL, 0, 0 }; /* most objects contain nothing, and none is made */
     for (struct object *at = object; at != NULL;) {
         at->is_being_said = true;
         struct object *inner = inner_of(agent, at, anew);
         if (inner != NULL) {
-            if (count == capacity) {
-                capacity = capacity * 2 + 16;
-                stack = realloc(stack, capacity * sizeof(struct object *));
-                ROOST_INVARIANT(stack != NULL);
-            }
-            stack[count++] = at;
+            pile_add(&outer, at);
             at = inner;
             continue;
         }
         say_all_of(agent, at);
         at->is_being_said = false;
-        at = count > 0 ? stack[--count] : NULL;
+        at = outer.count > 0 ? outer.at[--outer.count] : NULL;
     }
-    free(stack);
+    free(outer.at);
 }
 
 void link_publish(struct agent *agent, struct object *object)
@@ -207,55 +210,38 @@ void link_publish(struct agent *agent, struct object *object)
     }
 }
 
-/* What would be said along with an object, each once. */
-struct said_along {
-    struct object **objects; /* owned; is_being_said while they are in it */
-    size_t count, capacity;
-};
-
-static void say_along(struct said_along *along, struct object *object)
+/* All that it contains is this node's to say, or is known to be there. Of what lies elsewhere and may be freed, the head
+ * alone knows. */
+static bool is_whole(struct object *object)
 {
-    if (object->is_being_said) {
-        return;
-    }
-    if (along->count == along->capacity) {
-        along->capacity = along->capacity * 2 + 16;
-        along->objects = realloc(along->objects, along->capacity * sizeof(struct object *));
-        ROOST_INVARIANT(along->objects != NULL);
-    }
-    object->is_being_said = true;
-    along->objects[along->count++] = object;
-}
-
-bool link_can_say_anew(struct object *object)
-{
-    struct said_along along = { NULL, 0, 0 };
-    bool can = is_to_be_said(object, true);
-    say_along(&along, object);
-    for (size_t at = 0; at < along.count && can; at++) {
-        const struct object *outer = along.objects[at];
-        for (uint32_t i = 0; outer->contains != NULL && i < outer->value.refs && can; i++) {
+    struct pile pile = { NULL, 0, 0 };
+    bool is_whole = true;
+    pile_add(&pile, object);
+    for (size_t at = 0; at < pile.count && is_whole; at++) {
+        const struct object *outer = pile.at[at];
+        for (uint32_t i = 0; outer->contains != NULL && i < outer->value.refs && is_whole; i++) {
             struct object *inner = outer->contains[i];
-            if (is_to_be_said(inner, true)) {
-                say_along(&along, inner);
-            } else {
-                can = !link_may_be_freed(inner);
+            if (!is_to_be_said(inner, true)) {
+                is_whole = !link_may_be_freed(inner);
+            } else if (!inner->is_being_said) {
+                pile_add(&pile, inner);
             }
         }
     }
-    for (size_t at = 0; at < along.count; at++) {
-        along.objects[at]->is_being_said = false;
+    for (size_t at = 0; at < pile.count; at++) {
+        pile.at[at]->is_being_said = false;
     }
-    free(along.objects);
-    return can;
+    free(pile.at);
+    return is_whole;
 }
 
-void link_publish_anew(struct agent *agent, struct object *object)
+bool link_publish_anew(struct agent *agent, struct object *object)
 {
-    ROOST_PRE(is_to_be_said(object, true));
-    if (agent->head_is_up) {
+    bool may = is_to_be_said(object, true) && is_whole(object);
+    if (may && agent->head_is_up) { /* else the next list says it */
         publish_all(agent, object, true);
     }
+    return may;
 }
 
 /* The head lists this node, and there is no record that could say when that ends: now. */
@@ -286,7 +272,7 @@ void link_value(struct agent *agent, struct object *object)
     }
     bool is_said_by_complete = object->producer != NULL && object->producer->is_from_head; /* with all the others */
     if (agent->head_is_up && !is_said_by_complete) {
-        link_noted(agent, object, link_say_publish(agent, object));
+        link_say_publish(agent, object);
     }
 }
 
@@ -419,7 +405,7 @@ void link_say_submit(struct agent *agent, const struct task *task)
     bool is_unheld = (task->spec->flags & SPEC_UNHELD) != 0;
     for (uint32_t i = 0; i < task->spec->returns && !is_unheld; i++) {
         if (task->results[i] != NULL) {
-            link_noted(agent, task->results[i], false);
+            note_hold(agent, task->results[i], false);
         } else {
             link_drop_name(agent, result_id(task->id, i));
         }

@@ -51,7 +51,7 @@ static void list_objects(struct agent *agent)
         }
         object->is_wanted = false;
         if (object->state == OBJECT_FAILED && !object->says_nothing) { /* a list does not say why */
-            link_noted(agent, object, link_say_publish(agent, object));
+            link_say_publish(agent, object);
             continue;
         }
         object->is_registered = object_is_held(object);

@@ -382,7 +382,7 @@ static void refuse(struct agent *agent, struct object *object, struct lease *lea
 static void may_go(struct agent *agent, struct object *object)
 {
     list_append(&agent->idle, &object->idle);
-    agent->room_due = agent->room_due || agent_wants_room(agent) || agent->pulls_want_room;
+    room_look_again(agent);
 }
 
 void object_arrive(struct agent *agent, struct object *object, const struct wire_object *value, struct lease *lease,
@@ -559,7 +559,6 @@ static void retire(struct agent *agent, struct object *object)
     uint64_t token = dying_add(&agent->dying, object);
     if (object->producer != NULL) {
         task_forget_result(agent, object->producer, object);
-        object->producer = NULL;
     }
     if (object->whole != NULL) {
         list_remove(&object->parts);
@@ -644,15 +643,21 @@ void object_copy_refused(struct agent *agent, struct object *object)
     object_check_named(agent, object);
 }
 
+bool object_is_being_made(const struct object *object)
+{
+    const struct task *producer = object->producer;
+    return object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY &&
+           producer->state != TASK_DONE;
+}
+
 void object_free(struct agent *agent, struct object *object)
 {
     const struct task *producer = object->producer;
-    bool is_to_be_made = object->state == OBJECT_PENDING && producer != NULL && producer->state != TASK_AWAY &&
-                         producer->state != TASK_DONE;
     if (!object->is_public) {
         return;
     }
-    if (is_to_be_made || (object->state == OBJECT_HERE && object_is_held(object) && !object->says_nothing)) {
+    if (object_is_being_made(object) ||
+        (object->state == OBJECT_HERE && object_is_held(object) && !object->says_nothing)) {
         object_comes_down(agent, object);
         return;
     }
@@ -664,9 +669,7 @@ void object_free(struct agent *agent, struct object *object)
         object->says_nothing = true;
         if (producer != NULL &&
             producer->state == TASK_AWAY) { /* if the call is made again, its result is another record */
-            task_forget_result(agent, object->producer, object);
-            object->producer = NULL;
-            object_unname(agent, object, &object->uses);
+            task_disown_result(agent, object->producer, object);
         }
         object_fail(agent, object, ROOST_EFREED); /* who still waits for it held nothing */
     }

@@ -102,9 +102,7 @@ static void make_room(struct agent *agent, uint64_t bytes)
             return;
         }
         if (object->stays_until_ns > agent->now_ns) {
-            agent->room_again_ns = object->stays_until_ns < agent->room_again_ns ? object->stays_until_ns
-                                                                                 : agent->room_again_ns;
-            agent_deadline(agent, agent->room_again_ns);
+            agent_deadline(agent, object->stays_until_ns);
             continue;
         }
         coming += object->lease == NULL ? 0 : object->lease->place.bytes;
@@ -224,9 +222,14 @@ void room_retry(struct agent *agent)
 
 bool agent_wants_room(const struct agent *agent) { return !list_is_empty(&agent->room_requests); }
 
+void room_look_again(struct agent *agent)
+{
+    agent->room_due = agent->room_due || agent_wants_room(agent) || agent->pulls_want_room;
+}
+
 uint64_t room_next_deadline(const struct agent *agent)
 {
-    uint64_t next = agent->room_again_ns;
+    uint64_t next = UINT64_MAX;
     LIST_EACH (at, (struct list_node *)(uintptr_t)&agent->room_requests) {
         const struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         next = request->deadline_ns < next ? request->deadline_ns : next;
@@ -236,10 +239,7 @@ uint64_t room_next_deadline(const struct agent *agent)
 
 void room_expire(struct agent *agent)
 {
-    if (agent->room_again_ns <= agent->now_ns) {
-        agent->room_again_ns = UINT64_MAX;
-        agent->room_due = true;
-    }
+    room_look_again(agent); /* what stayed for its readers may go now */
     LIST_EACH_SAFE (at, &agent->room_requests) {
         struct room_request *request = CONTAINER_OF(at, struct room_request, waiting);
         if (request->deadline_ns <= agent->now_ns) {

@@ -78,9 +78,16 @@ void task_forget_result(struct agent *agent, struct task *task, struct object *r
     ROOST_PRE(result->index < task->spec->returns && task->results[result->index] == result);
     task->results[result->index] = NULL;
     task->results_left--;
+    result->producer = NULL;
     if (task->results_left == 0 && task->state == TASK_DONE && list_is_empty(&task->queue)) {
         list_append(&agent->finished, &task->queue);
     }
+}
+
+void task_disown_result(struct agent *agent, struct task *task, struct object *result)
+{
+    task_forget_result(agent, task, result);
+    object_unname(agent, result, &result->uses);
 }
 
 void task_done(struct agent *agent, struct task *task)
@@ -208,9 +215,7 @@ static void forget_unknown_results(struct agent *agent, struct task *task)
             is_settled = false;
             continue;
         }
-        task_forget_result(agent, task, result);
-        result->producer = NULL;
-        object_unname(agent, result, &result->uses);
+        task_disown_result(agent, task, result);
         object_fail(agent, result, ROOST_EFREED);
     }
     if (is_settled) {
@@ -248,13 +253,10 @@ void task_give_up(struct agent *agent, struct task *task)
     ask_head_for_results(agent, task);
     for (uint32_t i = 0; i < task->spec->returns; i++) {
         struct object *result = task->results[i];
-        if (result != NULL) {
-            result->producer = NULL; /* somebody else's now; here it is one more pending object */
-            object_unname(agent, result, &result->uses);
-            task->results[i] = NULL;
+        if (result != NULL) { /* somebody else's now; here it is one more pending object */
+            task_disown_result(agent, task, result);
         }
     }
-    task->results_left = 0;
     task_inputs_release(agent, task);
     task_set_state(agent, task, TASK_DONE);
 }

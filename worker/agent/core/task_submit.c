@@ -240,11 +240,7 @@ static bool ask_for_result(struct agent *agent, struct task *task, struct object
     if (task->state == TASK_AWAY || (task->state == TASK_DONE && is_elsewhere)) {
         return !result->is_registered; /* else GONE would say so */
     }
-    if (link_can_say_anew(result)) {
-        link_publish_anew(agent, result);
-        return false;
-    }
-    if (task->state != TASK_DONE || !is_here) {
+    if (link_publish_anew(agent, result) || task->state != TASK_DONE || !is_here) {
         return false;
     }
     if (result->is_copy && result->pins == 0 && agent->head_is_up) {
