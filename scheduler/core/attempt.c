@@ -82,11 +82,8 @@ static void apply_return(struct head *head, struct member *member, struct object
     }
     struct proto_content content = given->content;
     content.size = given->has_value ? given->value.size : content.size;
-    if (head_object_differs(object, &content)) { /* its bytes are given up with those that nobody will ask for */
-        head_object_fail(head, object, OBJECT_FAILED,
-                         failure_make(ROOST_ECHANGED, member_name(head, member->number),
-                                      "made again on node %u it differs from what it was", member->number));
-        return;
+    if (!publish_is_as_it_was(head, member, object, &content)) {
+        return; /* its bytes are given up with those that nobody will ask for */
     }
     publish_contained(head, member, object, &given->contained);
     head_object_seal(head, object, &given->content);

@@ -227,12 +227,6 @@ static inline bool head_object_is_open(const struct object *object)
     return object->state == OBJECT_UNKNOWN || object->state == OBJECT_PENDING ||
            (object->state == OBJECT_LOST && !was_sealed);
 }
-/* Made again after it was lost, and somebody may have read what it was. */
-static inline bool head_object_differs(const struct object *object, const struct proto_content *content)
-{
-    return (object->flags & OBJECT_WAS_SEALED) != 0 &&
-           (content->size != object->size || content->fingerprint != object->fingerprint);
-}
 void head_object_seal(struct head *head, struct object *object, const struct proto_content *content);
 void head_object_set_value(struct object *object, const struct proto_bytes *value);
 /* Takes the failure over. `state` is FAILED or LOST. */
@@ -281,10 +275,6 @@ void head_object_check_named(struct head *head, struct object *object);
 /* Sets what a sealed object contains: takes the array over. */
 void head_object_contain(struct head *head, struct object *object, struct object **contained, uint32_t count);
 struct proto_content head_object_content(const struct object *object);
-static inline bool head_object_has_names(const struct object *object)
-{
-    return object->more != NULL && object->more->contained != NULL;
-}
 /* What it contains goes on without it. */
 void head_object_let_go(struct head *head, struct object *object);
 bool head_object_is_valid(const struct head *head, const struct object *object);
@@ -306,6 +296,10 @@ void publish_contained(struct head *head, struct member *member, struct object *
                        const struct proto_objects *contained);
 /* A copy lies at the member. False: of another version, or it differs; counted, and the object FAILED if it differs. */
 bool publish_copy(struct head *head, struct member *member, struct object *object, const struct proto_content *content);
+/* The member has made it again after it was lost, and somebody may have read what it was. False: it differs from that, and
+ * has FAILED. */
+bool publish_is_as_it_was(struct head *head, const struct member *member, struct object *object,
+                          const struct proto_content *content);
 /* The member has bytes that are not what the object is: it is told to give them up. False. */
 bool publish_refuse_copy(struct head *head, struct member *member, const struct object *object);
 /* FOUND to one member. */

@@ -100,7 +100,7 @@ void publish_contained(struct head *head, struct member *member, struct object *
 {
     struct pending_edges *edges = list_is_empty(&member->edges) ? NULL : edges_of(member, object->id);
     size_t before = edges == NULL ? 0 : edges->count, count = before + contained->count;
-    if (head_object_has_names(object)) { /* of a value that was lost; another attempt's value names other objects */
+    if (object->more != NULL && object->more->contained != NULL) { /* of a lost value: another attempt's names others */
         head_object_let_go(head, object);
     }
     if (count > 0) {
@@ -120,6 +120,19 @@ bool publish_refuse_copy(struct head *head, struct member *member, const struct 
     head->counts.refused_copies++;
     free_copy_at(head, member, object->id);
     return false;
+}
+
+bool publish_is_as_it_was(struct head *head, const struct member *member, struct object *object,
+                          const struct proto_content *content)
+{
+    bool differs = (object->flags & OBJECT_WAS_SEALED) != 0 &&
+                   (content->size != object->size || content->fingerprint != object->fingerprint);
+    if (differs) {
+        head_object_fail(head, object, OBJECT_FAILED,
+                         failure_make(ROOST_ECHANGED, member_name(head, member->number),
+                                      "made again on node %u it differs from what it was", member->number));
+    }
+    return !differs;
 }
 
 bool publish_copy(struct head *head, struct member *member, struct object *object, const struct proto_content *content)
@@ -184,10 +197,7 @@ static void learn(struct head *head, struct member *member, struct object *objec
     bool is_anew = publish->state == PROTO_SEALED && object->state == OBJECT_LOST && publish->located &&
                    publish->content.version != object->version;
     bool is_open = head_object_is_open(object);
-    if (is_anew && head_object_differs(object, &publish->content)) {
-        head_object_fail(head, object, OBJECT_FAILED,
-                         failure_make(ROOST_ECHANGED, member_name(head, member->number),
-                                      "made again on node %u it differs from what it was", member->number));
+    if (is_anew && !publish_is_as_it_was(head, member, object, &publish->content)) {
         publish_refuse_copy(head, member, object);
     } else if (publish->state == PROTO_SEALED && (is_open || is_anew)) { /* anew: another attempt had it made */
         publish_contained(head, member, object, &publish->contained);

@@ -436,6 +436,16 @@ void bench_job(struct bench *bench, uint32_t i)
     bench_say(bench, i, &message);
 }
 
+void bench_cluster(struct bench *bench, const struct head_config *config, uint32_t agents, uint32_t cpus)
+{
+    bench_start(bench, config);
+    for (uint32_t i = 0; i < agents; i++) {
+        bench_agent(bench, i, cpus);
+        bench_list(bench, i, NULL, 0);
+    }
+    bench_job(bench, 0);
+}
+
 struct spec *bench_spec(struct bench *bench, const struct bench_call *call)
 {
     struct spec_draft draft = { .parent = { bench->job.hi, bench->job.lo },

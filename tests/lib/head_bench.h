@@ -86,6 +86,9 @@ void bench_turn(struct bench *bench);
 void bench_pass(struct bench *bench, uint64_t ms, bool alive);
 void bench_die(struct bench *bench, uint32_t i); /* by silence, while the others live and echo */
 
+/* Begins, with so many agents of `cpus` CPUs each, all of which have listed, and a job of the first one. */
+void bench_cluster(struct bench *bench, const struct head_config *config, uint32_t agents, uint32_t cpus);
+
 /* What agents say, in one call each. */
 struct object_id bench_put(struct bench *bench, uint32_t i, uint64_t bytes); /* PUBLISH, sealed, held, here */
 struct object_id bench_pending(struct bench *bench, uint32_t i);             /* PUBLISH of something not made yet */

@@ -6,15 +6,7 @@
 
 static struct bench bench;
 
-static void start(uint32_t agents, uint32_t cpus)
-{
-    bench_start(&bench, NULL);
-    for (uint32_t i = 0; i < agents; i++) {
-        bench_agent(&bench, i, cpus);
-        bench_list(&bench, i, NULL, 0);
-    }
-    bench_job(&bench, 0);
-}
+static void start(uint32_t agents, uint32_t cpus) { bench_cluster(&bench, NULL, agents, cpus); }
 
 static struct task_id submit(const roost_in *args, size_t count)
 {

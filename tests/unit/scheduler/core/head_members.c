@@ -5,15 +5,7 @@
 
 static struct bench bench;
 
-static void start(uint32_t agents)
-{
-    bench_start(&bench, NULL);
-    for (uint32_t i = 0; i < agents; i++) {
-        bench_agent(&bench, i, 4);
-        bench_list(&bench, i, NULL, 0);
-    }
-    bench_job(&bench, 0);
-}
+static void start(uint32_t agents) { bench_cluster(&bench, NULL, agents, 4); }
 
 TEST(head_members, a_new_agent_gets_a_number_and_an_incarnation_and_all_learn_of_it)
 {

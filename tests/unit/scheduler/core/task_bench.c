@@ -2,15 +2,7 @@
 
 struct bench bench;
 
-void start(uint32_t agents, uint32_t cpus)
-{
-    bench_start(&bench, NULL);
-    for (uint32_t i = 0; i < agents; i++) {
-        bench_agent(&bench, i, cpus);
-        bench_list(&bench, i, NULL, 0);
-    }
-    bench_job(&bench, 0);
-}
+void start(uint32_t agents, uint32_t cpus) { bench_cluster(&bench, NULL, agents, cpus); }
 
 struct task_id submit(uint32_t i, const roost_in *args, size_t count, int32_t max_retries)
 {

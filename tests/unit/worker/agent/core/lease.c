@@ -433,32 +433,37 @@ TEST(task_lease, a_leased_task_puts_calls_and_waits_under_its_own_scope_and_give
     bench_end(&bench, true); /* what it held went with its scope */
 }
 
-/* The spec of a call of the driver's, as it goes out with an escape. */
-static struct task_id escape(struct core_client client)
+/* The spec of a call, as it goes out with an escape: the draft, of a call with one result. */
+static struct task_id escape_draft(struct core_client client, uint64_t scope, struct spec_draft draft)
 {
     struct {
         struct wire_escape head;
         unsigned char spec[WIRE_TASK_INLINE_BYTES];
     } entry;
-    struct spec_draft draft = { .function = "f",
-                                .job = bench.job,
-                                .parent = task_id_from(job_id_key(bench.job)),
-                                .call = ++bench.next_call,
-                                .cpus_hundredths = 100,
-                                .returns = 1,
-                                .max_retries = 3 };
+    _Alignas(8) unsigned char spec[WIRE_TASK_INLINE_BYTES];
+    draft.job = bench.job;
+    draft.cpus_hundredths = 100;
+    draft.returns = 1;
+    draft.max_retries = 3;
     size_t bytes;
     CHECK_EQ(spec_measure(&draft, &bytes), 0);
-    CHECK(bytes <= sizeof entry.spec);
+    CHECK(bytes <= sizeof spec);
     memset(&entry, 0, sizeof entry);
-    _Alignas(8) unsigned char spec[WIRE_TASK_INLINE_BYTES];
     spec_write(&draft, spec, bytes);
     memcpy(entry.head.spec, spec, bytes);
     size_t size = (offsetof(struct wire_escape, spec) + bytes + 7) / 8 * 8;
     entry.head.head = (struct wire_entry){ WIRE_ESCAPE, (uint32_t)size, 0 };
+    entry.head.scope = scope;
     entry.head.spec_bytes = (uint32_t)bytes;
     bench_entry(&bench, client, &entry.head.head);
     return ((const struct spec *)(const void *)spec)->task;
+}
+
+/* Of the driver's next call. */
+static struct task_id escape(struct core_client client)
+{
+    struct task_id parent = task_id_from(job_id_key(bench.job));
+    return escape_draft(client, 0, (struct spec_draft){ .function = "f", .parent = parent, .call = ++bench.next_call });
 }
 
 static void settle_bytes(struct core_client client, struct task_id task, uint32_t format, uint32_t bytes)
@@ -609,36 +614,13 @@ static struct bench_task hold_in_a_task(uint64_t *number_out)
     return parent;
 }
 
-/* The spec of a call of the task's, as it goes out with an escape. */
+/* Of the task's first call. */
 static struct task_id escape_under(struct core_client client, uint64_t scope, struct task_id parent,
                                    const roost_in *arg)
 {
-    struct {
-        struct wire_escape head;
-        unsigned char spec[WIRE_TASK_INLINE_BYTES];
-    } entry;
-    struct spec_draft draft = { .function = "child",
-                                .job = bench.job,
-                                .parent = parent,
-                                .call = 1,
-                                .cpus_hundredths = 100,
-                                .returns = 1,
-                                .args = arg,
-                                .args_count = arg != NULL,
-                                .max_retries = 3 };
-    size_t bytes;
-    _Alignas(8) unsigned char spec[WIRE_TASK_INLINE_BYTES];
-    CHECK_EQ(spec_measure(&draft, &bytes), 0);
-    CHECK(bytes <= sizeof spec);
-    memset(&entry, 0, sizeof entry);
-    spec_write(&draft, spec, bytes);
-    memcpy(entry.head.spec, spec, bytes);
-    size_t size = (offsetof(struct wire_escape, spec) + bytes + 7) / 8 * 8;
-    entry.head.head = (struct wire_entry){ WIRE_ESCAPE, (uint32_t)size, 0 };
-    entry.head.scope = scope;
-    entry.head.spec_bytes = (uint32_t)bytes;
-    bench_entry(&bench, client, &entry.head.head);
-    return ((const struct spec *)(const void *)spec)->task;
+    return escape_draft(client, scope,
+                        (struct spec_draft){
+                            .function = "child", .parent = parent, .call = 1, .args = arg, .args_count = arg != NULL });
 }
 
 TEST(task_lease, a_task_that_held_leases_is_tried_again_only_when_what_it_had_called_is_dead_too)
