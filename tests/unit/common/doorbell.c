@@ -1,3 +1,4 @@
+/* Doorbells and waiters: who sleeps is woken, from threads and processes, and nobody is rung for nothing. */
 #include "common/doorbell.h"
 #include "common/ring.h"
 #include "common/thread_hooks.h"

@@ -1,3 +1,4 @@
+/* A job's spec as bytes, what is refused of it, and the hash of its program. */
 #include "common/job.h"
 #include "common/bytes.h"
 #include "common/error.h"

@@ -1,3 +1,4 @@
+/* Lines of the log: which are written, at which levels, and that no text breaks out of its line. */
 #define LOG_TOPIC "here"
 #include "common/log.h"
 #include "common/limits.h"

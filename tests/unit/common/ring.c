@@ -1,3 +1,4 @@
+/* The ring between two processes: against a model, against a side that lies, and across threads, processes and deaths. */
 #include "common/ring.h"
 #include "common/error.h"
 #include "tests/lib/rings.h"

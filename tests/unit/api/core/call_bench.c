@@ -1,3 +1,4 @@
+/* The bench of calls: a client's core with one lease, whose worker and agent the test plays. */
 #include "tests/unit/api/core/call_bench.h"
 #include "common/hash.h"
 #include "objectstore/table.h"

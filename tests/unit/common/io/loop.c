@@ -1,3 +1,4 @@
+/* The loop: its timers, alarms, posts from other threads, watches and stop signals. */
 #include "common/io/loop.h"
 #include "common/io/alarms.h"
 #include "tests/unit/common/io/fixture.h"

@@ -1,3 +1,4 @@
+/* Children: what they are given, what they leave, and how their ends are told. */
 #include "common/io/spawn.h"
 #include "tests/unit/common/io/fixture.h"
 

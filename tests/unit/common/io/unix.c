@@ -1,3 +1,4 @@
+/* Unix sockets between the agent and its clients: messages, descriptors, limits, and who is let in. */
 #include "common/io/unix.h"
 #include "tests/unit/common/io/fixture.h"
 
