@@ -91,16 +91,23 @@ TEST(agent_link, a_result_whose_call_is_made_again_is_made_known_again_also_afte
     bench_end(&bench, false);
 }
 
-TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_elsewhere_is_for_the_head_to_judge)
+/* The call is made again and asks the head, which may have freed what the result names; what was said before it. */
+static uint32_t call_that_asks_the_head(enum named named, struct object_id *result_out)
 {
     struct spec_draft call;
-    struct object_id result;
-    struct bench_task parent = try_again_what_called(1, WHAT_LIES_ELSEWHERE, &call, &result);
+    struct bench_task parent = try_again_what_called(1, named, &call, result_out);
     size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
     uint32_t before = bench.head_mark;
     struct task_id id = bench_submit(&bench, parent.client, parent.task.run, &call);
-    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published); /* the head may have freed what it would contain */
+    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published);
     CHECK(task_id_eq(bench_sent(&bench, PROTO_SUBMIT)->message.u.submit.task, id));
+    return before;
+}
+
+TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_elsewhere_is_for_the_head_to_judge)
+{
+    struct object_id result;
+    uint32_t before = call_that_asks_the_head(WHAT_LIES_ELSEWHERE, &result);
     CHECK_EQ(bench_sent_count(&bench, PROTO_LOCATIONS), 1); /* before it, so that they go if they do not count */
     bench.head_mark = before;
     names(PROTO_FREE, result); /* of what it was */
@@ -112,13 +119,8 @@ TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_lies_els
 
 TEST(agent_link, a_result_whose_call_is_made_again_and_which_names_what_is_made_elsewhere_is_so_too)
 {
-    struct spec_draft call;
     struct object_id result;
-    struct bench_task parent = try_again_what_called(1, WHAT_IS_MADE_ELSEWHERE, &call, &result);
-    size_t published = bench_sent_count(&bench, PROTO_PUBLISH);
-    struct task_id id = bench_submit(&bench, parent.client, parent.task.run, &call);
-    CHECK_EQ(bench_sent_count(&bench, PROTO_PUBLISH), published);
-    CHECK(task_id_eq(bench_sent(&bench, PROTO_SUBMIT)->message.u.submit.task, id));
+    call_that_asks_the_head(WHAT_IS_MADE_ELSEWHERE, &result);
     bench_end(&bench, false);
 }
 
